@@ -1,0 +1,1 @@
+//! Floor 2: data structures. They know bytes and handles, never keys, types or the server.

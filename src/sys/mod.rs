@@ -1,0 +1,1 @@
+//! Floor 1: thin safe wrappers of the operating system.
