@@ -3,7 +3,11 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `bytes` | readers that cannot run past the end, ASCII case, the printable form of binary text |
+//! | `float` | doubles to text: replies (7.2), `%.17g`, fixed point |
+//! | `long_double` | 80-bit numbers of INCRBYFLOAT and HINCRBYFLOAT |
 //! | `numbers` | text to integers, doubles, yes/no, memory sizes; integers to text |
 
 pub mod bytes;
+pub mod float;
+pub mod long_double;
 pub mod numbers;
