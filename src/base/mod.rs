@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `bytes` | readers that cannot run past the end, ASCII case, the printable form of binary text |
 //! | `float` | doubles to text: replies (7.2), `%.17g`, fixed point |
+//! | `glob` | patterns of KEYS, SCAN, PSUBSCRIBE, ACL, CONFIG GET |
 //! | `long_double` | 80-bit numbers of INCRBYFLOAT and HINCRBYFLOAT |
 //! | `numbers` | text to integers, doubles, yes/no, memory sizes; integers to text |
 
 pub mod bytes;
 pub mod float;
+pub mod glob;
 pub mod long_double;
 pub mod numbers;
