@@ -3,17 +3,25 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `bytes` | readers that cannot run past the end, ASCII case, the printable form of binary text |
+//! | `clock` | cached wall time, monotonic time, cheap ticks; a manual twin for tests |
 //! | `crc64` | the checksum of RDB files and DUMP payloads |
 //! | `float` | doubles to text: replies (7.2), `%.17g`, fixed point |
 //! | `glob` | patterns of KEYS, SCAN, PSUBSCRIBE, ACL, CONFIG GET |
+//! | `hash` | the keyed hash of keys and members |
 //! | `long_double` | 80-bit numbers of INCRBYFLOAT and HINCRBYFLOAT |
 //! | `lzf` | compression of strings in RDB files |
 //! | `numbers` | text to integers, doubles, yes/no, memory sizes; integers to text |
+//! | `rng` | sampling, and random bytes of the system |
+//! | `tsc` | the processor's time stamp counter (the only unsafe code here beside `crc64`) |
 
 pub mod bytes;
+pub mod clock;
 pub mod crc64;
 pub mod float;
 pub mod glob;
+pub mod hash;
 pub mod long_double;
 pub mod lzf;
 pub mod numbers;
+pub mod rng;
+mod tsc;
