@@ -1,1 +1,4 @@
 //! Floor 1: thin safe wrappers of the operating system.
+
+pub mod durable;
+pub mod io;
