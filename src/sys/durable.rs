@@ -63,7 +63,11 @@ impl DurableFile {
     /// fsync`: 4 MiB); `drop_cache` also gives the synced pages back to the kernel.
     pub fn pace_sync(&mut self, interval_bytes: u64, drop_cache: bool) {
         let synced = self.written;
-        self.pacing = Some(SyncPacing { interval_bytes: interval_bytes.max(1), synced, drop_cache });
+        self.pacing = Some(SyncPacing {
+            interval_bytes: interval_bytes.max(1),
+            synced,
+            drop_cache,
+        });
     }
 
     /// Bytes written, buffered ones included.
@@ -94,10 +98,14 @@ impl DurableFile {
     }
 
     fn write_through(&mut self, bytes: &[u8]) -> IoResult<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
         file.write_all(bytes)?;
         self.written += bytes.len() as u64;
-        let Some(pacing) = &mut self.pacing else { return Ok(()) };
+        let Some(pacing) = &mut self.pacing else {
+            return Ok(());
+        };
         if self.written - pacing.synced >= pacing.interval_bytes {
             file.sync_data()?;
             if pacing.drop_cache {
@@ -185,8 +193,8 @@ mod tests {
 
     use super::{BUFFER_BYTES, DurableFile, replace};
     use crate::sys::io::{
-        Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage, PowerCut,
-        Storage,
+        Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage,
+        PowerCut, Storage,
     };
 
     const FINAL: &str = "/dump.rdb";
@@ -197,7 +205,13 @@ mod tests {
     }
 
     fn save(storage: &Arc<dyn Storage>, content: &[u8]) -> bool {
-        replace(Arc::clone(storage), Path::new(FINAL), Path::new(TEMP), content).is_ok()
+        replace(
+            Arc::clone(storage),
+            Path::new(FINAL),
+            Path::new(TEMP),
+            content,
+        )
+        .is_ok()
     }
 
     #[test]
@@ -213,7 +227,8 @@ mod tests {
             write!(file, "{number},").expect("write");
             write!(expected, "{number},").expect("a vector takes all");
         }
-        file.write_all(&vec![9; 2 * BUFFER_BYTES]).expect("large writes pass the buffer");
+        file.write_all(&vec![9; 2 * BUFFER_BYTES])
+            .expect("large writes pass the buffer");
         expected.extend(vec![9; 2 * BUFFER_BYTES]);
         assert_eq!(storage.read_whole(&path, 100).expect("old"), b"old");
         assert_eq!(file.bytes_written(), expected.len() as u64);
@@ -254,7 +269,10 @@ mod tests {
             for seed in 0..20 {
                 let cut = faulty.inner().after_power_cut(PowerCut::Random(seed));
                 let found = content(&cut).expect("a file is always there");
-                assert!(found == new || (!saved && found == old), "step {step}, seed {seed}");
+                assert!(
+                    found == new || (!saved && found == old),
+                    "step {step}, seed {seed}"
+                );
             }
             if saved {
                 assert!(step > 4, "create, write, sync, rename, sync_dir were tried");
