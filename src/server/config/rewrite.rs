@@ -38,9 +38,7 @@ pub fn rewrite(old_text: &[u8], config: &Config, options: &RewriteOptions<'_>) -
         let stays_away = row.name == "replicaof" && config.cluster_enabled;
         match (row.rewrite)(config, &built_in, row) {
             RewriteLines::Write(lines) if !stays_away => {
-                for (text, needed) in lines {
-                    state.put(row.name, &text, needed);
-                }
+                state.put_all(row.name, lines);
             }
             _ => {}
         }
@@ -99,6 +97,18 @@ impl RewriteState {
             return;
         }
         self.lines.push(line.to_vec());
+    }
+
+    /// Writes all lines of a directive. Where old lines are too few for all, those that must be
+    /// written take them, so that a second rewrite finds everything in its place.
+    fn put_all(&mut self, name: &'static str, mut lines: Vec<(Vec<u8>, bool)>) {
+        let places = self.places.get(name).map_or(0, VecDeque::len);
+        if places < lines.len() && !self.force_all {
+            lines.sort_by_key(|(_, needed)| !needed);
+        }
+        for (text, needed) in lines {
+            self.put(name, &text, needed);
+        }
     }
 
     /// Writes one line of a directive over an old one, or appends it if it is needed.
