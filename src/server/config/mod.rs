@@ -30,9 +30,9 @@ mod tests;
 pub use argv::{CommandLine, StartAction, parse_command_line};
 pub use directive::{ConfigRow, Kind, Marks, Origin};
 pub use enums::{
-    AclPubsubDefault, AppendFsync, ClusterEndpointType, ForkHugePages, LogLevel, MaxmemoryPolicy, Named, OomScoreAdj,
-    PropagationErrorBehavior, ProtectedAction, ReplDisklessLoad, SanitizeDumpPayload, Supervised, SyslogFacility,
-    TlsAuthClients,
+    AclPubsubDefault, AppendFsync, ClusterEndpointType, ForkHugePages, LogLevel, MaxmemoryPolicy, Named,
+    OomScoreAdj, PropagationErrorBehavior, ProtectedAction, ReplDisklessLoad, SanitizeDumpPayload,
+    Supervised, SyslogFacility, TlsAuthClients,
 };
 pub use error::{ConfigSetError, RefuseReason, ValueError};
 pub use file::{ConfigFileError, ConfigFiles, DiskFiles, FileDirectives, LoadedConfig, load};
@@ -40,12 +40,15 @@ pub use rewrite::{RewriteOptions, rewrite};
 pub use rows::{Config, ROWS};
 pub use text::{glob_matches, quote, split_arguments};
 pub use values::{
-    BindAddress, BindAddresses, ClientOutputBufferLimits, ConfigText, LatencyPercentiles, MemoryLimit, NotifyFlags,
-    OomScoreAdjValues, OutputBufferLimit, PrimaryAddress, ReplicaOf, SavePoint, SavePoints, ShutdownOnSignal,
+    BindAddress, BindAddresses, ClientOutputBufferLimits, ConfigText, LatencyPercentiles, MemoryLimit,
+    NotifyFlags, OomScoreAdjValues, OutputBufferLimit, PrimaryAddress, ReplicaOf, SavePoint, SavePoints,
+    ShutdownOnSignal,
 };
 
 /// Fewest and most cron rounds a second; values outside are moved inside, not refused.
 const HZ_RANGE: (u32, u32) = (1, 500);
+/// Smallest replication backlog, in bytes; a smaller one is moved up, as in Redis.
+const MIN_REPL_BACKLOG_BYTES: usize = 16 << 10;
 
 /// A directive found by one of its names.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +73,10 @@ pub fn is_sensitive(name: &[u8]) -> bool {
 fn all_names() -> impl Iterator<Item = FoundRow> {
     ROWS.iter().flat_map(|row| {
         let names = [Some(row.name), row.alias];
-        names.into_iter().flatten().map(move |name| FoundRow { row, name })
+        names
+            .into_iter()
+            .flatten()
+            .map(move |name| FoundRow { row, name })
     })
 }
 
@@ -119,16 +125,25 @@ impl Config {
         let mut changed = self.clone();
         for (found, (_, value)) in found.iter().zip(pairs) {
             let words = command_words(found.row, value.as_ref());
-            found.row.set(&mut changed, &words, Origin::Command).map_err(|error| ConfigSetError::Refused {
-                name: found.name.as_bytes().to_vec(),
-                reason: RefuseReason::Value(error),
-            })?;
+            found
+                .row
+                .set(&mut changed, &words, Origin::Command)
+                .map_err(|error| ConfigSetError::Refused {
+                    name: found.name.as_bytes().to_vec(),
+                    reason: RefuseReason::Value(error),
+                })?;
         }
         changed.normalize();
         let needs_applying = |row: &ConfigRow| {
-            row.has(Marks::VOLATILE) || matches!(row.kind, Kind::Special) || row.get(self) != row.get(&changed)
+            row.has(Marks::VOLATILE)
+                || matches!(row.kind, Kind::Special)
+                || row.get(self) != row.get(&changed)
         };
-        let rows = found.iter().map(|found| found.row).filter(|row| needs_applying(row)).collect();
+        let rows = found
+            .iter()
+            .map(|found| found.row)
+            .filter(|row| needs_applying(row))
+            .collect();
         *self = changed;
         Ok(rows)
     }
@@ -142,7 +157,10 @@ impl Config {
         let mut admitted: Vec<FoundRow> = Vec::new();
         for name in names {
             let found = find_row(name).ok_or_else(|| ConfigSetError::UnknownOption(name.to_vec()))?;
-            let refuse = |reason| ConfigSetError::Refused { name: name.to_vec(), reason };
+            let refuse = |reason| ConfigSetError::Refused {
+                name: name.to_vec(),
+                reason,
+            };
             let may_set_protected = self.enable_protected_configs.allows(context.client_is_local);
             if found.row.has(Marks::START_ONLY) {
                 return Err(refuse(RefuseReason::Immutable));
@@ -162,8 +180,9 @@ impl Config {
     }
 
     /// Moves values that are hints inside their sensible range.
-    pub(crate) fn normalize(&mut self) {
+    fn normalize(&mut self) {
         self.hz = self.hz.clamp(HZ_RANGE.0, HZ_RANGE.1);
+        self.repl_backlog_size = self.repl_backlog_size.max(MIN_REPL_BACKLOG_BYTES);
     }
 }
 

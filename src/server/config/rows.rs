@@ -13,9 +13,9 @@
 use super::checks;
 use super::directive::{ConfigRow, Directive, Kind, Marks};
 use super::enums::{
-    AclPubsubDefault, AppendFsync, ClusterEndpointType, ForkHugePages, LogLevel, MaxmemoryPolicy, Named, OomScoreAdj,
-    PropagationErrorBehavior, ProtectedAction, ReplDisklessLoad, SanitizeDumpPayload, Supervised, SyslogFacility,
-    TlsAuthClients,
+    AclPubsubDefault, AppendFsync, ClusterEndpointType, ForkHugePages, LogLevel, MaxmemoryPolicy, Named,
+    OomScoreAdj, PropagationErrorBehavior, ProtectedAction, ReplDisklessLoad, SanitizeDumpPayload,
+    Supervised, SyslogFacility, TlsAuthClients,
 };
 use super::values::{
     BindAddresses, ClientOutputBufferLimits, ConfigText, LatencyPercentiles, MemoryLimit, NotifyFlags,
@@ -39,11 +39,16 @@ const LONG_MAX: i128 = i64::MAX as i128;
 const ULONG_MAX: i128 = u64::MAX as i128;
 
 const YES_NO: Kind = Kind::YesNo { never: None };
-const NO_DEFRAG: Kind =
-    Kind::YesNo { never: Some("Active defragmentation cannot be enabled: this server's allocator does not need it") };
+const NO_DEFRAG: Kind = Kind::YesNo {
+    never: Some("Active defragmentation cannot be enabled: this server's allocator does not need it"),
+};
 const TEXT: Kind = text(checks::any);
 const OPTIONAL_TEXT: Kind = optional_text(checks::any);
-const SECRET: Kind = Kind::Text { check: checks::any, empty_is_unset: true, binary: true };
+const SECRET: Kind = Kind::Text {
+    check: checks::any,
+    empty_is_unset: true,
+    binary: true,
+};
 const SPECIAL: Kind = Kind::Special;
 
 const fn integer(min: i128, max: i128) -> Kind {
@@ -67,11 +72,19 @@ const fn names<E: Named>() -> Kind {
 }
 
 const fn text(check: fn(&[u8]) -> Result<(), &'static str>) -> Kind {
-    Kind::Text { check, empty_is_unset: false, binary: false }
+    Kind::Text {
+        check,
+        empty_is_unset: false,
+        binary: false,
+    }
 }
 
 const fn optional_text(check: fn(&[u8]) -> Result<(), &'static str>) -> Kind {
-    Kind::Text { check, empty_is_unset: true, binary: false }
+    Kind::Text {
+        check,
+        empty_is_unset: true,
+        binary: false,
+    }
 }
 
 macro_rules! config_rows {

@@ -4,7 +4,9 @@ mod files;
 mod rewriting;
 mod rows;
 
-use super::{CommandLine, Config, ConfigFileError, ConfigFiles, LoadedConfig, StartAction, glob_matches, load};
+use super::{
+    CommandLine, Config, ConfigFileError, ConfigFiles, LoadedConfig, StartAction, glob_matches, load,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -23,12 +25,18 @@ impl MemoryFiles {
 
 impl ConfigFiles for MemoryFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.0.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        self.0
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
     fn expand(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
         let pattern = pattern.as_os_str().as_bytes();
-        let matching = self.0.keys().filter(|path| glob_matches(pattern, path.as_os_str().as_bytes(), false));
+        let matching = self
+            .0
+            .keys()
+            .filter(|path| glob_matches(pattern, path.as_os_str().as_bytes(), false));
         Ok(matching.cloned().collect())
     }
 }

@@ -1,6 +1,8 @@
 //! CONFIG REWRITE: layout kept, values kept.
 
-use super::super::{Config, ConfigRow, Kind, Marks, Origin, ROWS, RewriteOptions, SetContext, quote, rewrite};
+use super::super::{
+    Config, ConfigRow, Kind, Marks, Origin, ROWS, RewriteOptions, SetContext, quote, rewrite,
+};
 use super::{MemoryFiles, config_of, load_text};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
@@ -66,7 +68,10 @@ fn unset_values_take_their_lines_away() {
     config.replicaof = None;
     config.requirepass.0.clear();
     config.bind = Config::default().bind;
-    assert_eq!(rewritten("slaveof h 1\nrequirepass x\nsave ''\nbind a\n", &config), "\nsave \"\"\n\n");
+    assert_eq!(
+        rewritten("slaveof h 1\nrequirepass x\nsave ''\nbind a\n", &config),
+        "\nsave \"\"\n\n"
+    );
 }
 
 #[test]
@@ -74,7 +79,10 @@ fn aliases_and_repeated_lines_become_one() {
     let old = "hash-max-ziplist-entries 20\nhash-max-listpack-entries 21\nsave 1 1";
     let mut config = config_of(old.as_bytes());
     config.hash_max_listpack_entries = 100;
-    assert_eq!(rewritten(old, &config), "hash-max-listpack-entries 100\n\nsave 1 1\n");
+    assert_eq!(
+        rewritten(old, &config),
+        "hash-max-listpack-entries 100\n\nsave 1 1\n"
+    );
 }
 
 #[test]
@@ -83,7 +91,14 @@ fn users_are_written_unless_they_have_a_file() {
     let users = [b"a off".to_vec()];
     let mut config = config_of(b"save 1 1");
     let write = |config: &Config, users| {
-        let text = rewrite(old.as_bytes(), config, &RewriteOptions { force_all: false, users });
+        let text = rewrite(
+            old.as_bytes(),
+            config,
+            &RewriteOptions {
+                force_all: false,
+                users,
+            },
+        );
         String::from_utf8(text).expect("the test's texts are ASCII")
     };
     assert_eq!(write(&config, Some(&users[..])), "user a off\n\nsave 1 1\n");
@@ -95,12 +110,30 @@ fn users_are_written_unless_they_have_a_file() {
 #[test]
 fn force_all_writes_everything_that_has_a_value() {
     let config = Config::default();
-    let text = rewrite(b"", &config, &RewriteOptions { force_all: true, users: None });
+    let text = rewrite(
+        b"",
+        &config,
+        &RewriteOptions {
+            force_all: true,
+            users: None,
+        },
+    );
     let text = String::from_utf8(text).expect("the built-in values are ASCII");
     for row in ROWS {
-        let unset = matches!(row.kind, Kind::Text { empty_is_unset: true, .. }) && row.get(&config).is_empty();
+        let unset = matches!(
+            row.kind,
+            Kind::Text {
+                empty_is_unset: true,
+                ..
+            }
+        ) && row.get(&config).is_empty();
         let expected = !unset && !["bind", "replicaof"].contains(&row.name);
-        assert_eq!(text.contains(&format!("\n{} ", row.name)), expected, "{}", row.name);
+        assert_eq!(
+            text.contains(&format!("\n{} ", row.name)),
+            expected,
+            "{}",
+            row.name
+        );
     }
     assert!(text.contains(DIR));
     assert_eq!(config_of(text.as_bytes()), config);
@@ -117,7 +150,9 @@ fn random_number(min: i128, max: i128, random: &mut fastrand::Rng) -> i128 {
 
 fn random_bytes(random: &mut fastrand::Rng) -> Vec<u8> {
     const BYTES: &[u8] = b"aZ09 \t\n\"'\\#-{}\xff\x01/";
-    (0..random.usize(0..12)).map(|_| BYTES[random.usize(..BYTES.len())]).collect()
+    (0..random.usize(0..12))
+        .map(|_| BYTES[random.usize(..BYTES.len())])
+        .collect()
 }
 
 /// Words for a special directive.
@@ -156,7 +191,12 @@ fn random_words(row: &ConfigRow, random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
 }
 
 /// Sets `count` random directives of `config`; gives the lines that would have done it.
-fn change_at_random(config: &mut Config, count: usize, random: &mut fastrand::Rng, origin: Origin) -> Vec<Vec<u8>> {
+fn change_at_random(
+    config: &mut Config,
+    count: usize,
+    random: &mut fastrand::Rng,
+    origin: Origin,
+) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     for _ in 0..count {
         let row = &ROWS[random.usize(..ROWS.len())];
