@@ -6,4 +6,5 @@
 
 pub mod base;
 pub mod ds;
+pub mod server;
 pub mod sys;

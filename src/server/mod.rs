@@ -1,0 +1,3 @@
+//! Floor 6: the server's parts. Knows no concrete command.
+
+pub mod config;
