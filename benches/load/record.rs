@@ -29,7 +29,7 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// The samples of the measured part of a run.
 pub struct Recorder {
-    latency_ns: Histogram<u64>,
+    pub latency_ns: Histogram<u64>,
     lateness_ns: Histogram<u64>,
     pub sent: u64,
     pub errors: u64,
@@ -104,11 +104,6 @@ impl Recorder {
     /// Replies recorded.
     pub fn answers(&self) -> u64 {
         self.latency_ns.len()
-    }
-
-    /// Latency at a percentile, in microseconds.
-    pub fn latency_us(&self, percentile: f64) -> f64 {
-        self.latency_ns.value_at_percentile(percentile) as f64 / 1000.0
     }
 }
 
