@@ -13,6 +13,8 @@ const LATENCY_NS_MAX: u64 = 120 * 1_000_000_000;
 const DIGITS: u8 = 3;
 /// Below this a percentile is too shaky to be claimed.
 const SAMPLES_TO_CLAIM: u64 = 100_000;
+/// A sender whose lateness exceeds this part (1 / n) of the latency, both at p99, spoils the figure.
+const LATENESS_DIVISOR_MIN: u64 = 10;
 /// Samples kept for a time line (8 bytes each).
 const TIMELINE_SAMPLES_MAX: u128 = 100_000_000;
 /// The percentiles shown.
@@ -199,6 +201,11 @@ fn text(options: &Options, outcome: &Outcome) -> String {
     }
     if let Some(error) = &recorder.first_error {
         out += &format!("first error: {error}\n");
+    }
+    let p99 = |histogram: &Histogram<u64>| histogram.value_at_percentile(99.0);
+    if p99(&recorder.lateness_ns) > p99(&recorder.latency_ns) / LATENESS_DIVISOR_MIN {
+        out +=
+            "note: the sender itself was late, so these latencies are partly its own; give it a free core\n";
     }
     if recorder.answers() < SAMPLES_TO_CLAIM {
         out += &format!("note: fewer than {SAMPLES_TO_CLAIM} samples, too few for a figure to be claimed\n");
