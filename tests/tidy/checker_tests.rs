@@ -304,6 +304,9 @@ fn statics_with_state_are_found() {
         check("static A: &[Row] = &[];\nstatic B: [u64; 256] = table();\nfn f(x: &'static str) {}"),
         0
     );
+    assert_eq!(check("static A: [[Mutex<u8>; 2]; 3] = x;"), 1);
+    assert_eq!(check("static A: [([u8; 2], Mutex<u8>); 3] = x;"), 1);
+    assert_eq!(check("unsafe extern \"C\" { static environ: *const u8; }"), 0);
     let listed = Lists {
         statics: entries("src/base/x.rs A why", 2),
         ..Lists::default()

@@ -236,8 +236,12 @@ pub fn check_statics(source: &Source, lists: &Lists) -> Vec<Finding> {
             continue;
         }
         let name = source.text(name_at);
-        let end = (name_at..source.tokens.len()).find(|&i| matches!(source.text(i), "=" | ";"));
-        let kind: Vec<&str> = (index + 1..end.unwrap_or(name_at))
+        let end = static_type_end(source, name_at);
+        // Without a value it stands in an `extern` block: foreign state, fenced by the rules for unsafe.
+        if source.text(end) != "=" {
+            continue;
+        }
+        let kind: Vec<&str> = (index + 1..end)
             .filter(|&i| i != name_at)
             .map(|i| source.text(i))
             .collect();
@@ -250,6 +254,18 @@ pub fn check_statics(source: &Source, lists: &Lists) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Index of the `=` or `;` behind the type of a static; a `;` inside of an array type does not count.
+fn static_type_end(source: &Source, start: usize) -> usize {
+    let mut index = start;
+    while index < source.tokens.len() && !matches!(source.text(index), "=" | ";") {
+        if matches!(source.text(index), "(" | "[") {
+            index = closing(&source.tokens, index);
+        }
+        index += 1;
+    }
+    index
 }
 
 /// Fields under ds, value and keyspace that hold plain heap types instead of memory from `sys::data_alloc`.
