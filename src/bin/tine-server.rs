@@ -1,1 +1,4 @@
+//! The server program: hands over to `boot`.
+#![deny(unsafe_code)]
+
 fn main() {}

@@ -1,0 +1,70 @@
+# Tine: build, run, test, install. Needs a Rust toolchain, make and gcc; `make test` also wants redis-server
+# and redis-tools (installed by apt where that is allowed).
+#
+#   make run                 release build, then the server with redis.conf
+#   make test                all tests, in stages, each with its time
+#   make install PREFIX=/usr/local [DESTDIR=...] [REDIS_NAMES=1]
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+CONF ?= redis.conf
+# Seconds of `make fuzz` and of `make soak`, for each program of theirs.
+FUZZ_SECONDS ?= 300
+SOAK_SECONDS ?= 1800
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET_DIR)/release
+BINDIR := $(DESTDIR)$(PREFIX)/bin
+
+# `--test x` for each tests/<prefix>*.rs.
+test_programs = $(patsubst tests/%.rs,--test %,$(wildcard $(addprefix tests/,$(addsuffix *.rs,$(1)))))
+
+.PHONY: build run test test-redis bench lint install fuzz soak clean
+
+build:
+	$(CARGO) build --release --bins
+
+run: build
+	$(RELEASE)/tine-server $(CONF)
+
+test: test-redis
+	@sh tests/stages.sh
+
+# The real server is what the interop tests compare with.
+test-redis:
+	@sh tests/install-redis.sh
+
+# The criterion benches, if there are any; the load program has options of its own:
+# cargo bench --bench load -- --help
+bench:
+	$(CARGO) bench --benches
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
+
+install: build
+	install -d $(BINDIR)
+	for program in $(notdir $(basename $(wildcard src/bin/tine-*.rs))); do \
+		install -m 755 $(RELEASE)/$$program $(BINDIR)/$$program || exit 1; \
+	done
+ifeq ($(REDIS_NAMES),1)
+	ln -sf tine-server $(BINDIR)/redis-server
+	for tool in check-rdb check-aof; do \
+		if [ -e $(BINDIR)/tine-$$tool ]; then ln -sf tine-$$tool $(BINDIR)/redis-$$tool; \
+		else echo "no tine-$$tool in this version: redis-$$tool is not linked"; fi; \
+	done
+endif
+
+# The seeded mutators, longer than `make test` runs them.
+fuzz:
+	@test -n "$(call test_programs,fuzz)" || { echo "make fuzz: there is no tests/fuzz*.rs"; exit 1; }
+	TINE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test $(call test_programs,fuzz) -- --nocapture
+
+soak:
+	@test -n "$(call test_programs,soak)" || { echo "make soak: there is no tests/soak*.rs"; exit 1; }
+	TINE_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test $(call test_programs,soak) -- --nocapture
+
+clean:
+	$(CARGO) clean
