@@ -1,1 +1,3 @@
 //! Floor 2: data structures. They know bytes and handles, never keys, types or the server.
+
+pub mod table;

@@ -1,0 +1,83 @@
+//! Where the table's memory comes from, and its ledger.
+//!
+//! Everything the table owns (segments, directories, overflow buckets) is a run of
+//! 64-byte *lines*, aligned to 64 bytes so that a bucket is one cache line. The two
+//! functions at the bottom are the only place that names an allocator.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// Size and alignment of a bucket, a segment header, and the unit of every block.
+pub(super) const LINE_BYTES: usize = 64;
+
+/// Largest block the table ever asks for: keeps growth free of large allocations.
+pub(super) const MAX_BLOCK_BYTES: usize = 64 * 1024;
+
+/// What one table holds, kept by the allocation calls themselves.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ledger {
+    /// Bytes of all blocks, as requested.
+    pub bytes: usize,
+    /// Buckets inside segments.
+    pub main_buckets: usize,
+    /// Buckets chained behind full ones.
+    pub overflow_buckets: usize,
+}
+
+impl Ledger {
+    /// Nothing allocated.
+    pub const EMPTY: Ledger = Ledger {
+        bytes: 0,
+        main_buckets: 0,
+        overflow_buckets: 0,
+    };
+
+    /// Gives a zeroed block of `lines` lines.
+    pub fn alloc(&mut self, lines: usize) -> NonNull<u8> {
+        debug_assert!(lines > 0 && lines * LINE_BYTES <= MAX_BLOCK_BYTES);
+        self.bytes += lines * LINE_BYTES;
+        alloc_block(lines * LINE_BYTES)
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    /// `block` came from [`Ledger::alloc`] of this ledger with the same `lines` and
+    /// nothing uses it afterwards.
+    pub unsafe fn free(&mut self, block: NonNull<u8>, lines: usize) {
+        self.bytes -= lines * LINE_BYTES;
+        // SAFETY: the caller's promise is the callee's.
+        unsafe { free_block(block, lines * LINE_BYTES) }
+    }
+}
+
+/// Asks the processor to load the cache line at `address`; a hint that never faults.
+#[inline(always)]
+pub fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no architectural effect, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, LINE_BYTES).expect("64 is a power of two and blocks are small")
+}
+
+fn alloc_block(bytes: usize) -> NonNull<u8> {
+    // SAFETY: `bytes` is never 0 (a block has at least one line).
+    let block = unsafe { alloc_zeroed(layout(bytes)) };
+    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout(bytes)))
+}
+
+/// # Safety
+/// `block` came from `alloc_block(bytes)` and is not used again.
+unsafe fn free_block(block: NonNull<u8>, bytes: usize) {
+    // SAFETY: same layout as at allocation, by the caller's promise.
+    unsafe { dealloc(block.as_ptr(), layout(bytes)) }
+}
