@@ -1,1 +1,6 @@
 //! Floor 2: data structures. They know bytes and handles, never keys, types or the server.
+
+pub mod bytes;
+pub mod corrupt;
+pub mod element;
+pub mod listpack;
