@@ -3,4 +3,7 @@
 pub mod bytes;
 pub mod corrupt;
 pub mod element;
+pub mod intset;
 pub mod listpack;
+pub mod ziplist;
+pub mod zipmap;
