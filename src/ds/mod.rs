@@ -5,5 +5,6 @@ pub mod corrupt;
 pub mod element;
 pub mod intset;
 pub mod listpack;
+pub mod quicklist;
 pub mod ziplist;
 pub mod zipmap;
