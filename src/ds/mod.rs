@@ -6,5 +6,6 @@ pub mod element;
 pub mod intset;
 pub mod listpack;
 pub mod quicklist;
+pub mod radix;
 pub mod ziplist;
 pub mod zipmap;
