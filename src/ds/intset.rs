@@ -168,11 +168,7 @@ impl Intset {
                 high = middle;
             }
         }
-        if self.at(low) == value {
-            Ok(low)
-        } else {
-            Err(low)
-        }
+        if self.at(low) == value { Ok(low) } else { Err(low) }
     }
 
     /// Adds `value`; whether it was new. O(n). A full set (2^32 - 1 members) takes no more.
@@ -322,16 +318,7 @@ mod tests {
         let good = intset_of(&[1, 2, 300]).as_bytes().to_vec();
         assert!(Intset::from_bytes(good.clone()).is_ok());
         assert!(Intset::from_bytes(Intset::new().as_bytes().to_vec()).is_err());
-        for (at, byte) in [
-            (0, 3),
-            (0, 4),
-            (4, 2),
-            (4, 4),
-            (7, 0x80),
-            (8, 2),
-            (8, 3),
-            (3, 1),
-        ] {
+        for (at, byte) in [(0, 3), (0, 4), (4, 2), (4, 4), (7, 0x80), (8, 2), (8, 3), (3, 1)] {
             let mut bad = good.clone();
             bad[at] = byte;
             assert!(Intset::from_bytes(bad).is_err(), "{at} {byte}");

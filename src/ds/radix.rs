@@ -69,8 +69,7 @@ impl<V> Node<V> {
             Some(last) if last.first == byte => return Ok(self.children.len() - 1),
             _ => return Err(self.children.len()),
         }
-        self.children
-            .binary_search_by_key(&byte, |child| child.first)
+        self.children.binary_search_by_key(&byte, |child| child.first)
     }
 
     fn insert(&mut self, key: &[u8], value: V) -> Option<V> {
@@ -341,9 +340,7 @@ impl<'a, V> Cursor<'a, V> {
     /// The key and value the cursor is on; `None` past either end.
     pub fn current(&self) -> Option<(&[u8], &'a V)> {
         let (node, _) = self.path.last()?;
-        node.value
-            .as_ref()
-            .map(|value| (self.key.as_slice(), value))
+        node.value.as_ref().map(|value| (self.key.as_slice(), value))
     }
 
     /// Goes to the next greater key; amortised O(1).
@@ -406,10 +403,7 @@ impl<'a, V> Cursor<'a, V> {
     }
 
     fn descend_to_last(&mut self) {
-        while let Some(last) = self
-            .top()
-            .and_then(|node| node.children.len().checked_sub(1))
-        {
+        while let Some(last) = self.top().and_then(|node| node.children.len().checked_sub(1)) {
             self.enter(last);
         }
     }
@@ -575,10 +569,7 @@ mod tests {
         for len in 0..=MAX_KEY_BYTES {
             assert_eq!(tree.insert(&vec![b'a'; len], len), Ok(None));
         }
-        assert_eq!(
-            tree.insert(&vec![b'a'; MAX_KEY_BYTES + 1], 0),
-            Err(KeyTooLong)
-        );
+        assert_eq!(tree.insert(&vec![b'a'; MAX_KEY_BYTES + 1], 0), Err(KeyTooLong));
         tree.check_invariants().expect("valid");
         assert_eq!(
             tree.clone().remove(&vec![b'a'; MAX_KEY_BYTES]),

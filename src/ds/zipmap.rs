@@ -165,12 +165,7 @@ mod tests {
         let (mut accepted, mut refused) = (0u32, 0u32);
         for _ in 0..20_000 {
             let pairs: Vec<_> = (0..random.usize(1..5))
-                .map(|_| {
-                    (
-                        vec![b'f'; random.usize(0..9)],
-                        vec![b'v'; random.usize(0..9)],
-                    )
-                })
+                .map(|_| (vec![b'f'; random.usize(0..9)], vec![b'v'; random.usize(0..9)]))
                 .collect();
             let mut bytes = write(&pairs, random.u8(0..3));
             let at = random.usize(..bytes.len());
@@ -178,10 +173,7 @@ mod tests {
             match Zipmap::from_bytes(&bytes) {
                 Ok(map) => {
                     accepted += 1;
-                    let payload: usize = map
-                        .iter()
-                        .map(|(field, value)| field.len() + value.len())
-                        .sum();
+                    let payload: usize = map.iter().map(|(field, value)| field.len() + value.len()).sum();
                     assert!(payload < bytes.len());
                 }
                 Err(_) => refused += 1,

@@ -130,10 +130,7 @@ fn measure(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
         0x00..=0x7F => (1, 0),
         0x80..=0xBF => (1, usize::from(tag & 0x3F)),
         0xC0..=0xDF => (2, 0),
-        0xE0..=0xEF => (
-            2,
-            usize::from(tag & 0x0F) << 8 | usize::from(*bytes.get(at + 1)?),
-        ),
+        0xE0..=0xEF => (2, usize::from(tag & 0x0F) << 8 | usize::from(*bytes.get(at + 1)?)),
         TAG_STRING_32 => {
             let len = bytes.get(at + 1..at + 5)?.first_chunk::<4>()?;
             (5, u32::from_le_bytes(*len) as usize)

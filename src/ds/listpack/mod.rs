@@ -157,10 +157,7 @@ impl Listpack {
     ///
     /// # Errors
     /// `TooLarge`, see there.
-    pub fn extend<'e>(
-        &mut self,
-        elements: impl IntoIterator<Item = Element<'e>>,
-    ) -> Result<(), TooLarge> {
+    pub fn extend<'e>(&mut self, elements: impl IntoIterator<Item = Element<'e>>) -> Result<(), TooLarge> {
         elements
             .into_iter()
             .try_for_each(|element| self.push_back(element))
@@ -261,9 +258,7 @@ impl Listpack {
             return Err(TooLarge);
         }
         let end = self.bytes.len() - 1;
-        self.bytes
-            .resize_window(end, 0, body.len())
-            .copy_from_slice(body);
+        self.bytes.resize_window(end, 0, body.len()).copy_from_slice(body);
         self.write_header(count);
         Ok(())
     }

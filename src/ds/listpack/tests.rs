@@ -3,9 +3,7 @@
 use super::{COUNT_UNKNOWN, EMPTY_BYTES, HEADER_BYTES, Listpack, ListpackView, Position};
 use crate::ds::element::Element;
 use proptest::collection::vec;
-use proptest::prelude::{
-    Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest,
-};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use sha1::{Digest, Sha1};
 
 /// Elements as clients see them.
@@ -13,9 +11,7 @@ type Model = Vec<Vec<u8>>;
 
 fn listpack_of(model: &[Vec<u8>]) -> Listpack {
     let mut listpack = Listpack::new();
-    listpack
-        .extend(model.iter().map(Element::from))
-        .expect("small");
+    listpack.extend(model.iter().map(Element::from)).expect("small");
     listpack
 }
 
@@ -81,9 +77,7 @@ fn bytes_of_integers_are_those_of_the_real_server() {
 /// real 7.0 server with the fields f0, f1, ...
 #[test]
 fn bytes_of_long_strings_are_those_of_the_real_server() {
-    let lengths = [
-        63, 64, 124, 125, 126, 127, 4095, 4096, 16376, 16377, 16378, 16379,
-    ];
+    let lengths = [63, 64, 124, 125, 126, 127, 4095, 4096, 16376, 16377, 16378, 16379];
     let model: Model = (lengths.iter().enumerate())
         .flat_map(|(index, &len)| [format!("f{index}").into_bytes(), vec![b'a'; len]])
         .collect();
@@ -94,19 +88,13 @@ fn bytes_of_long_strings_are_those_of_the_real_server() {
         "8f39bdd0399a762a684884c2a382f30dbe570bf0"
     );
     assert_eq!(texts(&listpack), model);
-    let back: Model = listpack
-        .iter()
-        .rev()
-        .map(|element| element.to_vec())
-        .collect();
+    let back: Model = listpack.iter().rev().map(|element| element.to_vec()).collect();
     assert!(back.iter().eq(model.iter().rev()));
 }
 
 #[test]
 fn backlen_of_three_and_four_bytes_round_trips() {
-    for len in [
-        16_383, 2_097_140, 2_097_142, 2_097_143, 2_097_151, 3_000_000,
-    ] {
+    for len in [16_383, 2_097_140, 2_097_142, 2_097_143, 2_097_151, 3_000_000] {
         let model = vec![vec![b'x'; len], b"tail".to_vec()];
         let listpack = listpack_of(&model);
         listpack.check_invariants().expect("valid");
@@ -136,10 +124,7 @@ fn count_is_unknown_from_65535_entries_on() {
     assert_eq!(listpack.get(65_535), Some(Element::Int(65_535)));
     assert_eq!(listpack.get(65_536), None);
     let other = listpack.split_off(60_000);
-    assert_eq!(
-        (listpack.view().header_count(), other.len()),
-        (60_000, 5_536)
-    );
+    assert_eq!((listpack.view().header_count(), other.len()), (60_000, 5_536));
     listpack.append(other.view()).expect("small");
     assert_eq!(listpack.len(), 65_536);
     assert_eq!(listpack.delete_range(-10, 100), 10);
@@ -209,9 +194,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 /// The index an edit means, with the position of its entry.
 fn place(listpack: &Listpack, model: &Model, at: u16) -> Option<(usize, Position)> {
     let index = usize::from(at) % model.len().max(1);
-    listpack
-        .seek(index as i64)
-        .map(|position| (index, position))
+    listpack.seek(index as i64).map(|position| (index, position))
 }
 
 fn apply(edit: Edit, listpack: &mut Listpack, model: &mut Model) {
@@ -261,9 +244,7 @@ fn apply_at(edit: Edit, index: usize, at: Position, listpack: &mut Listpack, mod
             model[index] = text;
         }
         _ => {
-            let next = listpack
-                .delete(at)
-                .and_then(|next| listpack.view().element(next));
+            let next = listpack.delete(at).and_then(|next| listpack.view().element(next));
             model.remove(index);
             assert_eq!(next, model.get(index).map(Element::from));
         }
@@ -284,10 +265,7 @@ fn apply_delete_range(at: i8, count: u8, listpack: &mut Listpack, model: &mut Mo
     } else {
         0
     };
-    assert_eq!(
-        listpack.delete_range(i64::from(at), usize::from(count)),
-        expected
-    );
+    assert_eq!(listpack.delete_range(i64::from(at), usize::from(count)), expected);
 }
 
 proptest! {
@@ -375,13 +353,7 @@ fn use_everything(bytes: Vec<u8>) {
     let Ok(listpack) = Listpack::from_bytes(bytes, false) else {
         return;
     };
-    for at in [
-        0,
-        HEADER_BYTES,
-        HEADER_BYTES + 1,
-        listpack.byte_len(),
-        usize::MAX,
-    ] {
+    for at in [0, HEADER_BYTES, HEADER_BYTES + 1, listpack.byte_len(), usize::MAX] {
         let mut edited = listpack.clone();
         let _ = edited.insert_after(Position(at), b"new");
         let _ = edited.replace(Position(at), 123_456);

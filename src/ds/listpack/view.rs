@@ -34,11 +34,7 @@ impl<'a> ListpackView<'a> {
         if bytes.last() != Some(&END) {
             return Err(Corrupt("listpack without end byte"));
         }
-        if deep {
-            view.validate_entries()
-        } else {
-            Ok(())
-        }
+        if deep { view.validate_entries() } else { Ok(()) }
     }
 
     /// Reads validated serialised bytes; O(1), or O(n) when `deep`.

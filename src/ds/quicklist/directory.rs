@@ -214,10 +214,8 @@ impl Directory {
         };
         let after = chunk.nodes.len().saturating_sub(slot.node + 1);
         let length = |chunk: &Chunk| chunk.nodes.len();
-        !outside(
-            slot.node,
-            &mut self.chunks.range(..slot.chunk).rev().map(length),
-        ) && !outside(after, &mut self.chunks.range(slot.chunk + 1..).map(length))
+        !outside(slot.node, &mut self.chunks.range(..slot.chunk).rev().map(length))
+            && !outside(after, &mut self.chunks.range(slot.chunk + 1..).map(length))
     }
 
     pub(super) fn push_back(&mut self, node: Node) {
@@ -293,9 +291,7 @@ impl Directory {
     }
 
     fn make_room_before(&mut self, chunk: usize) -> Slot {
-        let before = chunk
-            .checked_sub(1)
-            .and_then(|before| self.chunks.get(before));
+        let before = chunk.checked_sub(1).and_then(|before| self.chunks.get(before));
         match before.filter(|before| !before.is_full()) {
             Some(before) => Slot {
                 chunk: chunk - 1,
@@ -357,9 +353,7 @@ impl Directory {
         if len + next_len > CHUNK_NODES / 2 {
             return watched;
         }
-        if let (Some(mut next), Some(current)) =
-            (self.chunks.remove(chunk + 1), self.chunks.get_mut(chunk))
-        {
+        if let (Some(mut next), Some(current)) = (self.chunks.remove(chunk + 1), self.chunks.get_mut(chunk)) {
             current.nodes.append(&mut next.nodes);
             current.elements += next.elements;
         }
@@ -486,10 +480,7 @@ mod tests {
         }
     }
 
-    fn check_reads(
-        directory: &Directory,
-        model: &[i64],
-    ) -> Result<(), proptest::test_runner::TestCaseError> {
+    fn check_reads(directory: &Directory, model: &[i64]) -> Result<(), proptest::test_runner::TestCaseError> {
         let mut index = 0;
         for (rank, &id) in model.iter().enumerate() {
             let slot = directory.nth_from_front(rank).expect("there");
@@ -502,13 +493,7 @@ mod tests {
             prop_assert_eq!(directory.previous(slot), before);
             for depth in 0..12 {
                 let inside = rank >= depth && rank + depth < model.len();
-                prop_assert_eq!(
-                    directory.is_inside(slot, depth),
-                    inside,
-                    "{} {}",
-                    rank,
-                    depth
-                );
+                prop_assert_eq!(directory.is_inside(slot, depth), inside, "{} {}", rank, depth);
             }
             for offset in 0..=(id as usize % 3) {
                 prop_assert_eq!(directory.locate(index), Some((slot, offset)));

@@ -76,10 +76,7 @@ impl Options {
     /// Whether a node of `bytes` and `count` elements takes one more of `text_len` bytes.
     pub(super) fn has_room(&self, bytes: usize, count: usize, text_len: usize) -> bool {
         !self.is_large(text_len)
-            && !self.exceeds(
-                bytes.saturating_add(text_len + ENTRY_OVERHEAD_BYTES),
-                count + 1,
-            )
+            && !self.exceeds(bytes.saturating_add(text_len + ENTRY_OVERHEAD_BYTES), count + 1)
     }
 }
 
@@ -96,13 +93,7 @@ mod tests {
 
     #[test]
     fn size_classes_and_counts() {
-        for (fill, limit) in [
-            (-1, 4096),
-            (-2, 8192),
-            (-3, 16_384),
-            (-4, 32_768),
-            (-5, 65_536),
-        ] {
+        for (fill, limit) in [(-1, 4096), (-2, 8192), (-3, 16_384), (-4, 32_768), (-5, 65_536)] {
             let options = Options::new(fill, 0);
             assert!(!options.exceeds(limit, 1_000_000) && options.exceeds(limit + 1, 1));
         }
@@ -117,15 +108,8 @@ mod tests {
     fn packed_threshold_has_a_limit_and_a_default() {
         let options = Options::default();
         assert_eq!(options.with_packed_threshold(0), Some(options));
-        assert!(
-            options
-                .with_packed_threshold((1 << 32) - (1 << 20))
-                .is_some()
-        );
-        assert_eq!(
-            options.with_packed_threshold((1 << 32) - (1 << 20) + 1),
-            None
-        );
+        assert!(options.with_packed_threshold((1 << 32) - (1 << 20)).is_some());
+        assert_eq!(options.with_packed_threshold((1 << 32) - (1 << 20) + 1), None);
         let low = options.with_packed_threshold(5).expect("allowed");
         assert!(low.is_large(5) && !low.is_large(4));
     }

@@ -165,12 +165,7 @@ impl Quicklist {
     }
 
     /// Inserts before or after the element at `index`; whether there is one.
-    pub fn insert<'e>(
-        &mut self,
-        index: usize,
-        side: Side,
-        element: impl Into<Element<'e>>,
-    ) -> bool {
+    pub fn insert<'e>(&mut self, index: usize, side: Side, element: impl Into<Element<'e>>) -> bool {
         let Some((slot, offset)) = self.nodes.locate(index) else {
             return false;
         };
@@ -319,9 +314,7 @@ impl Quicklist {
         let text_len = element.text_len();
         let codec = self.codec;
         if self.has_room(slot, text_len) {
-            let inserted = self
-                .nodes
-                .edit(slot, |node| node.insert(place, element, codec));
+            let inserted = self.nodes.edit(slot, |node| node.insert(place, element, codec));
             if inserted == Some(Ok(())) {
                 self.settle(slot);
                 return;
@@ -347,11 +340,7 @@ impl Quicklist {
             self.settle(neighbour);
             return;
         }
-        self.insert_node(
-            slot,
-            side,
-            Node::of(element, self.options.is_large(text_len)),
-        );
+        self.insert_node(slot, side, Node::of(element, self.options.is_large(text_len)));
     }
 
     /// Splits the node at `slot` before `place` and puts the element between the halves: into the
@@ -427,10 +416,7 @@ impl Quicklist {
     /// Removes `count` elements from `offset` on, which the node has.
     fn delete_in_node(&mut self, slot: Slot, offset: usize, count: usize) {
         let codec = self.codec;
-        let whole = self
-            .nodes
-            .get(slot)
-            .is_some_and(|node| node.count() == count);
+        let whole = self.nodes.get(slot).is_some_and(|node| node.count() == count);
         if whole {
             self.nodes.remove(slot);
         } else {
@@ -452,18 +438,13 @@ impl Quicklist {
 
     fn has_room(&self, slot: Slot, text_len: usize) -> bool {
         self.nodes.get(slot).is_some_and(|node| {
-            !node.is_plain()
-                && self
-                    .options
-                    .has_room(node.raw_len(), node.count(), text_len)
+            !node.is_plain() && self.options.has_room(node.raw_len(), node.count(), text_len)
         })
     }
 
     fn push_in_node(&mut self, slot: Slot, side: Side, element: Element<'_>) -> bool {
         let codec = self.codec;
-        self.nodes
-            .edit(slot, |node| node.push(side, element, codec))
-            == Some(Ok(()))
+        self.nodes.edit(slot, |node| node.push(side, element, codec)) == Some(Ok(()))
     }
 
     /// Joins the node at `slot` and the next when one node may hold both; returns where the node
@@ -495,9 +476,7 @@ impl Quicklist {
             return false;
         };
         let bytes = (left.raw_len() + right.raw_len()).saturating_sub(EMPTY_BYTES);
-        !left.is_plain()
-            && !right.is_plain()
-            && !self.options.exceeds(bytes, left.count() + right.count())
+        !left.is_plain() && !right.is_plain() && !self.options.exceeds(bytes, left.count() + right.count())
     }
 
     /// Compresses or decompresses the node at `slot` according to its place.
@@ -530,13 +509,8 @@ impl Quicklist {
             return;
         }
         for steps in 0..(depth + MAX_NEW_NODES).min(self.node_count()) {
-            let ends = [
-                self.nodes.nth_from_front(steps),
-                self.nodes.nth_from_back(steps),
-            ];
-            ends.into_iter()
-                .flatten()
-                .for_each(|slot| self.settle(slot));
+            let ends = [self.nodes.nth_from_front(steps), self.nodes.nth_from_back(steps)];
+            ends.into_iter().flatten().for_each(|slot| self.settle(slot));
         }
     }
 }

@@ -120,10 +120,7 @@ impl Node {
     }
 
     pub(super) fn is_compressed(&self) -> bool {
-        matches!(
-            self.body,
-            Body::PackedCompressed(_) | Body::PlainCompressed(_)
-        )
+        matches!(self.body, Body::PackedCompressed(_) | Body::PlainCompressed(_))
     }
 
     /// The bytes as they lie in memory.
@@ -248,12 +245,7 @@ impl Node {
     }
 
     /// Adds an element at the end that `side` names.
-    pub(super) fn push(
-        &mut self,
-        side: Side,
-        element: Element<'_>,
-        codec: &Codec,
-    ) -> Result<(), TooLarge> {
+    pub(super) fn push(&mut self, side: Side, element: Element<'_>, codec: &Codec) -> Result<(), TooLarge> {
         self.grow(codec, 1, |listpack| match side {
             Side::Before => listpack.push_front(element),
             Side::After => listpack.push_back(element),

@@ -3,15 +3,13 @@
 use super::{Codec, Container, Direction, Options, Quicklist, Side, Stored};
 use crate::ds::listpack::{Listpack, ListpackView};
 use proptest::collection::vec;
-use proptest::prelude::{
-    ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
-};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::select;
 
 type Model = Vec<Vec<u8>>;
 
 /// The compression of the `lzf` package, to have a real one without the floor below.
-static LZF: Codec = Codec {
+const LZF: Codec = Codec {
     compress: |raw, most| lzf::compress(raw).ok().filter(|bytes| bytes.len() <= most),
     decompress: |bytes, raw_len| lzf::decompress(bytes, raw_len).ok(),
 };
@@ -332,9 +330,7 @@ fn insertions_place_elements_as_the_real_server_does() {
         (0, true),
         (58, false),
     ];
-    let model: Model = (0..20)
-        .map(|value| format!("e{value}").into_bytes())
-        .collect();
+    let model: Model = (0..20).map(|value| format!("e{value}").into_bytes()).collect();
     let mut list = list_of(Options::new(4, 0), &model);
     for (value, (index, after)) in INSERTS.into_iter().enumerate() {
         let side = if after { Side::After } else { Side::Before };
@@ -348,9 +344,7 @@ fn insertions_place_elements_as_the_real_server_does() {
 
 #[test]
 fn insertion_in_a_full_node_splits_it() {
-    let model: Model = ["a", "b", "c", "d"]
-        .map(|text| text.as_bytes().to_vec())
-        .to_vec();
+    let model: Model = ["a", "b", "c", "d"].map(|text| text.as_bytes().to_vec()).to_vec();
     let mut list = list_of(Options::new(4, 0), &model);
     assert!(list.insert(1, Side::Before, b"new"));
     assert_eq!(counts(&list), [2, 3]);
@@ -383,21 +377,12 @@ fn large_elements_get_plain_nodes() {
     let mut list = list_of(options, &[b"1".to_vec(), b"2".to_vec(), b"3".to_vec()]);
     list.insert(1, Side::After, b"large");
     list.push_back(1_234_567);
-    let shape: Vec<_> = list
-        .nodes()
-        .map(|node| (node.container, node.count))
-        .collect();
+    let shape: Vec<_> = list.nodes().map(|node| (node.container, node.count)).collect();
     let (plain, packed) = (Container::Plain, Container::Packed);
     assert_eq!(shape, [(packed, 2), (plain, 1), (packed, 1), (plain, 1)]);
     assert!(list.replace(2, b"tiny") && list.replace(0, b"enormous"));
-    assert_eq!(
-        texts(&list),
-        [&b"enormous"[..], b"2", b"tiny", b"3", b"1234567"]
-    );
-    assert_eq!(
-        list.nodes().filter(|node| node.container == plain).count(),
-        2
-    );
+    assert_eq!(texts(&list), [&b"enormous"[..], b"2", b"tiny", b"3", b"1234567"]);
+    assert_eq!(list.nodes().filter(|node| node.container == plain).count(), 2);
     assert_eq!(list.remove_matching(b"1234567", 9, Direction::Backward), 1);
     assert_eq!(
         list.pop_front().map(|picked| picked.into_vec()),
@@ -440,10 +425,7 @@ fn a_single_node_gives_its_listpack_away() {
     let listpack = list.into_single_listpack().expect("one packed node");
     assert_eq!(listpack.len(), 3);
     let two = list_of(Options::new(2, 0), &numbers(3));
-    assert_eq!(
-        two.into_single_listpack().map_err(|list| list.len()),
-        Err(3)
-    );
+    assert_eq!(two.into_single_listpack().map_err(|list| list.len()), Err(3));
     let mut plain = Quicklist::new(Options::default(), &LZF);
     plain.append_plain(b"x".to_vec());
     assert!(plain.into_single_listpack().is_err());
@@ -465,10 +447,7 @@ fn trimming_and_indexing_a_long_list() {
     assert_eq!(list.delete_range(1000, 100), 100);
     assert_eq!(list.delete_range(2000, 1), 0);
     list.check_invariants().expect("valid");
-    assert_eq!(
-        texts(&list),
-        [&model[400..1400], &model[1500..2500]].concat()
-    );
+    assert_eq!(texts(&list), [&model[400..1400], &model[1500..2500]].concat());
     let copy = list.clone();
     assert_eq!(list.delete_range(0, 5000), 2000);
     assert_eq!((list.node_count(), list.len(), copy.len()), (0, 0, 2000));
