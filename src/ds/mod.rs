@@ -1,3 +1,12 @@
 //! Floor 2: data structures. They know bytes and handles, never keys, types or the server.
 
+pub mod bytes;
+pub mod corrupt;
+pub mod element;
+pub mod intset;
+pub mod listpack;
+pub mod quicklist;
+pub mod radix;
 pub mod table;
+pub mod ziplist;
+pub mod zipmap;
