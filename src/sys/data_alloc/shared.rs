@@ -81,6 +81,7 @@ impl SharedHeap {
     ///
     /// # Errors
     /// The kernel's refusal.
+    #[cfg(test)]
     pub fn prepare(&self, blocks: usize) -> io::Result<()> {
         self.shelves.lock().slabs.prepare(blocks)
     }
