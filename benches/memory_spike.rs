@@ -2,8 +2,8 @@
 //! extent hooks hand out a 2 MiB-aligned range, a plain jemalloc arena, and glibc.
 //!
 //! ```text
-//! cargo bench --bench memory_spike              all candidates, rounds alternating, medians
-//! cargo bench --bench memory_spike -- ROUNDS    another number of rounds (default 5)
+//! cargo bench --bench memory_spike              all candidates, rounds alternating: median (lowest-highest)
+//! cargo bench --bench memory_spike -- ROUNDS    another number of rounds (default 7)
 //! ```
 //!
 //! Each run is a process of its own (the program starts itself), so that resident memory
@@ -17,7 +17,6 @@ use std::process::Command;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use tikv_jemalloc_sys::{MALLOCX_ARENA, MALLOCX_TCACHE, dallocx, extent_hooks_t, mallctl, mallocx};
 use tine::sys::data_alloc;
@@ -31,7 +30,7 @@ const REPLACEMENTS: usize = 3_000_000;
 const FILL_BYTES: usize = 1 << 30;
 const RANDOM_WRITES: usize = 20_000;
 const FORKS: usize = 5;
-const DEFAULT_ROUNDS: usize = 5;
+const DEFAULT_ROUNDS: usize = 7;
 const HUGE_BYTES: usize = 2 << 20;
 
 unsafe extern "C" {
@@ -78,7 +77,9 @@ impl Candidate {
     /// The same allocator for use on another thread.
     fn for_other_thread(self, arena: u32) -> Self {
         match self {
-            Candidate::Jemalloc { .. } => Candidate::Jemalloc { flags: jemalloc_flags(arena) },
+            Candidate::Jemalloc { .. } => Candidate::Jemalloc {
+                flags: jemalloc_flags(arena),
+            },
             other => other,
         }
     }
@@ -175,12 +176,21 @@ fn hooks() -> *mut extent_hooks_t {
 fn control<T>(name: &std::ffi::CStr, mut value: T, mut input: Option<*mut extent_hooks_t>) -> T {
     let mut length = size_of::<T>();
     let (new, new_length) = match input.as_mut() {
-        Some(hooks) => (ptr::from_mut(hooks).cast(), size_of::<*mut extent_hooks_t>()),
+        Some(hooks) => (
+            ptr::from_mut(hooks).cast(),
+            size_of::<*mut extent_hooks_t>(),
+        ),
         None => (ptr::null_mut(), 0),
     };
     // SAFETY: buffers and lengths belong together; the name ends in zero.
     let result = unsafe {
-        mallctl(name.as_ptr(), ptr::from_mut(&mut value).cast(), &mut length, new, new_length)
+        mallctl(
+            name.as_ptr(),
+            ptr::from_mut(&mut value).cast(),
+            &mut length,
+            new,
+            new_length,
+        )
     };
     assert_eq!(result, 0, "mallctl {name:?}");
     value
@@ -200,14 +210,18 @@ fn map_range(huge: bool) {
     assert_ne!(raw, libc::MAP_FAILED);
     let start = raw.expose_provenance().next_multiple_of(HUGE_BYTES);
     RANGE_START.store(start, Ordering::Relaxed);
-    let advice = if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+    let advice = if huge {
+        libc::MADV_HUGEPAGE
+    } else {
+        libc::MADV_NOHUGEPAGE
+    };
     // SAFETY: our own mapping.
     unsafe { libc::madvise(ptr::with_exposed_provenance_mut(start), RANGE_BYTES, advice) };
 }
 
 /// Rebuilds all huge pages; milliseconds, or nothing where it does not apply.
 fn collapse_all(candidate: Candidate) -> Option<f64> {
-    let begin = Instant::now();
+    let begin = CpuClock::now();
     match candidate {
         Candidate::Tine => {
             for block in 0..data_alloc::block_count() {
@@ -224,20 +238,52 @@ fn collapse_all(candidate: Candidate) -> Option<f64> {
         }
         _ => return None,
     }
-    Some(begin.elapsed().as_secs_f64() * 1e3)
+    Some(begin.elapsed_ns() / 1e6)
+}
+
+/// Processor time of this thread: on a shared machine the wall clock measures the others.
+struct CpuClock {
+    start_ns: f64,
+}
+
+impl CpuClock {
+    fn now() -> Self {
+        CpuClock {
+            start_ns: Self::read_ns(),
+        }
+    }
+
+    fn read_ns() -> f64 {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: writes one timespec.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    }
+
+    fn elapsed_ns(&self) -> f64 {
+        Self::read_ns() - self.start_ns
+    }
 }
 
 // ---- measurements ------------------------------------------------------------------------
 
 fn resident_bytes() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").expect("procfs is mounted");
-    let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<usize>().ok());
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|field| field.parse::<usize>().ok());
     pages.expect("statm has a second field") * 4096
 }
 
 fn huge_bytes() -> usize {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").expect("procfs is mounted");
-    let line = rollup.lines().find(|line| line.starts_with("AnonHugePages"));
+    let line = rollup
+        .lines()
+        .find(|line| line.starts_with("AnonHugePages"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
     kib.unwrap_or(0) << 10
 }
@@ -263,7 +309,7 @@ fn one_fork_ms(meanwhile: impl FnOnce()) -> f64 {
     let mut ends = [0i32; 2];
     // SAFETY: two descriptors are written.
     assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
-    let begin = Instant::now();
+    let begin = CpuClock::now();
     // SAFETY: the child only reads, closes and leaves.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -275,7 +321,7 @@ fn one_fork_ms(meanwhile: impl FnOnce()) -> f64 {
             libc::_exit(0);
         }
     }
-    let elapsed = begin.elapsed().as_secs_f64() * 1e3;
+    let elapsed = begin.elapsed_ns() / 1e6;
     meanwhile();
     // SAFETY: our own descriptors.
     unsafe {
@@ -297,7 +343,10 @@ fn measure(candidate: Candidate, arena: u32) {
     objects.clear();
     report("fork bare, ms", fork_ms());
     small_objects(candidate, &mut objects, &mut random);
-    let before = objects.iter().map(|object| object.1 as usize).sum::<usize>();
+    let before = objects
+        .iter()
+        .map(|object| object.1 as usize)
+        .sum::<usize>();
     let mut filled = before;
     while filled < FILL_BYTES {
         let size = random.usize(64..960);
@@ -307,53 +356,76 @@ fn measure(candidate: Candidate, arena: u32) {
         filled += size;
     }
     forks(candidate, &objects, &mut random);
-    let begin = Instant::now();
     let count = objects.len();
     random.shuffle(&mut objects);
-    let shuffled = begin.elapsed();
-    black_box(shuffled);
     let nanoseconds = thread::spawn(move || {
         let candidate = candidate.for_other_thread(arena);
-        let begin = Instant::now();
+        let begin = CpuClock::now();
         for (address, size) in objects {
             candidate.free(ptr::with_exposed_provenance_mut(address), size as usize);
         }
-        begin.elapsed().as_secs_f64() * 1e9
+        begin.elapsed_ns()
     });
     let elapsed = nanoseconds.join().expect("the freeing thread ends well");
     report("free by other thread, ns", elapsed / count as f64);
-    report("RSS after freeing all, MiB", resident_bytes() as f64 / (1 << 20) as f64);
+    report(
+        "RSS after freeing all, MiB",
+        resident_bytes() as f64 / (1 << 20) as f64,
+    );
 }
 
-fn small_objects(candidate: Candidate, objects: &mut Vec<(usize, u32)>, random: &mut fastrand::Rng) {
+fn small_objects(
+    candidate: Candidate,
+    objects: &mut Vec<(usize, u32)>,
+    random: &mut fastrand::Rng,
+) {
     let base = resident_bytes();
-    let begin = Instant::now();
+    let begin = CpuClock::now();
     for _ in 0..ENTRIES {
         let ptr = candidate.alloc(ENTRY_BYTES);
         write_all(ptr, ENTRY_BYTES);
         objects.push((ptr.expose_provenance(), ENTRY_BYTES as u32));
     }
-    report("fill 56 B, ns (with page faults)", begin.elapsed().as_secs_f64() * 1e9 / ENTRIES as f64);
-    report("RSS per 56 B entry", (resident_bytes() - base) as f64 / ENTRIES as f64);
+    report(
+        "fill 56 B, ns (with page faults)",
+        begin.elapsed_ns() / ENTRIES as f64,
+    );
+    report(
+        "RSS per 56 B entry",
+        (resident_bytes() - base) as f64 / ENTRIES as f64,
+    );
     for _ in 0..TABLE_BLOCKS {
         let ptr = candidate.alloc(TABLE_BLOCK_BYTES);
         write_all(ptr, TABLE_BLOCK_BYTES);
         objects.push((ptr.expose_provenance(), TABLE_BLOCK_BYTES as u32));
     }
-    report("RSS per entry with table", (resident_bytes() - base) as f64 / ENTRIES as f64);
-    let begin = Instant::now();
+    report(
+        "RSS per entry with table",
+        (resident_bytes() - base) as f64 / ENTRIES as f64,
+    );
+    let begin = CpuClock::now();
     for _ in 0..PAIRS {
-        candidate.free(black_box(candidate.alloc(black_box(ENTRY_BYTES))), ENTRY_BYTES);
+        candidate.free(
+            black_box(candidate.alloc(black_box(ENTRY_BYTES))),
+            ENTRY_BYTES,
+        );
     }
-    report("hot alloc + free, ns", begin.elapsed().as_secs_f64() * 1e9 / PAIRS as f64);
-    let begin = Instant::now();
+    report("hot alloc + free, ns", begin.elapsed_ns() / PAIRS as f64);
+    let begin = CpuClock::now();
     let mut batch = [ptr::null_mut(); 1000];
     for _ in 0..PAIRS / 1000 / 4 {
-        batch.iter_mut().for_each(|slot| *slot = candidate.alloc(ENTRY_BYTES));
-        batch.iter().for_each(|slot| candidate.free(*slot, ENTRY_BYTES));
+        batch
+            .iter_mut()
+            .for_each(|slot| *slot = candidate.alloc(ENTRY_BYTES));
+        batch
+            .iter()
+            .for_each(|slot| candidate.free(*slot, ENTRY_BYTES));
     }
-    report("alloc 1000, free 1000, ns a pair", begin.elapsed().as_secs_f64() * 4e9 / PAIRS as f64);
-    let begin = Instant::now();
+    report(
+        "alloc 1000, free 1000, ns a pair",
+        begin.elapsed_ns() * 4.0 / PAIRS as f64,
+    );
+    let begin = CpuClock::now();
     for _ in 0..REPLACEMENTS {
         let index = random.usize(0..ENTRIES);
         let (address, size) = objects[index];
@@ -363,31 +435,49 @@ fn small_objects(candidate: Candidate, objects: &mut Vec<(usize, u32)>, random: 
         candidate.free(ptr::with_exposed_provenance_mut(address), size as usize);
         objects[index] = (ptr.expose_provenance(), new_size as u32);
     }
-    report("random replace, ns", begin.elapsed().as_secs_f64() * 1e9 / REPLACEMENTS as f64);
+    report(
+        "random replace, ns",
+        begin.elapsed_ns() / REPLACEMENTS as f64,
+    );
     let payload: usize = objects.iter().map(|object| object.1 as usize).sum();
-    report("RSS over payload after replace", (resident_bytes() - base) as f64 / payload as f64);
+    report(
+        "RSS over payload after replace",
+        (resident_bytes() - base) as f64 / payload as f64,
+    );
 }
 
 fn forks(candidate: Candidate, objects: &[(usize, u32)], random: &mut fastrand::Rng) {
-    report("resident before forks, MiB", resident_bytes() as f64 / (1 << 20) as f64);
-    report("huge before forks, MiB", huge_bytes() as f64 / (1 << 20) as f64);
+    report(
+        "resident before forks, MiB",
+        resident_bytes() as f64 / (1 << 20) as f64,
+    );
+    report(
+        "huge before forks, MiB",
+        huge_bytes() as f64 / (1 << 20) as f64,
+    );
     report("fork 1 GiB, ms", fork_ms());
     let mut per_write = 0.0;
     one_fork_ms(|| {
-        let begin = Instant::now();
+        let begin = CpuClock::now();
         for _ in 0..RANDOM_WRITES {
             let (address, _) = objects[random.usize(0..objects.len())];
             // SAFETY: a live object.
             unsafe { ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(2) };
         }
-        per_write = begin.elapsed().as_secs_f64() * 1e6 / RANDOM_WRITES as f64;
+        per_write = begin.elapsed_ns() / 1e3 / RANDOM_WRITES as f64;
     });
     report("write while a child lives, us", per_write);
-    report("huge after writes, MiB", huge_bytes() as f64 / (1 << 20) as f64);
+    report(
+        "huge after writes, MiB",
+        huge_bytes() as f64 / (1 << 20) as f64,
+    );
     report("fork after writes, ms", fork_ms());
     if let Some(milliseconds) = collapse_all(candidate) {
         report("collapse all, ms", milliseconds);
-        report("huge after collapse, MiB", huge_bytes() as f64 / (1 << 20) as f64);
+        report(
+            "huge after collapse, MiB",
+            huge_bytes() as f64 / (1 << 20) as f64,
+        );
         report("fork after collapse, ms", fork_ms());
     }
 }
@@ -415,34 +505,57 @@ fn run_one(name: &str, huge: bool) {
                 map_range(huge);
             }
             let arena = control(c"arenas.create", 0u32, with_hooks.then(hooks));
-            measure(Candidate::Jemalloc { flags: jemalloc_flags(arena) }, arena);
+            measure(
+                Candidate::Jemalloc {
+                    flags: jemalloc_flags(arena),
+                },
+                arena,
+            );
         }
     }
 }
 
 fn main() {
-    let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let arguments: Vec<String> = env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     if let [name, pages] = arguments.as_slice() {
         return run_one(name, pages == "huge");
     }
-    let rounds = arguments.first().and_then(|word| word.parse().ok()).unwrap_or(DEFAULT_ROUNDS);
+    let rounds = arguments
+        .first()
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(DEFAULT_ROUNDS);
     let mut table: BTreeMap<String, BTreeMap<usize, Vec<f64>>> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
     for _ in 0..rounds {
         for (column, (name, huge)) in RUNS.iter().enumerate() {
             let output = Command::new(env::current_exe().expect("a program knows its path"))
                 .args([*name, if *huge { "huge" } else { "base" }])
-                .env("GLIBC_TUNABLES", if *huge { "glibc.malloc.hugetlb=1" } else { "" })
+                .env(
+                    "GLIBC_TUNABLES",
+                    if *huge { "glibc.malloc.hugetlb=1" } else { "" },
+                )
                 .output()
                 .expect("the program can start itself");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             for line in String::from_utf8_lossy(&output.stdout).lines() {
-                let Some((row, value)) = line.split_once('\t') else { continue };
+                let Some((row, value)) = line.split_once('\t') else {
+                    continue;
+                };
                 if !order.iter().any(|known| known == row) {
                     order.push(row.to_owned());
                 }
                 let cells = table.entry(row.to_owned()).or_default();
-                cells.entry(column).or_default().push(value.parse().expect("a number"));
+                cells
+                    .entry(column)
+                    .or_default()
+                    .push(value.parse().expect("a number"));
             }
         }
     }
@@ -451,13 +564,18 @@ fn main() {
 
 fn print_table(order: &[String], table: &mut BTreeMap<String, BTreeMap<usize, Vec<f64>>>) {
     let heads = RUNS.map(|(name, huge)| format!("{name} {}", if huge { "2M" } else { "4K" }));
-    println!("| | {} |\n|---|{}", heads.join(" | "), "---|".repeat(RUNS.len()));
+    println!(
+        "| | {} |\n|---|{}",
+        heads.join(" | "),
+        "---|".repeat(RUNS.len())
+    );
     for row in order {
         let cells = table.get_mut(row).expect("each row was filled");
         let medians = (0..RUNS.len()).map(|column| match cells.get_mut(&column) {
             Some(values) => {
                 values.sort_by(f64::total_cmp);
-                format!("{:.2}", values[values.len() / 2])
+                let (low, high) = (values[0], values[values.len() - 1]);
+                format!("{:.3} ({low:.3}-{high:.3})", values[values.len() / 2])
             }
             None => "-".to_owned(),
         });

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tine::sys::data_alloc::{
-    BlockRange, Kind, alloc, check_invariants, for_each_live_entry_block,
-    for_each_live_entry_slab, free, lock_for_fork, realloc, release_range, set_huge_pages,
-    used_bytes,
+    BlockRange, Kind, alloc, check_invariants, for_each_live_entry_block, for_each_live_entry_slab,
+    free, lock_for_fork, realloc, release_range, set_huge_pages, used_bytes,
 };
 
 const ENTRIES: usize = 60_000;
@@ -44,8 +43,15 @@ fn make_entry(id: usize) -> NonNull<Head> {
     // SAFETY: both blocks are new and large enough.
     unsafe {
         value.write(id as u64 * 3);
-        entry.write(Head { id: id as u64, bytes: bytes as u64, value: value.as_ptr() });
-        entry.add(1).cast::<u8>().write_bytes(id as u8, bytes - HEAD_BYTES);
+        entry.write(Head {
+            id: id as u64,
+            bytes: bytes as u64,
+            value: value.as_ptr(),
+        });
+        entry
+            .add(1)
+            .cast::<u8>()
+            .write_bytes(id as u8, bytes - HEAD_BYTES);
     }
     entry
 }
@@ -54,7 +60,12 @@ fn drop_entry(entry: NonNull<Head>) {
     // SAFETY: a live entry; its value and itself are freed once.
     unsafe {
         let head = entry.read();
-        free(NonNull::new(head.value).expect("every entry has a value").cast(), 8);
+        free(
+            NonNull::new(head.value)
+                .expect("every entry has a value")
+                .cast(),
+            8,
+        );
         free(entry.cast(), head.bytes as usize);
     }
 }
@@ -87,7 +98,11 @@ fn walk_digest(by_slab: bool, release: bool) -> (usize, u64) {
             unsafe { release_range(range) }.expect("own memory can be given back");
         }
     };
-    if by_slab { for_each_live_entry_slab(visit) } else { for_each_live_entry_block(visit) }
+    if by_slab {
+        for_each_live_entry_slab(visit)
+    } else {
+        for_each_live_entry_block(visit)
+    }
     (count, sum)
 }
 
@@ -111,7 +126,10 @@ fn fork_child(check: impl FnOnce() -> bool) -> i32 {
 fn assert_child_succeeded(child: i32) {
     let mut status = 0;
     // SAFETY: our own child.
-    assert_eq!(unsafe { libc::waitpid(child, ptr::from_mut(&mut status), 0) }, child);
+    assert_eq!(
+        unsafe { libc::waitpid(child, ptr::from_mut(&mut status), 0) },
+        child
+    );
     assert_eq!(status, 0, "the child saw other data, crashed or hung");
 }
 
@@ -134,7 +152,9 @@ fn child_sees_the_moment_of_the_fork(by_slab: bool) {
     for _ in 0..ENTRIES / 2 {
         drop_entry(entries.swap_remove(random.usize(1..entries.len())));
     }
-    let expected = entries.iter().fold(0u64, |sum, &entry| sum.wrapping_add(digest(entry)));
+    let expected = entries
+        .iter()
+        .fold(0u64, |sum, &entry| sum.wrapping_add(digest(entry)));
     let count = entries.len();
     assert_eq!(walk_digest(by_slab, false), (count, expected));
     let child = fork_child(|| {
@@ -146,7 +166,12 @@ fn child_sees_the_moment_of_the_fork(by_slab: bool) {
             for entry in entries {
                 // SAFETY: still mapped; only its contents are gone.
                 let id = unsafe { entry.cast::<u64>().read() };
-                gone &= id == if cfg!(debug_assertions) { 0xA5A5_A5A5_A5A5_A5A5 } else { 0 };
+                gone &= id
+                    == if cfg!(debug_assertions) {
+                        0xA5A5_A5A5_A5A5_A5A5
+                    } else {
+                        0
+                    };
             }
         });
         let value = alloc(Kind::Value, 5000);
@@ -157,7 +182,9 @@ fn child_sees_the_moment_of_the_fork(by_slab: bool) {
     });
     change_everything(&mut entries, &mut random);
     assert_child_succeeded(child);
-    let after = entries.iter().fold(0u64, |sum, &entry| sum.wrapping_add(digest(entry)));
+    let after = entries
+        .iter()
+        .fold(0u64, |sum, &entry| sum.wrapping_add(digest(entry)));
     assert_eq!(walk_digest(by_slab, false), (entries.len(), after));
     entries.into_iter().for_each(drop_entry);
     assert_eq!(used_bytes(), 0);
@@ -184,16 +211,21 @@ fn forks_while_threads_allocate() {
         .collect();
     for _ in 0..FORKS {
         let child = fork_child(|| {
-            let ptrs: Vec<_> = (1..500).map(|size| (alloc(Kind::Entry, size), size)).collect();
+            let ptrs: Vec<_> = (1..500)
+                .map(|size| (alloc(Kind::Entry, size), size))
+                .collect();
             // SAFETY: just allocated, freed once.
-            ptrs.into_iter().for_each(|(ptr, size)| unsafe { free(ptr, size) });
+            ptrs.into_iter()
+                .for_each(|(ptr, size)| unsafe { free(ptr, size) });
             check_invariants();
             true
         });
         assert_child_succeeded(child);
     }
     stop.store(true, Ordering::Relaxed);
-    threads.into_iter().for_each(|thread| thread.join().expect("no thread fails"));
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().expect("no thread fails"));
     assert_eq!(used_bytes(), 0);
     check_invariants();
 }

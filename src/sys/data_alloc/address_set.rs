@@ -32,7 +32,10 @@ pub struct SetFamily {
 impl SetFamily {
     /// A family without sets.
     pub const fn empty() -> Self {
-        SetFamily { sets: 0, levels: [const { MetaArray::empty() }; LEVELS] }
+        SetFamily {
+            sets: 0,
+            levels: [const { MetaArray::empty() }; LEVELS],
+        }
     }
 
     /// Reserves `sets` empty sets; members must stay below `grow_to`'s limit.
@@ -41,7 +44,10 @@ impl SetFamily {
     /// The kernel's refusal of memory.
     pub fn reserve(sets: usize, universe: usize) -> io::Result<Self> {
         assert!(universe <= MAX_UNIVERSE, "universe above four levels");
-        let mut family = SetFamily { sets, ..SetFamily::empty() };
+        let mut family = SetFamily {
+            sets,
+            ..SetFamily::empty()
+        };
         let mut members = universe;
         for (level, array) in family.levels.iter_mut().enumerate() {
             let words = members.div_ceil(WORD_BITS);
@@ -127,7 +133,11 @@ impl SetFamily {
     fn word(&self, level: usize, word: usize, set: usize) -> u64 {
         let index = word * self.sets + set;
         let array = &self.levels[level];
-        if index < array.len() { *array.at(index) } else { 0 }
+        if index < array.len() {
+            *array.at(index)
+        } else {
+            0
+        }
     }
 }
 

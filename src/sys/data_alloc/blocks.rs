@@ -2,9 +2,10 @@
 //! which kind, when an empty block goes back to the kernel.
 //!
 //! ```text
-//! never committed -> returned -> active (one kind) -> retained (empty, still resident)
-//!                       ^                                 |
-//!                       +---- leaving (madvise runs) <----+  above RETAINED_BLOCKS
+//! never committed -> returned -> active (one kind) -> retained (empty, resident)
+//!                       ^  |                              |  ^
+//!                       |  +----- in transit (madvise) ---|--+   prefault
+//!                       +-------- in transit (madvise) <--+      above RETAINED_BLOCKS
 //! ```
 //!
 //! Trade-off: a block belongs to one kind while it is active, so the snapshot child may
@@ -45,8 +46,8 @@ pub enum BlockState {
     Active,
     /// Empty, kept resident.
     Retained,
-    /// Empty, somebody is giving its pages back.
-    Leaving,
+    /// Empty, somebody is giving its pages back or fetching them.
+    InTransit,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +91,10 @@ fn find_run(mask: u32, length: usize) -> Option<usize> {
 
 /// floor(log2) of the longest run of ones; `mask` is not zero.
 fn run_bucket(mask: u32) -> usize {
-    (0..RUN_BUCKETS).rev().find(|bucket| find_run(mask, 1 << bucket).is_some()).unwrap_or(0)
+    (0..RUN_BUCKETS)
+        .rev()
+        .find(|bucket| find_run(mask, 1 << bucket).is_some())
+        .unwrap_or(0)
 }
 
 fn run_mask(first: usize, length: usize) -> u32 {
@@ -108,7 +112,13 @@ impl BlockPool {
         let mut sets = SetFamily::reserve(SET_COUNT, blocks)?;
         sets.grow_to(blocks)?;
         let records = MetaArray::reserve(blocks)?;
-        Ok(BlockPool { range, records, sets, active: 0, retained: 0 })
+        Ok(BlockPool {
+            range,
+            records,
+            sets,
+            active: 0,
+            retained: 0,
+        })
     }
 
     /// The address range.
@@ -175,7 +185,9 @@ impl BlockPool {
     /// Takes `units` adjacent units of a block of `kind`, from the lowest block that
     /// has them. Returns the first unit's number. `None`: `commit_more` first.
     pub fn take_units(&mut self, kind: Kind, units: usize) -> Option<usize> {
-        let index = self.block_with_room(kind, units).or_else(|| self.empty_block(kind))?;
+        let index = self
+            .block_with_room(kind, units)
+            .or_else(|| self.empty_block(kind))?;
         let record = self.records.at_mut(index);
         let first = find_run(record.free_units, units).expect("the chosen block has the run");
         record.free_units &= !run_mask(first, units);
@@ -186,12 +198,16 @@ impl BlockPool {
     fn block_with_room(&self, kind: Kind, units: usize) -> Option<usize> {
         let base = kind.bit() * RUN_BUCKETS;
         let sure = units.next_power_of_two().ilog2() as usize;
-        let mut best = (sure..RUN_BUCKETS).filter_map(|b| self.sets.lowest(base + b)).min();
+        let mut best = (sure..RUN_BUCKETS)
+            .filter_map(|b| self.sets.lowest(base + b))
+            .min();
         let unsure = units.ilog2() as usize;
         if unsure < sure {
             let mut next = self.sets.lowest(base + unsure);
             for _ in 0..UNSURE_PROBES {
-                let Some(index) = next.filter(|&i| best.is_none_or(|b| i < b)) else { break };
+                let Some(index) = next.filter(|&i| best.is_none_or(|b| i < b)) else {
+                    break;
+                };
                 if find_run(self.records.at(index).free_units, units).is_some() {
                     best = Some(index);
                     break;
@@ -234,14 +250,37 @@ impl BlockPool {
             self.enter(index, BlockState::Retained);
             return None;
         }
-        self.enter(index, BlockState::Leaving);
+        self.enter(index, BlockState::InTransit);
         Some(index)
     }
 
     /// The pages of `index`, named by [`Self::give_units`], are gone.
     pub fn finish_return(&mut self, index: usize) {
-        debug_assert_eq!(self.state(index), BlockState::Leaving);
+        debug_assert_eq!(self.state(index), BlockState::InTransit);
         self.enter(index, BlockState::Returned);
+    }
+
+    /// An empty block without pages, to be populated *without the heap's lock* and passed to
+    /// [`Self::finish_prefault`]. `None`: enough empty blocks are resident.
+    pub fn begin_prefault(&mut self) -> Option<usize> {
+        if self.retained >= RETAINED_BLOCKS {
+            return None;
+        }
+        let index = self.sets.lowest(RETURNED_SET)?;
+        self.enter(index, BlockState::InTransit);
+        Some(index)
+    }
+
+    /// Block `index` was populated, or could not be.
+    pub fn finish_prefault(&mut self, index: usize, populated: bool) {
+        debug_assert_eq!(self.state(index), BlockState::InTransit);
+        self.retained += usize::from(populated);
+        let state = if populated {
+            BlockState::Retained
+        } else {
+            BlockState::Returned
+        };
+        self.enter(index, state);
     }
 
     fn enter(&mut self, index: usize, state: BlockState) {
@@ -249,7 +288,7 @@ impl BlockPool {
         match state {
             BlockState::Retained => self.move_to_set(index, Some(RETAINED_SET)),
             BlockState::Returned => self.move_to_set(index, Some(RETURNED_SET)),
-            BlockState::Leaving | BlockState::Active => self.move_to_set(index, None),
+            BlockState::InTransit | BlockState::Active => self.move_to_set(index, None),
         }
     }
 
@@ -289,10 +328,14 @@ impl BlockPool {
                 }
                 BlockState::Retained => Some(RETAINED_SET),
                 BlockState::Returned => Some(RETURNED_SET),
-                BlockState::Leaving => None,
+                BlockState::InTransit => None,
             };
             for set in 0..SET_COUNT {
-                assert_eq!(self.sets.contains(set, index), expected == Some(set), "block {index}");
+                assert_eq!(
+                    self.sets.contains(set, index),
+                    expected == Some(set),
+                    "block {index}"
+                );
             }
             active += usize::from(record.state == BlockState::Active);
             retained += usize::from(record.state == BlockState::Retained);
@@ -302,7 +345,10 @@ impl BlockPool {
 }
 
 const _: () = assert!(UNIT_BYTES * UNITS_PER_BLOCK == BLOCK_BYTES);
-const _: () = assert!(SET_COUNT < u8::MAX as usize, "a set number plus one fits a byte");
+const _: () = assert!(
+    SET_COUNT < u8::MAX as usize,
+    "a set number plus one fits a byte"
+);
 
 #[cfg(test)]
 mod tests {
@@ -310,13 +356,28 @@ mod tests {
 
     #[test]
     fn runs_are_found_as_by_hand() {
-        for mask in [1u32, 0x8000_0000, u32::MAX, 0b1011_1011, 0xFFFF_0000, 0x7FFF_FFFF, 0x0F0F_0F0F] {
+        for mask in [
+            1u32,
+            0x8000_0000,
+            u32::MAX,
+            0b1011_1011,
+            0xFFFF_0000,
+            0x7FFF_FFFF,
+            0x0F0F_0F0F,
+        ] {
             for length in 1..=32 {
                 let naive = (0..=32 - length)
                     .find(|&first| mask & run_mask(first, length) == run_mask(first, length));
-                assert_eq!(find_run(mask, length), naive, "mask {mask:x} length {length}");
+                assert_eq!(
+                    find_run(mask, length),
+                    naive,
+                    "mask {mask:x} length {length}"
+                );
             }
-            let longest = (1..=32).rev().find(|&l| find_run(mask, l).is_some()).unwrap_or(0);
+            let longest = (1..=32)
+                .rev()
+                .find(|&l| find_run(mask, l).is_some())
+                .unwrap_or(0);
             assert_eq!(run_bucket(mask), longest.ilog2() as usize, "mask {mask:x}");
         }
     }

@@ -29,7 +29,10 @@ const HEADER_BYTES: usize = size_of::<Header>();
 const MAX_PREALLOCATION_BYTES: usize = 1 << 20;
 
 /// What an empty string points at; never written (its capacity is zero).
-static EMPTY: Header = Header { len: 0, capacity: 0 };
+static EMPTY: Header = Header {
+    len: 0,
+    capacity: 0,
+};
 
 /// A growable byte string in the data region.
 pub struct DataBytes {
@@ -48,7 +51,9 @@ impl DataBytes {
 
     /// An empty string without memory.
     pub fn new() -> Self {
-        DataBytes { ptr: NonNull::from(&EMPTY) }
+        DataBytes {
+            ptr: NonNull::from(&EMPTY),
+        }
     }
 
     /// An empty string with room for at least `capacity` bytes.
@@ -124,7 +129,11 @@ impl DataBytes {
         let wanted = self.len().saturating_add(additional);
         if wanted > self.capacity() {
             let slack = wanted.min(MAX_PREALLOCATION_BYTES);
-            self.set_capacity(wanted.saturating_add(slack).min(Self::MAX_BYTES.max(wanted)));
+            self.set_capacity(
+                wanted
+                    .saturating_add(slack)
+                    .min(Self::MAX_BYTES.max(wanted)),
+            );
         }
     }
 
@@ -148,13 +157,21 @@ impl DataBytes {
 
     /// Moves to a block for at least `capacity` bytes, not below the length, not zero.
     fn set_capacity(&mut self, capacity: usize) {
-        assert!(capacity <= Self::MAX_BYTES, "a byte string is limited to 4 GiB");
+        assert!(
+            capacity <= Self::MAX_BYTES,
+            "a byte string is limited to 4 GiB"
+        );
         let old_capacity = self.capacity();
         let size = usable_size(HEADER_BYTES + capacity);
         let block = if old_capacity == 0 {
             let block = alloc(Kind::Value, size).cast::<Header>();
             // SAFETY: freshly allocated, larger than a header, 8-byte aligned.
-            unsafe { block.write(Header { len: 0, capacity: 0 }) };
+            unsafe {
+                block.write(Header {
+                    len: 0,
+                    capacity: 0,
+                })
+            };
             block
         } else {
             // SAFETY: our own block, allocated with a size of this class.
@@ -177,7 +194,11 @@ impl DataBytes {
 
     /// First growth is exact (most strings never grow), later growth has slack.
     fn reserve_or_fit(&mut self, additional: usize) {
-        if self.capacity() == 0 { self.reserve_exact(additional) } else { self.reserve(additional) }
+        if self.capacity() == 0 {
+            self.reserve_exact(additional)
+        } else {
+            self.reserve(additional)
+        }
     }
 
     /// Appends one byte.
@@ -212,7 +233,10 @@ impl DataBytes {
     /// lies outside. O(tail + source).
     pub fn splice(&mut self, range: Range<usize>, source: &[u8]) {
         let len = self.len();
-        assert!(range.start <= range.end && range.end <= len, "splice outside the string");
+        assert!(
+            range.start <= range.end && range.end <= len,
+            "splice outside the string"
+        );
         let new_len = len - range.len() + source.len();
         if new_len > len {
             self.reserve_or_fit(new_len - len);
@@ -220,7 +244,13 @@ impl DataBytes {
         let tail = len - range.end;
         let data = self.data();
         // SAFETY: old and new tail lie within the capacity, which covers both lengths.
-        unsafe { ptr::copy(data.add(range.end), data.add(range.start + source.len()), tail) };
+        unsafe {
+            ptr::copy(
+                data.add(range.end),
+                data.add(range.start + source.len()),
+                tail,
+            )
+        };
         // SAFETY: the gap is as long as source, which cannot be our own block (`&mut self`).
         unsafe { ptr::copy_nonoverlapping(source.as_ptr(), data.add(range.start), source.len()) };
         self.set_len(new_len);

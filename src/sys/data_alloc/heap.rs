@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 
 use super::Kind;
 use super::address_set::SetFamily;
-use super::blocks::{BlockPool, BlockState, default_reserve_blocks};
+use super::blocks::{BlockPool, BlockState, RETAINED_BLOCKS, default_reserve_blocks};
 use super::region::{MetaArray, ZeroValid};
 use super::size_class::{
     BLOCK_BYTES, CLASS_COUNT, CLASSES, ClassInfo, MAX_SLOTS, UNIT_BYTES, UNITS_PER_BLOCK,
@@ -47,8 +47,14 @@ struct SlabRecord {
     head_distance: u8,
 }
 
-const FREE_UNIT: SlabRecord =
-    SlabRecord { summary: 0, free: 0, slots: 0, bin: 0, units: 0, head_distance: 0 };
+const FREE_UNIT: SlabRecord = SlabRecord {
+    summary: 0,
+    free: 0,
+    slots: 0,
+    bin: 0,
+    units: 0,
+    head_distance: 0,
+};
 
 const _: () = assert!(size_of::<SlabRecord>() == 16, "four records a cache line");
 
@@ -116,7 +122,13 @@ fn class_of_bin(bin: u8) -> &'static ClassInfo {
 }
 
 const fn empty_bins() -> [Bin; BIN_COUNT] {
-    let blank = Bin { word: 0, word_start: 0, current: NO_SLAB, bytes: 0, word_index: 0 };
+    let blank = Bin {
+        word: 0,
+        word_start: 0,
+        current: NO_SLAB,
+        bytes: 0,
+        word_index: 0,
+    };
     let mut bins = [blank; BIN_COUNT];
     let mut index = 0;
     while index < BIN_COUNT {
@@ -203,7 +215,10 @@ impl HeapState {
 impl Heap {
     /// A heap that reserves its range at the first allocation.
     pub const fn new() -> Self {
-        Heap { bins: empty_bins(), state: None }
+        Heap {
+            bins: empty_bins(),
+            state: None,
+        }
     }
 
     /// Reserves the range now, at most `blocks` blocks; nothing if already done.
@@ -233,7 +248,12 @@ impl Heap {
         let slot = bin.word.trailing_zeros() as usize;
         bin.word &= bin.word - 1;
         let state = self.state.as_ref()?;
-        Some(state.pool.range().at(bin.word_start + slot * bin.bytes as usize))
+        Some(
+            state
+                .pool
+                .range()
+                .at(bin.word_start + slot * bin.bytes as usize),
+        )
     }
 
     /// Gives the bin a bitmap word with at least one free slot.
@@ -276,7 +296,10 @@ impl Heap {
 
     /// Kind of the slab object at `ptr`.
     pub fn kind_of(&self, ptr: NonNull<u8>) -> Kind {
-        let state = self.state.as_ref().expect("a pointer of this heap exists, so it was set up");
+        let state = self
+            .state
+            .as_ref()
+            .expect("a pointer of this heap exists, so it was set up");
         let record = state.slabs.at(Self::head_of(state, ptr));
         Kind::from_bit(record.bin % KINDS as u8)
     }
@@ -285,11 +308,18 @@ impl Heap {
     /// Panics on a pointer that is not a live object, so a double free cannot spread.
     #[inline]
     pub fn release(&mut self, ptr: NonNull<u8>, class: usize) -> AfterFree {
-        let state = self.state.as_mut().expect("a pointer of this heap exists, so it was set up");
+        let state = self
+            .state
+            .as_mut()
+            .expect("a pointer of this heap exists, so it was set up");
         let head = Self::head_of(state, ptr);
         let record = state.slabs.at_mut(head);
         assert!(record.units > 0, "freed pointer lies in no slab");
-        debug_assert_eq!(record.bin as usize / KINDS, class, "freed with another size class");
+        debug_assert_eq!(
+            record.bin as usize / KINDS,
+            class,
+            "freed with another size class"
+        );
         let index = record.bin as usize;
         let info = class_of_bin(record.bin);
         let slot = info.slot_of(state.pool.range().offset_of(ptr) - head * UNIT_BYTES);
@@ -307,7 +337,11 @@ impl Heap {
             record.free += 1;
         }
         if is_current {
-            if record.units > 1 { self.retire_if_empty(index) } else { AfterFree::Done }
+            if record.units > 1 {
+                self.retire_if_empty(index)
+            } else {
+                AfterFree::Done
+            }
         } else if record.free == 1 || record.free == record.slots {
             Self::refile(state, head)
         } else {
@@ -333,7 +367,9 @@ impl Heap {
     /// Dissolves the bin's current slab if nothing lives in it.
     #[cold]
     fn retire_if_empty(&mut self, index: usize) -> AfterFree {
-        let Some(state) = self.state.as_mut() else { return AfterFree::Done };
+        let Some(state) = self.state.as_mut() else {
+            return AfterFree::Done;
+        };
         let bin = &mut self.bins[index];
         if bin.current == NO_SLAB {
             return AfterFree::Done;
@@ -368,6 +404,28 @@ impl Heap {
         }
     }
 
+    /// A block to populate without the lock, if more empty blocks should be resident.
+    /// Commits more blocks where none is left over.
+    pub fn begin_prefault(&mut self) -> Option<usize> {
+        let state = self.state.as_mut()?;
+        state.pool.begin_prefault().or_else(|| {
+            let (_, retained) = state.pool.active_and_retained();
+            let grown = retained < RETAINED_BLOCKS && state.grow().ok()?;
+            if grown {
+                state.pool.begin_prefault()
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The end of what `begin_prefault` began.
+    pub fn finish_prefault(&mut self, block: usize, populated: bool) {
+        if let Some(state) = self.state.as_mut() {
+            state.pool.finish_prefault(block, populated);
+        }
+    }
+
     /// For the walk: if `unit` heads a slab of entries, its units, slot size, and a copy of
     /// its live bits.
     pub fn live_entries_of(&self, unit: usize) -> Option<(usize, usize, Bitmap)> {
@@ -377,7 +435,11 @@ impl Heap {
             return None;
         }
         let info = class_of_bin(record.bin);
-        Some((record.units as usize, info.bytes as usize, self.live_bits(state, unit)))
+        Some((
+            record.units as usize,
+            info.bytes as usize,
+            self.live_bits(state, unit),
+        ))
     }
 
     fn live_bits(&self, state: &HeapState, head: usize) -> Bitmap {
@@ -390,14 +452,20 @@ impl Heap {
         let slots = record.slots as usize;
         for (index, word) in bits.iter_mut().enumerate() {
             let valid = slots.saturating_sub(index * 64).min(64);
-            *word = if valid == 0 { 0 } else { !*word & (u64::MAX >> (64 - valid)) };
+            *word = if valid == 0 {
+                0
+            } else {
+                !*word & (u64::MAX >> (64 - valid))
+            };
         }
         bits
     }
 
     /// Byte figures. O(1).
     pub fn figures(&self) -> SlabFigures {
-        let Some(state) = self.state.as_ref() else { return SlabFigures::default() };
+        let Some(state) = self.state.as_ref() else {
+            return SlabFigures::default();
+        };
         let (active_blocks, retained_blocks) = state.pool.active_and_retained();
         SlabFigures {
             slab_bytes: state.slab_units * UNIT_BYTES,
@@ -411,7 +479,9 @@ impl Heap {
     /// Checks every record against bitmaps, sets, blocks and counters; panics on a
     /// contradiction. Returns the class bytes of live objects. O(committed units).
     pub fn check_invariants(&self) -> usize {
-        let Some(state) = self.state.as_ref() else { return 0 };
+        let Some(state) = self.state.as_ref() else {
+            return 0;
+        };
         state.pool.check_invariants();
         let (mut live_bytes, mut slab_units) = (0, 0);
         for block in 0..state.pool.len() {
@@ -425,11 +495,16 @@ impl Heap {
                     unit += 1;
                     continue;
                 }
-                live_bytes += self.check_slab(state, unit) * class_of_bin(record.bin).bytes as usize;
+                live_bytes +=
+                    self.check_slab(state, unit) * class_of_bin(record.bin).bytes as usize;
                 slab_units += record.units as usize;
                 unit += record.units as usize;
             }
-            assert_eq!(unit, (block + 1) * UNITS_PER_BLOCK, "a slab crosses its block");
+            assert_eq!(
+                unit,
+                (block + 1) * UNITS_PER_BLOCK,
+                "a slab crosses its block"
+            );
         }
         assert_eq!(slab_units, state.slab_units);
         live_bytes
@@ -440,29 +515,61 @@ impl Heap {
         let record = state.slabs.at(head);
         let block = head / UNITS_PER_BLOCK;
         assert_eq!(state.pool.state(block), BlockState::Active);
-        assert_eq!(state.pool.kind(block), Some(Kind::from_bit(record.bin % KINDS as u8)));
+        assert_eq!(
+            state.pool.kind(block),
+            Some(Kind::from_bit(record.bin % KINDS as u8))
+        );
         for distance in 0..record.units as usize {
             let bit = (head + distance) % UNITS_PER_BLOCK;
-            assert_eq!(state.pool.free_units(block) >> bit & 1, 0, "slab unit marked free");
-            assert_eq!(state.slabs.at(head + distance).head_distance as usize, distance);
+            assert_eq!(
+                state.pool.free_units(block) >> bit & 1,
+                0,
+                "slab unit marked free"
+            );
+            assert_eq!(
+                state.slabs.at(head + distance).head_distance as usize,
+                distance
+            );
         }
         let bitmap = state.bitmaps.at(head);
         let free: u32 = bitmap.iter().map(|word| word.count_ones()).sum();
         assert_eq!(free, u32::from(record.free), "free count of slab {head}");
         for (index, word) in bitmap.iter().enumerate() {
-            assert_eq!(record.summary >> index & 1 == 1, *word != 0, "summary of slab {head}");
+            assert_eq!(
+                record.summary >> index & 1 == 1,
+                *word != 0,
+                "summary of slab {head}"
+            );
         }
         let bin = &self.bins[record.bin as usize];
         let is_current = bin.current as usize == head;
         let filed = state.partial.contains(record.bin as usize, head);
-        assert_eq!(filed, !is_current && record.free > 0, "slab {head} filed wrongly");
-        assert!(is_current || record.free < record.slots, "empty slab {head} was kept");
+        assert_eq!(
+            filed,
+            !is_current && record.free > 0,
+            "slab {head} filed wrongly"
+        );
+        assert!(
+            is_current || record.free < record.slots,
+            "empty slab {head} was kept"
+        );
         if is_current {
-            assert_eq!(bitmap[bin.word_index as usize] & bin.word, 0, "a slot is free twice");
+            assert_eq!(
+                bitmap[bin.word_index as usize] & bin.word,
+                0,
+                "a slot is free twice"
+            );
         }
-        let live = self.live_bits(state, head).iter().map(|word| word.count_ones()).sum::<u32>();
+        let live = self
+            .live_bits(state, head)
+            .iter()
+            .map(|word| word.count_ones())
+            .sum::<u32>();
         live as usize
     }
 }
 
-const _: () = assert!(BLOCK_BYTES / UNIT_BYTES <= u8::MAX as usize, "head distance is one byte");
+const _: () = assert!(
+    BLOCK_BYTES / UNIT_BYTES <= u8::MAX as usize,
+    "head distance is one byte"
+);

@@ -66,10 +66,16 @@ unsafe fn unmap_if_any(start: *mut u8, bytes: usize) {
 /// `ENOMEM` when the commit limit is reached.
 pub unsafe fn commit(start: *mut u8, bytes: usize) -> io::Result<()> {
     // SAFETY: the range is a reservation of ours (caller), raising access harms no reader.
-    let result =
-        unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result = unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
+
+/// `MADV_POPULATE_WRITE` (Linux 5.14).
+const MADV_POPULATE_WRITE: libc::c_int = 23;
 
 /// What to tell the kernel about a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +88,8 @@ pub enum Advice {
     BasePages,
     /// Rebuild one huge page now (copies up to 2 MiB, about 0.3 ms).
     Collapse,
+    /// Back with zeroed pages now instead of at the first touch.
+    Populate,
 }
 
 /// Calls `madvise`.
@@ -97,10 +105,15 @@ pub unsafe fn advise(start: *mut u8, bytes: usize, advice: Advice) -> io::Result
         Advice::HugePages => libc::MADV_HUGEPAGE,
         Advice::BasePages => libc::MADV_NOHUGEPAGE,
         Advice::Collapse => MADV_COLLAPSE,
+        Advice::Populate => MADV_POPULATE_WRITE,
     };
     // SAFETY: the caller owns the range and, for GiveBack, its contents are dead.
     let result = unsafe { libc::madvise(start.cast(), bytes, code) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Maps `bytes` (whole pages) of zeroed memory of its own.
@@ -133,7 +146,12 @@ pub unsafe fn remap_own(
 ) -> io::Result<NonNull<u8>> {
     // SAFETY: promised by the caller; the kernel picks a free place if it must move.
     let raw = unsafe {
-        libc::mremap(start.as_ptr().cast(), old_bytes, new_bytes, libc::MREMAP_MAYMOVE)
+        libc::mremap(
+            start.as_ptr().cast(),
+            old_bytes,
+            new_bytes,
+            libc::MREMAP_MAYMOVE,
+        )
     };
     if raw == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -184,7 +202,12 @@ pub struct MetaArray<T: ZeroValid> {
 impl<T: ZeroValid> MetaArray<T> {
     /// An array that cannot grow, without memory.
     pub const fn empty() -> Self {
-        MetaArray { base: NonNull::dangling(), len: 0, capacity: 0, owns: PhantomData }
+        MetaArray {
+            base: NonNull::dangling(),
+            len: 0,
+            capacity: 0,
+            owns: PhantomData,
+        }
     }
 
     /// Reserves room for `capacity` elements, none of them usable yet.
@@ -193,7 +216,12 @@ impl<T: ZeroValid> MetaArray<T> {
     /// The kernel's refusal to reserve.
     pub fn reserve(capacity: usize) -> io::Result<Self> {
         let base = reserve(Self::round_to_pages(capacity))?.cast();
-        Ok(MetaArray { base, len: 0, capacity, owns: PhantomData })
+        Ok(MetaArray {
+            base,
+            len: 0,
+            capacity,
+            owns: PhantomData,
+        })
     }
 
     const fn round_to_pages(elements: usize) -> usize {
@@ -240,7 +268,12 @@ impl<T: ZeroValid> MetaArray<T> {
 impl<T: ZeroValid> Drop for MetaArray<T> {
     fn drop(&mut self) {
         // SAFETY: the reservation belongs to this array alone.
-        unsafe { unmap_if_any(self.base.as_ptr().cast(), Self::round_to_pages(self.capacity)) };
+        unsafe {
+            unmap_if_any(
+                self.base.as_ptr().cast(),
+                Self::round_to_pages(self.capacity),
+            )
+        };
     }
 }
 
@@ -261,7 +294,12 @@ impl DataRange {
         let mut wanted = blocks;
         loop {
             match reserve(wanted * BLOCK_BYTES) {
-                Ok(base) => return Ok(DataRange { base, blocks: wanted }),
+                Ok(base) => {
+                    return Ok(DataRange {
+                        base,
+                        blocks: wanted,
+                    });
+                }
                 Err(error) if wanted <= MIN_BLOCKS => return Err(error),
                 Err(_) => wanted = (wanted / 2).max(MIN_BLOCKS),
             }
@@ -292,7 +330,10 @@ impl DataRange {
     /// # Errors
     /// The kernel's refusal to commit.
     pub fn commit_blocks(&self, first: usize, count: usize) -> io::Result<()> {
-        assert!(first + count <= self.blocks, "commit outside the data range");
+        assert!(
+            first + count <= self.blocks,
+            "commit outside the data range"
+        );
         // SAFETY: the asserted range is part of our reservation and block aligned.
         unsafe { commit(self.at(first * BLOCK_BYTES).as_ptr(), count * BLOCK_BYTES) }
     }
@@ -302,7 +343,11 @@ impl DataRange {
     /// # Errors
     /// The kernel's, e.g. where huge pages are not built in.
     pub fn advise_pages(&self, huge: bool) -> io::Result<()> {
-        let advice = if huge { Advice::HugePages } else { Advice::BasePages };
+        let advice = if huge {
+            Advice::HugePages
+        } else {
+            Advice::BasePages
+        };
         // SAFETY: the range is ours, and this advice keeps contents.
         unsafe { advise(self.base.as_ptr(), self.blocks * BLOCK_BYTES, advice) }
     }

@@ -65,7 +65,10 @@ impl SharedHeap {
     /// A heap that reserves address space at its first allocation.
     pub const fn new() -> Self {
         SharedHeap {
-            shelves: HeapLock::new(Shelves { slabs: Heap::new(), large: LargeObjects::new() }),
+            shelves: HeapLock::new(Shelves {
+                slabs: Heap::new(),
+                large: LargeObjects::new(),
+            }),
             live_bytes: AtomicUsize::new(0),
             huge_pages: AtomicBool::new(false),
         }
@@ -74,7 +77,10 @@ impl SharedHeap {
     #[inline]
     fn count(&self, _locked: &HeapGuard<'_, Shelves>, grown: usize, shrunk: usize) {
         let before = self.live_bytes.load(Ordering::Relaxed);
-        self.live_bytes.store(before.wrapping_add(grown).wrapping_sub(shrunk), Ordering::Relaxed);
+        self.live_bytes.store(
+            before.wrapping_add(grown).wrapping_sub(shrunk),
+            Ordering::Relaxed,
+        );
     }
 
     /// Reserves address space for at most `blocks` blocks now.
@@ -159,10 +165,16 @@ impl SharedHeap {
     /// The system call that a free left behind, outside the lock.
     #[cold]
     fn finish(&self, after: AfterFree) {
-        let AfterFree::ReturnBlock(block) = after else { return };
+        let AfterFree::ReturnBlock(block) = after else {
+            return;
+        };
         let start = {
             let shelves = self.shelves.lock();
-            shelves.slabs.pool().expect("a block was emptied, so blocks exist").start(block)
+            shelves
+                .slabs
+                .pool()
+                .expect("a block was emptied, so blocks exist")
+                .start(block)
         };
         // SAFETY: the block is empty and marked as leaving: nobody hands out its memory until
         // finish_return. A refusal only means that the pages stay resident.
@@ -261,7 +273,9 @@ impl SharedHeap {
     /// Gives empty slabs that were kept for the next allocation back to their blocks.
     pub fn trim(&self) {
         loop {
-            let Some(after) = self.shelves.lock().slabs.trim_one() else { return };
+            let Some(after) = self.shelves.lock().slabs.trim_one() else {
+                return;
+            };
             self.finish(after);
         }
     }
@@ -281,7 +295,11 @@ impl SharedHeap {
 
     /// Blocks ever committed: valid indices are below it.
     pub fn block_count(&self) -> usize {
-        self.shelves.lock().slabs.pool().map_or(0, |pool| pool.len())
+        self.shelves
+            .lock()
+            .slabs
+            .pool()
+            .map_or(0, |pool| pool.len())
     }
 
     /// Start of block `index` if it holds slabs.
@@ -297,10 +315,28 @@ impl SharedHeap {
     /// # Errors
     /// The kernel's: `EINVAL` before Linux 6.1, `ENOMEM`, `EAGAIN`, `EBUSY`.
     pub fn collapse_block(&self, index: usize) -> io::Result<bool> {
-        let Some(start) = self.active_block(index) else { return Ok(false) };
+        let Some(start) = self.active_block(index) else {
+            return Ok(false);
+        };
         // SAFETY: the block is committed for good, and collapsing keeps contents.
         unsafe { advise(start.as_ptr(), BLOCK_BYTES, Advice::Collapse)? };
         Ok(true)
+    }
+
+    /// Makes one more empty block resident, up to the retained reserve; false: nothing to do.
+    pub fn prefault_one(&self) -> bool {
+        let (block, start) = {
+            let mut shelves = self.shelves.lock();
+            let Some(block) = shelves.slabs.begin_prefault() else {
+                return false;
+            };
+            let pool = shelves.slabs.pool().expect("it just named a block");
+            (block, pool.start(block))
+        };
+        // SAFETY: the block is committed, empty and marked as in transit.
+        let populated = unsafe { advise(start.as_ptr(), BLOCK_BYTES, Advice::Populate) }.is_ok();
+        self.shelves.lock().slabs.finish_prefault(block, populated);
+        populated
     }
 
     /// For the walk: kind and start of block `index`.

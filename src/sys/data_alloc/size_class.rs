@@ -43,7 +43,10 @@ const MAX_TAIL_SHARE: usize = 32;
 const RECIPROCAL_BITS: u32 = 32;
 
 const _: () = assert!(UNITS_PER_BLOCK == 32, "a block's units are a u32 mask");
-const _: () = assert!(MAX_SLOTS == 64 * 64, "a slab's bitmap is 64 words with one summary word");
+const _: () = assert!(
+    MAX_SLOTS == 64 * 64,
+    "a slab's bitmap is 64 words with one summary word"
+);
 const _: () = assert!(FINE_LIMIT_BYTES << COARSE_DOUBLINGS == MAX_SLAB_OBJECT_BYTES);
 
 /// What the heap knows about a class.
@@ -69,7 +72,11 @@ impl ClassInfo {
     /// where e < bytes and slot * bytes < 2 MiB.
     #[inline]
     pub fn slot_of(&self, offset: usize) -> usize {
-        debug_assert_eq!(offset % self.bytes as usize, 0, "pointer not at the start of a slot");
+        debug_assert_eq!(
+            offset % self.bytes as usize,
+            0,
+            "pointer not at the start of a slot"
+        );
         ((offset as u64 * u64::from(self.reciprocal)) >> RECIPROCAL_BITS) as usize
     }
 }
@@ -79,8 +86,7 @@ impl ClassInfo {
 pub const fn class_of(size: usize) -> usize {
     debug_assert!(size <= MAX_SLAB_OBJECT_BYTES);
     if size <= FINE_LIMIT_BYTES {
-        let eighths = size.div_ceil(8);
-        return if eighths < 2 { 0 } else { eighths - 2 };
+        return size.div_ceil(8).saturating_sub(2);
     }
     let last = size - 1;
     let doubling = last.ilog2() as usize;
@@ -103,12 +109,20 @@ const fn slab_units(bytes: usize) -> usize {
     while (units * UNIT_BYTES) % bytes * MAX_TAIL_SHARE >= units * UNIT_BYTES {
         units += 1;
     }
-    assert!(units <= UNITS_PER_BLOCK, "no slab of this class fits a block");
+    assert!(
+        units <= UNITS_PER_BLOCK,
+        "no slab of this class fits a block"
+    );
     units
 }
 
 const fn build_classes() -> [ClassInfo; CLASS_COUNT] {
-    let mut table = [ClassInfo { bytes: 0, reciprocal: 0, slots: 0, units: 0 }; CLASS_COUNT];
+    let mut table = [ClassInfo {
+        bytes: 0,
+        reciprocal: 0,
+        slots: 0,
+        units: 0,
+    }; CLASS_COUNT];
     let mut class = 0;
     while class < CLASS_COUNT {
         let bytes = class_bytes(class);
@@ -133,7 +147,10 @@ mod tests {
         for size in 0..=MAX_SLAB_OBJECT_BYTES {
             let class = class_of(size);
             assert!(CLASSES[class].bytes as usize >= size, "size {size}");
-            assert!(class == 0 || (CLASSES[class - 1].bytes as usize) < size, "size {size}");
+            assert!(
+                class == 0 || (CLASSES[class - 1].bytes as usize) < size,
+                "size {size}"
+            );
         }
         assert_eq!(class_of(MAX_SLAB_OBJECT_BYTES), CLASS_COUNT - 1);
     }

@@ -83,8 +83,7 @@ impl<'a> LiveEntries<'a> {
             self.word = 0;
             self.slot_bytes = slot_bytes;
             // SAFETY: the unit lies in the block, so the address stays in the data range.
-            self.slab_start =
-                unsafe { self.block_start.add(unit % UNITS_PER_BLOCK * UNIT_BYTES) };
+            self.slab_start = unsafe { self.block_start.add(unit % UNITS_PER_BLOCK * UNIT_BYTES) };
             return Some(BlockRange {
                 start: self.slab_start,
                 bytes: units * UNIT_BYTES,
@@ -131,10 +130,19 @@ impl SharedHeap {
         mut visit: impl FnMut(BlockRange, &mut dyn Iterator<Item = NonNull<u8>>),
     ) {
         for block in 0..self.block_count() {
-            let Some(start) = self.entry_block(block) else { continue };
+            let Some(start) = self.entry_block(block) else {
+                continue;
+            };
             let mut entries = LiveEntries::new(self, block, start);
             if granularity == Granularity::Block {
-                visit(BlockRange { start, bytes: BLOCK_BYTES, block: Some(block) }, &mut entries);
+                visit(
+                    BlockRange {
+                        start,
+                        bytes: BLOCK_BYTES,
+                        block: Some(block),
+                    },
+                    &mut entries,
+                );
                 continue;
             }
             while let Some(range) = entries.load_slab() {
@@ -143,7 +151,11 @@ impl SharedHeap {
         }
         let mut index = 0;
         while let Some(entry) = self.large_entry(index) {
-            let range = BlockRange { start: entry.start, bytes: entry.bytes, block: None };
+            let range = BlockRange {
+                start: entry.start,
+                bytes: entry.bytes,
+                block: None,
+            };
             visit(range, &mut std::iter::once(entry.start));
             index += 1;
         }
