@@ -3,6 +3,7 @@
 pub mod affinity;
 pub mod crash;
 pub mod daemon;
+pub mod data_alloc;
 pub mod durable;
 pub mod fork;
 pub mod info;
