@@ -5,6 +5,16 @@
 #![deny(unsafe_code)]
 
 pub mod base;
+pub mod blocking;
+pub mod boot;
+pub mod command;
+pub mod cron;
+pub mod dispatch;
 pub mod ds;
+pub mod keyspace;
+pub mod net;
+pub mod persist;
+pub mod resp;
 pub mod server;
 pub mod sys;
+pub mod value;

@@ -52,6 +52,11 @@ impl Rng {
         self.0.u64(..)
     }
 
+    /// The generator itself, for sampling in data structures.
+    pub fn generator(&mut self) -> &mut fastrand::Rng {
+        &mut self.0
+    }
+
     /// A number below `bound`, all equally likely; 0 when `bound` is 0.
     #[inline]
     pub fn below(&mut self, bound: usize) -> usize {

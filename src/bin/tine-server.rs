@@ -1,4 +1,9 @@
-//! The server program: hands over to `boot`.
+//! The server program.
 #![deny(unsafe_code)]
 
-fn main() {}
+#[global_allocator]
+static ALLOCATOR: tine::sys::general_alloc::Counting = tine::sys::general_alloc::Counting;
+
+fn main() {
+    std::process::exit(tine::boot::run());
+}

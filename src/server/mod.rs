@@ -1,3 +1,246 @@
-//! Floor 6: the server's parts. Knows no concrete command.
+//! Floor 6: the one owner of everything, and the types that commands are written with.
+//!
+//! `main` owns one [`Server`] made of parts, each with its own module. Links between clients, keys
+//! and channels are ids, never references. Effects on other clients are appended to their outputs
+//! and sent by `net` at the end of the turn.
+//!
+//! | part | what |
+//! | --- | --- |
+//! | `config` | directives, CONFIG, redis.conf |
+//! | `keyspace` | databases (floor 4) |
+//! | `clients` | connected clients, their state and output |
+//! | `persistence` | RDB, AOF, fork (floor 5) |
+//! | `propagation` | the stream of effects on its way to the AOF and replicas |
+//! | `pubsub`, `watches`, `blocked` | who waits for what |
+//! | `stats`, `commands` | counters; the command table |
+//! | `run` | identity and phase of this process |
+//! | `call` | the command that runs now |
 
+pub mod blocked;
+pub mod client;
 pub mod config;
+pub mod ctx;
+pub mod error;
+pub mod keys;
+pub mod memory;
+pub mod notify;
+pub mod output;
+pub mod propagation;
+pub mod pubsub;
+pub mod run;
+pub mod safety;
+pub mod spec;
+pub mod stats;
+pub mod watch;
+
+pub use client::{Client, ClientKind, ClientRef, Clients};
+pub use ctx::{Caller, Ctx};
+pub use error::{CommandResult, ReplyError};
+pub use spec::{CommandSpec, CommandTable, Found};
+
+use crate::base::clock::Clock;
+use crate::base::hash::HashSeed;
+use crate::base::rng::Rng;
+use crate::keyspace::{Effects, Keyspace, Touch};
+use crate::persist::Persistence;
+use crate::server::blocked::BlockedClients;
+use crate::server::config::Config;
+use crate::server::propagation::Propagation;
+use crate::server::pubsub::PubSub;
+use crate::server::run::RunState;
+use crate::server::stats::Stats;
+use crate::server::watch::Watches;
+use std::path::PathBuf;
+
+/// The hash of a key computed before its command runs, recognised by the argument's address.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyHint {
+    pub address: usize,
+    pub len: usize,
+    pub hash: u64,
+}
+
+/// What is true of the command that runs now.
+#[derive(Debug)]
+pub struct CallState {
+    /// Whose command runs.
+    pub client: Option<ClientRef>,
+    pub hint: KeyHint,
+    /// Whether look-ups move access bits.
+    pub touch: Touch,
+    /// Unix time of the command, ms.
+    pub now_ms: i64,
+    /// A log is being replayed: nothing is propagated.
+    pub replaying: bool,
+    /// The command has said itself what is to be propagated.
+    pub propagated: bool,
+    /// Messages to the calling client that must follow its reply.
+    pub deferred_pushes: Vec<u8>,
+}
+
+/// What commands leave for `net` and `cron` to carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Listen as the configuration says now (CONFIG SET port, bind).
+    Listen,
+    /// Close this client at the end of the turn.
+    Close(ClientRef),
+}
+
+/// Everything.
+pub struct Server {
+    pub config: Config,
+    /// The file CONFIG REWRITE writes, absolute.
+    pub config_file: Option<PathBuf>,
+    pub clock: Clock,
+    pub rng: Rng,
+    pub keyspace: Keyspace,
+    pub effects: Effects,
+    pub clients: Clients,
+    pub persistence: Persistence,
+    pub propagation: Propagation,
+    pub pubsub: PubSub,
+    pub watches: Watches,
+    pub blocked: BlockedClients,
+    pub stats: Stats,
+    pub commands: CommandTable,
+    pub run: RunState,
+    pub call: CallState,
+    pub actions: Vec<Action>,
+    /// Clients with output to send at the end of the turn.
+    pub pending_writes: Vec<ClientRef>,
+    /// Clients that were unblocked: requests may wait in their buffers.
+    pub resumed: Vec<ClientRef>,
+}
+
+impl Server {
+    /// A server with an empty data set, not listening.
+    ///
+    /// # Errors
+    /// When a helper thread cannot be started.
+    pub fn new(config: Config, clock: Clock, rng: Rng, commands: CommandTable) -> std::io::Result<Self> {
+        let keyspace = Keyspace::new(config.databases as usize, HashSeed::from_os()?)?;
+        let stats = Stats::new(commands.all().len());
+        let run = RunState::new(&clock)?;
+        let mut server = Server {
+            config,
+            config_file: None,
+            keyspace,
+            effects: Effects::default(),
+            clients: Clients::default(),
+            persistence: Persistence::default(),
+            propagation: Propagation::default(),
+            pubsub: PubSub::default(),
+            watches: Watches::default(),
+            blocked: BlockedClients::default(),
+            stats,
+            commands,
+            run,
+            call: CallState {
+                client: None,
+                hint: KeyHint::default(),
+                touch: Touch::Yes,
+                now_ms: 0,
+                replaying: false,
+                propagated: false,
+                deferred_pushes: Vec::new(),
+            },
+            actions: Vec::new(),
+            pending_writes: Vec::new(),
+            resumed: Vec::new(),
+            clock,
+            rng,
+        };
+        server.refresh_time();
+        Ok(server)
+    }
+
+    /// Unix ms as the running command sees it.
+    #[inline]
+    pub fn now_ms(&self) -> i64 {
+        self.call.now_ms
+    }
+
+    /// Reads the clock: once per turn and after anything long.
+    pub fn refresh_time(&mut self) {
+        self.clock.refresh();
+        self.call.now_ms = self.clock.cached_ms();
+        self.keyspace.access.now_s = (self.call.now_ms / 1000) as u64;
+    }
+
+    /// Takes a client out of every table that names it and hands it out. `net` closes the socket.
+    pub fn remove_client(&mut self, reference: ClientRef) -> Option<Box<Client>> {
+        self.unblock_bookkeeping(reference);
+        self.unwatch_all(reference);
+        self.unsubscribe_all(reference);
+        self.clients.remove(reference)
+    }
+
+    /// Forgets the keys a client watches.
+    pub fn unwatch_all(&mut self, reference: ClientRef) {
+        let Some(client) = self.clients.get_mut(reference) else { return };
+        client.watch_dirty = false;
+        for watched in std::mem::take(&mut client.watched) {
+            self.watches.remove(&watched, reference);
+        }
+    }
+
+    /// Takes a client out of all channels and patterns without telling it.
+    pub fn unsubscribe_all(&mut self, reference: ClientRef) {
+        let Some(client) = self.clients.get_mut(reference) else { return };
+        for channel in std::mem::take(&mut client.channels) {
+            pubsub::unsubscribe(&mut self.pubsub.channels, &channel, reference);
+        }
+        for pattern in std::mem::take(&mut client.patterns) {
+            pubsub::unsubscribe(&mut self.pubsub.patterns, &pattern, reference);
+        }
+        for channel in std::mem::take(&mut client.shard_channels) {
+            pubsub::unsubscribe(&mut self.pubsub.shard_channels, &channel, reference);
+        }
+    }
+
+    /// Takes a blocked client out of the waiting tables and hands out its state.
+    pub fn unblock_bookkeeping(&mut self, reference: ClientRef) -> Option<Box<client::Blocked>> {
+        let blocked = self.clients.get_mut(reference)?.blocked.take()?;
+        self.blocked.count -= 1;
+        if let Some(deadline_ms) = blocked.deadline_ms {
+            self.blocked.remove_deadline(deadline_ms, reference);
+        }
+        match &blocked.on {
+            client::BlockedOn::Keys { db, keys } => {
+                for key in keys {
+                    self.blocked.stop_waiting(&blocked::DbKey { db: *db, key: key.clone() }, blocked.order);
+                }
+            }
+            client::BlockedOn::Pause => self.blocked.paused.retain(|other| *other != reference),
+            client::BlockedOn::Shutdown => {}
+        }
+        Some(blocked)
+    }
+
+    /// Blocks a client; its command is kept and run again when what it waits for happens.
+    ///
+    /// A command that is being run again keeps its place in the queue and its deadline.
+    pub fn block_client(&mut self, reference: ClientRef, mut blocked: client::Blocked) {
+        match self.blocked.rerun.take() {
+            Some((order, deadline_ms)) => (blocked.order, blocked.deadline_ms) = (order, deadline_ms),
+            None => blocked.order = self.blocked.next_order(),
+        }
+        let Some(client) = self.clients.get_mut(reference) else { return };
+        debug_assert!(client.blocked.is_none(), "a blocked client runs no command");
+        self.blocked.count += 1;
+        if let Some(deadline_ms) = blocked.deadline_ms {
+            self.blocked.add_deadline(deadline_ms, reference);
+        }
+        match &blocked.on {
+            client::BlockedOn::Keys { db, keys } => {
+                for key in keys {
+                    self.blocked.wait(blocked::DbKey { db: *db, key: key.clone() }, blocked.order, reference);
+                }
+            }
+            client::BlockedOn::Pause => self.blocked.paused.push_back(reference),
+            client::BlockedOn::Shutdown => {}
+        }
+        client.blocked = Some(Box::new(blocked));
+    }
+}

@@ -1,0 +1,201 @@
+//! Floor 7: running a command. Admission checks, the call, what follows it.
+//!
+//! ```text
+//!  execute ── admission (ordered checks) ──► queue in MULTI, or
+//!                                            call ── handler ── after-effects
+//! ```
+//! Dispatch is given the command table and imports no command. It is re-entrant: EXEC, scripts,
+//! replay and unblocked clients call [`call`] with a reply sink of their own; what it changes in
+//! `server.call` it puts back.
+
+mod admission;
+
+use crate::keyspace::Touch;
+use crate::resp::{Args, Reply};
+use crate::server::client::{Blocked, BlockedOn, ReplyMode};
+use crate::server::error::{self, ReplyError};
+use crate::server::spec::{Found, flag};
+use crate::server::{Caller, ClientRef, Ctx, Server};
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// The client waits; its further requests must not be run.
+    Blocked,
+    /// The connection is to be closed after what is in its output has been sent.
+    Close,
+}
+
+/// Runs one request of a connected client, from look-up to reply.
+///
+/// `found` is what the command table says of `args[0]`; the caller has looked it up ahead.
+pub fn execute(
+    server: &mut Server,
+    client: ClientRef,
+    args: Args<'_>,
+    found: Option<Found>,
+    out: &mut Reply,
+) -> Outcome {
+    let reply_start = out.len();
+    server.call.client = Some(client);
+    let outcome = match admission::admit(server, client, found, args) {
+        Ok(admission::Admitted::Run(found)) => run_admitted(server, client, found, args, out),
+        Ok(admission::Admitted::Queue(found)) => {
+            queue(server, client, found, args);
+            out.raw(b"+QUEUED\r\n");
+            Outcome::Done
+        }
+        Ok(admission::Admitted::Postpone) => {
+            let blocked = Blocked { on: BlockedOn::Pause, args: args.to_owned(), deadline_ms: None, order: 0 };
+            server.block_client(client, blocked);
+            Outcome::Blocked
+        }
+        Err(rejection) => {
+            reject(server, client, found, rejection, out);
+            Outcome::Done
+        }
+    };
+    finish_request(server, client, out, reply_start, outcome)
+}
+
+fn run_admitted(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>, out: &mut Reply) -> Outcome {
+    call(server, client, Caller::Client, found, args, out);
+    match server.clients.get(client) {
+        Some(state) if state.is_blocked() => Outcome::Blocked,
+        Some(state) if state.close_after_reply => Outcome::Close,
+        Some(_) => Outcome::Done,
+        None => Outcome::Close,
+    }
+}
+
+/// Runs a client's kept command again (a key it waits for is ready). The client is not blocked
+/// any more when this begins; it may block again.
+pub fn execute_unblocked(server: &mut Server, client: ClientRef, args: Args<'_>, out: &mut Reply) -> Outcome {
+    let Some(found) = resolve(server, args) else { return Outcome::Done };
+    let reply_start = out.len();
+    let previous = server.call.client.replace(client);
+    call(server, client, Caller::Unblocked, found, args, out);
+    let blocked = server.clients.get(client).is_some_and(|state| state.is_blocked());
+    let outcome = finish_request(server, client, out, reply_start, if blocked { Outcome::Blocked } else { Outcome::Done });
+    server.call.client = previous;
+    outcome
+}
+
+/// The command or subcommand that `args` name.
+pub fn resolve(server: &Server, args: Args<'_>) -> Option<Found> {
+    let found = server.commands.find(args.get(0)?)?;
+    if found.spec.subcommands.is_empty() {
+        return Some(found);
+    }
+    server.commands.find_subcommand(found, args.get(1)?)
+}
+
+/// CLIENT REPLY and messages that were waiting for the reply to be complete.
+fn finish_request(server: &mut Server, client: ClientRef, out: &mut Reply, start: usize, outcome: Outcome) -> Outcome {
+    server.call.client = None;
+    if let Some(state) = server.clients.get_mut(client)
+        && state.reply_mode != ReplyMode::On
+    {
+        out.buffer.truncate(start);
+        state.reply_mode = match state.reply_mode {
+            ReplyMode::SkipNext => ReplyMode::Skip,
+            ReplyMode::Skip => ReplyMode::On,
+            other => other,
+        };
+    }
+    if !server.call.deferred_pushes.is_empty() {
+        out.buffer.append(&mut server.call.deferred_pushes);
+    }
+    outcome
+}
+
+fn reject(server: &mut Server, client: ClientRef, found: Option<Found>, rejection: ReplyError, out: &mut Reply) {
+    if let Some(found) = found {
+        server.stats.commands[found.id as usize].rejected += 1;
+    }
+    server.stats.count_error(rejection.code());
+    if let Some(transaction) = server.clients.get_mut(client).and_then(|state| state.transaction.as_mut()) {
+        transaction.aborted = true;
+    }
+    out.error(rejection.as_bytes());
+}
+
+fn queue(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>) {
+    let Some(state) = server.clients.get_mut(client) else { return };
+    let args = args.to_owned();
+    state.multi_bytes += args.memory_bytes();
+    if let Some(transaction) = state.transaction.as_mut() {
+        transaction.flags |= found.spec.flags;
+        transaction.queue.push(crate::server::client::Queued { args, command_id: found.id });
+    }
+}
+
+/// Runs a command: handler, statistics, propagation. Admission is the caller's affair.
+///
+/// Returns whether the command answered without an error.
+pub fn call(server: &mut Server, client: ClientRef, caller: Caller, found: Found, args: Args<'_>, out: &mut Reply) -> bool {
+    let Some((db, no_touch)) = server.clients.get(client).map(|state| (state.db, state.no_touch)) else { return false };
+    let saved_touch = std::mem::replace(&mut server.call.touch, if no_touch { Touch::No } else { Touch::Yes });
+    let saved_propagated = std::mem::replace(&mut server.call.propagated, false);
+    let dirty_before = server.persistence.dirty;
+    server.propagation.begin_unit();
+    let start = server.clock.ticks();
+
+    let mut ctx = Ctx { server, client, db, out, caller, command: found };
+    let result = (found.spec.handler)(&mut ctx, args);
+    let db = ctx.db;
+
+    let duration_ns = server.clock.elapsed_ns(start);
+    if !server.effects.is_empty() {
+        server.drain_effects();
+    }
+    let changed = server.persistence.dirty != dirty_before;
+    let wants_stream = changed && server.propagation.wanted && !server.call.propagated && !server.call.replaying;
+    if wants_stream && found.spec.has(flag::WRITE | flag::MAY_REPLICATE) {
+        server.propagation.add(db, args);
+    }
+    server.propagation.end_unit();
+    server.call.touch = saved_touch;
+    server.call.propagated = saved_propagated;
+    finish_call(server, client, caller, found, args, duration_ns);
+    match result {
+        Ok(()) => true,
+        Err(failure) => {
+            answer_error(server, found, &failure, out);
+            false
+        }
+    }
+}
+
+fn answer_error(server: &mut Server, found: Found, failure: &ReplyError, out: &mut Reply) {
+    server.stats.commands[found.id as usize].failed += 1;
+    server.stats.count_error(failure.code());
+    out.error(failure.as_bytes());
+}
+
+/// Statistics after a command: its own and the server's.
+fn finish_call(server: &mut Server, client: ClientRef, caller: Caller, found: Found, args: Args<'_>, duration_ns: u64) {
+    let blocked = server.clients.get(client).is_some_and(|state| state.is_blocked());
+    if blocked {
+        return;
+    }
+    let track = server.config.latency_tracking;
+    server.stats.commands[found.id as usize].count(duration_ns, track);
+    server.stats.commands_processed += 1;
+    if let Some(state) = server.clients.get_mut(client) {
+        state.last_command = Some(found.id);
+        state.commands += 1;
+    }
+    let _ = (caller, args);
+}
+
+/// Propagation made so far goes to the AOF; called at the end of a turn and before a fork.
+pub fn flush_propagation(server: &mut Server) {
+    server.propagation.stream.clear();
+}
+
+/// The error for a missing command, as admission gives it.
+pub(crate) fn unknown_command(args: Args<'_>) -> ReplyError {
+    error::unknown_command(&args[0], args.tail(1).iter())
+}

@@ -1,0 +1,448 @@
+//! One database: a table of entries and the operations on single keys.
+//!
+//! Every method takes the key's hash with the key, so that a request hashes each key once. A view
+//! returned by a look-up is valid until the next call that takes `&mut self`.
+//!
+//! This file owns the entries: a handle in the table is freed here and nowhere else. It knows
+//! nothing of time; expiry is judged by [`crate::keyspace::Keyspace`].
+#![allow(unsafe_code)]
+
+use crate::base::hash::HashSeed;
+use crate::ds::table::{ResizePolicy, Resolver, Table};
+use crate::keyspace::entry::{EntryHandle, EntryView, NewValue};
+use crate::keyspace::tags::TableTag;
+use crate::value::Value;
+use crate::sys::data_alloc::DataBytes;
+use crate::value::string::StrRef;
+
+/// What a write does to a key's expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryChange {
+    Keep,
+    Clear,
+    /// Absolute Unix time, ms.
+    At(i64),
+}
+
+/// Answers the table's questions about its handles.
+pub struct EntryResolver {
+    seed: HashSeed,
+    resize: ResizePolicy,
+}
+
+impl EntryResolver {
+    pub(super) fn view(&self, word: u64) -> EntryView<'_> {
+        // SAFETY: the table holds only words of live entries, and asks only about those it holds.
+        unsafe { EntryHandle::from_word(word).view() }
+    }
+}
+
+impl Resolver<u64> for EntryResolver {
+    fn hash(&self, word: u64) -> u64 {
+        self.seed.hash(self.view(word).key())
+    }
+
+    fn expiry_ms(&self, word: u64) -> Option<u64> {
+        self.view(word).expiry_ms().map(|expiry| expiry.max(0) as u64)
+    }
+
+    #[inline]
+    fn prefetch(&self, word: u64) {
+        prefetch_line(word);
+    }
+
+    #[inline]
+    fn resize_policy(&self) -> ResizePolicy {
+        self.resize
+    }
+}
+
+/// Hints that the cache line at `address` will be read.
+#[inline]
+pub(crate) fn prefetch_line(address: u64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address is harmless; SSE is part of x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address as *const i8);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// A database's keys.
+pub struct Db {
+    table: Table<u64>,
+    resolver: EntryResolver,
+    tag: TableTag,
+    /// Sum over the keys with an expiry of their expiry times, for `avg_ttl`.
+    expiry_sum_ms: i128,
+}
+
+impl Db {
+    pub fn new(seed: HashSeed, tag: TableTag, resize: ResizePolicy) -> Self {
+        Db { table: Table::new(), resolver: EntryResolver { seed, resize }, tag, expiry_sum_ms: 0 }
+    }
+
+    /// Sets how the table may change its size from now on.
+    pub fn set_resize_policy(&mut self, resize: ResizePolicy) {
+        self.resolver.resize = resize;
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Keys with an expiry.
+    pub fn volatile_len(&self) -> usize {
+        self.table.volatile_len()
+    }
+
+    /// Average time to live of the keys with an expiry, ms.
+    pub fn average_ttl_ms(&self, now_ms: i64) -> i64 {
+        if self.volatile_len() == 0 {
+            return 0;
+        }
+        ((self.expiry_sum_ms / self.volatile_len() as i128) as i64).saturating_sub(now_ms).max(0)
+    }
+
+    pub fn tag(&self) -> u8 {
+        self.tag.number()
+    }
+
+    pub fn table(&self) -> &Table<u64> {
+        &self.table
+    }
+
+    pub fn table_mut(&mut self) -> &mut Table<u64> {
+        &mut self.table
+    }
+
+    /// The table and what answers for its handles, for maintenance and for walks.
+    pub fn table_and_resolver(&mut self) -> (&mut Table<u64>, &EntryResolver) {
+        (&mut self.table, &self.resolver)
+    }
+
+    fn word(&self, hash: u64, key: &[u8]) -> Option<u64> {
+        self.table.find(hash, |word| self.resolver.view(word).key() == key)
+    }
+
+    /// Looks a key up. O(1).
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<EntryView<'_>> {
+        self.word(hash, key).map(|word| self.resolver.view(word))
+    }
+
+    /// The entry behind a handle of this table.
+    pub fn view_of(&self, word: u64) -> EntryView<'_> {
+        self.resolver.view(word)
+    }
+
+    /// Starts loading the bucket, and later the entries, that a look-up of `hash` will read.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.table.prefetch_bucket(hash);
+    }
+
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        self.table.prefetch_matches(hash, &self.resolver);
+    }
+
+    /// Writes the access bits of an entry that was just looked up.
+    #[inline]
+    pub fn set_access(&mut self, hash: u64, key: &[u8], bits: u32) {
+        if let Some(word) = self.word(hash, key) {
+            // SAFETY: the word is live and `&mut self` keeps others away.
+            unsafe { EntryHandle::from_word(word).set_access(bits) };
+        }
+    }
+
+    /// As [`Db::set_access`] for a view of this database.
+    #[inline]
+    pub fn set_access_of(&mut self, word: u64, bits: u32) {
+        // SAFETY: callers pass words of this table (checked in debug builds by the tag).
+        unsafe {
+            let handle = EntryHandle::from_word(word);
+            debug_assert_eq!(handle.view().table_tag(), self.tag.number());
+            handle.set_access(bits);
+        }
+    }
+
+    /// Looks a key up and tells its table word too.
+    #[inline]
+    pub fn find_word(&self, hash: u64, key: &[u8]) -> Option<u64> {
+        self.word(hash, key)
+    }
+
+    /// Adds a key that is not there.
+    pub fn insert(&mut self, hash: u64, key: &[u8], value: NewValue<'_>, expiry_ms: Option<i64>, access: u32) {
+        debug_assert!(self.word(hash, key).is_none());
+        let handle = EntryHandle::create(key, value, expiry_ms, self.tag.number(), access);
+        self.table.insert(hash, handle.to_word(), &self.resolver);
+        self.expiry_sum_ms += expiry_ms.unwrap_or(0) as i128;
+    }
+
+    /// Adds or overwrites a key (`SET`). Returns whether it was there, and what it held out of line.
+    #[inline]
+    pub fn set(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: NewValue<'_>,
+        expiry: ExpiryChange,
+        access: u32,
+    ) -> (bool, Option<Value>) {
+        let resolver = &self.resolver;
+        let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else {
+            let expiry = if let ExpiryChange::At(at) = expiry { Some(at) } else { None };
+            self.insert(hash, key, value, expiry, access);
+            return (false, None);
+        };
+        // SAFETY: the slot's word is live; its handle is replaced by what overwrite returns.
+        let (old_expiry, new_expiry, dropped) = unsafe {
+            let handle = EntryHandle::from_word(*slot);
+            let old_expiry = handle.view().expiry_ms();
+            let new_expiry = match expiry {
+                ExpiryChange::Keep => old_expiry,
+                ExpiryChange::Clear => None,
+                ExpiryChange::At(at) => Some(at),
+            };
+            let (handle, dropped) = handle.overwrite(value, new_expiry);
+            handle.set_access(access);
+            *slot = handle.to_word();
+            (old_expiry, new_expiry, dropped)
+        };
+        self.recount_expiry(hash, old_expiry, new_expiry);
+        (true, dropped)
+    }
+
+    /// Sets or clears a key's expiry. Returns whether the key is there.
+    pub fn set_expiry(&mut self, hash: u64, key: &[u8], expiry: Option<i64>) -> bool {
+        let resolver = &self.resolver;
+        let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else { return false };
+        // SAFETY: the slot's word is live; its handle is replaced by what set_expiry returns.
+        let old = unsafe {
+            let handle = EntryHandle::from_word(*slot);
+            let old = handle.view().expiry_ms();
+            *slot = handle.set_expiry(expiry).to_word();
+            old
+        };
+        self.recount_expiry(hash, old, expiry);
+        true
+    }
+
+    /// Removes a key; `None` when it is not there. The value is handed out only when it lives
+    /// outside of the entry's block.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Option<Value>> {
+        let handle = self.unlink(hash, key)?;
+        // SAFETY: the entry has left the table, so this is its only owner.
+        unsafe {
+            if handle.has_pointer() {
+                return Some(Some(handle.into_value()));
+            }
+            handle.free();
+        }
+        Some(None)
+    }
+
+    /// Takes a key's entry out of the table, with its value and expiry.
+    pub fn take(&mut self, hash: u64, key: &[u8]) -> Option<DetachedEntry> {
+        self.unlink(hash, key).map(|handle| DetachedEntry { handle })
+    }
+
+    fn unlink(&mut self, hash: u64, key: &[u8]) -> Option<EntryHandle> {
+        let resolver = &self.resolver;
+        let word = self.table.remove(hash, |word| resolver.view(word).key() == key, resolver)?;
+        // SAFETY: the word was live in the table until now.
+        let (handle, expiry) = unsafe {
+            let handle = EntryHandle::from_word(word);
+            (handle, handle.view().expiry_ms())
+        };
+        self.expiry_sum_ms -= expiry.unwrap_or(0) as i128;
+        Some(handle)
+    }
+
+    /// Puts a detached entry in under `key`, which is not there. `hash` belongs to `key`.
+    pub fn put(&mut self, hash: u64, key: &[u8], entry: DetachedEntry) {
+        debug_assert!(self.word(hash, key).is_none());
+        // SAFETY: a detached entry is owned by its holder; forget() below passes it to the table.
+        let (handle, expiry) = unsafe {
+            let mut handle = entry.handle;
+            if handle.view().key() != key {
+                handle = handle.rename(key);
+            }
+            handle.set_table_tag(self.tag.number());
+            (handle, handle.view().expiry_ms())
+        };
+        std::mem::forget(entry);
+        self.table.insert(hash, handle.to_word(), &self.resolver);
+        self.expiry_sum_ms += expiry.unwrap_or(0) as i128;
+    }
+
+    /// Changes a string in place through `change`, which works on bytes. The caller has checked
+    /// that the key holds a string. The result counts as modified: its encoding is `raw`.
+    ///
+    /// Short strings are copied once into `change`'s buffer and stored again, long ones are
+    /// changed where they are.
+    pub fn modify_string<R>(&mut self, hash: u64, key: &[u8], change: impl FnOnce(StringEdit<'_>) -> R) -> Option<R> {
+        let resolver = &self.resolver;
+        let slot = self.table.find_mut(hash, |word| resolver.view(word).key() == key)?;
+        // SAFETY: the word is live; `&mut self` makes this its only user, and the slot follows a move.
+        unsafe {
+            let handle = EntryHandle::from_word(*slot);
+            let mut change = Some(change);
+            let in_place = handle.with_large_string(|string| {
+                let change = change.take().expect("the closure runs once");
+                change(StringEdit::Large(string))
+            });
+            if in_place.is_some() {
+                return in_place;
+            }
+            let view = handle.view();
+            let crate::value::ValueRef::String(string) = view.value();
+            let expiry = view.expiry_ms();
+            let mut bytes = string.to_vec();
+            let result = change.take().expect("with_large_string did not run it")(StringEdit::Short(&mut bytes));
+            let (handle, dropped) = handle.overwrite(NewValue::Bytes { bytes: &bytes, raw: true }, expiry);
+            debug_assert!(dropped.is_none(), "a short string has no pointer");
+            *slot = handle.to_word();
+            Some(result)
+        }
+    }
+
+    /// A uniformly random key's entry (see `ds::table` for how uniform).
+    pub fn random(&self, rng: &mut crate::base::rng::Rng) -> Option<EntryView<'_>> {
+        self.table.random(rng.generator()).map(|word| self.resolver.view(word))
+    }
+
+    /// Visits the entries of one bucket chain; the cursor protocol of `SCAN`.
+    pub fn scan(&self, cursor: u64, mut visit: impl FnMut(EntryView<'_>)) -> u64 {
+        self.table.scan(cursor, |word| visit(self.resolver.view(word)))
+    }
+
+    /// All entries, in table order.
+    pub fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
+        self.table.iter().map(|word| self.resolver.view(word))
+    }
+
+    #[inline]
+    fn recount_expiry(&mut self, hash: u64, old: Option<i64>, new: Option<i64>) {
+        if old.is_none() && new.is_none() {
+            return;
+        }
+        self.expiry_sum_ms += new.unwrap_or(0) as i128 - old.unwrap_or(0) as i128;
+        let unsigned = |expiry: i64| expiry.max(0) as u64;
+        self.table.expiry_changed(hash, old.map(unsigned), new.map(unsigned));
+    }
+
+    /// Changes the stored string to `value` without touching the expiry (INCR and its kin), and
+    /// keeps the access bits.
+    pub fn overwrite_value(&mut self, hash: u64, key: &[u8], value: NewValue<'_>) -> bool {
+        let resolver = &self.resolver;
+        let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else { return false };
+        // SAFETY: the slot's word is live; its handle is replaced by what overwrite returns.
+        unsafe {
+            let handle = EntryHandle::from_word(*slot);
+            let expiry = handle.view().expiry_ms();
+            let (handle, dropped) = handle.overwrite(value, expiry);
+            drop(dropped);
+            *slot = handle.to_word();
+        }
+        true
+    }
+
+    /// Memory of the table itself, bytes.
+    pub fn table_memory_bytes(&self) -> usize {
+        self.table.memory_bytes()
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        for word in self.table.iter() {
+            // SAFETY: the table is going away with its words; each live entry is freed once.
+            unsafe { EntryHandle::from_word(word).free() };
+        }
+    }
+}
+
+/// A string being changed: in its own block, or a copy of a short one.
+pub enum StringEdit<'a> {
+    Short(&'a mut Vec<u8>),
+    Large(&'a mut DataBytes),
+}
+
+impl StringEdit<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            StringEdit::Short(bytes) => bytes.len(),
+            StringEdit::Large(string) => string.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn append(&mut self, more: &[u8]) {
+        match self {
+            StringEdit::Short(bytes) => bytes.extend_from_slice(more),
+            StringEdit::Large(string) => string.extend_from_slice(more),
+        }
+    }
+
+    /// Makes the string at least `len` bytes long, filling with zeros.
+    pub fn grow(&mut self, len: usize) {
+        if self.len() < len {
+            match self {
+                StringEdit::Short(bytes) => bytes.resize(len, 0),
+                StringEdit::Large(string) => string.resize(len, 0),
+            }
+        }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            StringEdit::Short(bytes) => bytes,
+            StringEdit::Large(string) => string.as_mut_slice(),
+        }
+    }
+}
+
+/// An entry outside of any table, owned.
+pub struct DetachedEntry {
+    handle: EntryHandle,
+}
+
+impl DetachedEntry {
+    pub fn view(&self) -> EntryView<'_> {
+        // SAFETY: the entry is owned by this value.
+        unsafe { self.handle.view() }
+    }
+
+    /// The value; the key is dropped.
+    pub fn into_value(self) -> Value {
+        let handle = self.handle;
+        std::mem::forget(self);
+        // SAFETY: ownership has just been taken out of `self`.
+        unsafe { handle.into_value() }
+    }
+}
+
+impl Drop for DetachedEntry {
+    fn drop(&mut self) {
+        // SAFETY: the entry is owned by this value and not used afterwards.
+        unsafe { self.handle.free() };
+    }
+}
+
+/// The string of a view, or `None` for another type.
+pub fn string_of(view: EntryView<'_>) -> Option<StrRef<'_>> {
+    let crate::value::ValueRef::String(string) = view.value();
+    Some(string)
+}

@@ -1,0 +1,256 @@
+//! Floor 4: keys. Databases, look-ups that respect expiry, active expiry, lazy free.
+//!
+//! The keyspace knows no clients, no commands and no network. What it does on its own (a key
+//! whose time has passed is removed by a look-up) it reports in the [`Effects`] its caller gave it.
+
+pub mod access;
+pub mod db;
+pub mod effects;
+pub mod entry;
+mod expire;
+pub mod lazy;
+pub mod tags;
+
+pub use access::AccessPolicy;
+pub use db::{Db, ExpiryChange, StringEdit};
+pub use effects::{Effect, Effects};
+pub use entry::{EntryView, NewValue};
+pub use expire::ExpireCycle;
+
+use crate::base::hash::HashSeed;
+use crate::ds::table::ResizePolicy;
+use crate::keyspace::lazy::{Garbage, LAZY_BYTES_MIN, LAZY_EFFORT_MIN, LazyFree};
+use crate::keyspace::tags::TagPool;
+use crate::value::Value;
+
+/// What a look-up does with a key whose time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpireRule {
+    /// Remove it and report it (a primary).
+    Remove,
+    /// Hide it and keep it until the primary says so (a replica, or while writes are paused).
+    Hide,
+    /// Take it as alive (while a data set is loaded or a primary's stream is applied).
+    Ignore,
+}
+
+/// How a look-up counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// The access bits move.
+    Yes,
+    /// They stay (`OBJECT`, `TTL`, `CLIENT NO-TOUCH`).
+    No,
+}
+
+/// All databases.
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    seed: HashSeed,
+    tags: TagPool,
+    lazy: LazyFree,
+    pub access: AccessPolicy,
+    pub expire_rule: ExpireRule,
+    /// Keys removed because their time had passed, since the last reset.
+    pub expired_keys: u64,
+    resize: ResizePolicy,
+    cycle: ExpireCycle,
+}
+
+impl Keyspace {
+    /// `databases` empty databases, keyed by `seed`.
+    ///
+    /// # Errors
+    /// When the lazy-free thread cannot be started.
+    pub fn new(databases: usize, seed: HashSeed) -> std::io::Result<Self> {
+        let tags = TagPool::default();
+        Ok(Keyspace {
+            dbs: (0..databases).map(|_| Db::new(seed.clone(), tags.take(), ResizePolicy::Allow)).collect(),
+            seed,
+            tags,
+            lazy: LazyFree::start()?,
+            access: AccessPolicy::default(),
+            expire_rule: ExpireRule::Remove,
+            expired_keys: 0,
+            resize: ResizePolicy::Allow,
+            cycle: ExpireCycle::default(),
+        })
+    }
+
+    /// The hash of a key in every database.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.seed.hash(key)
+    }
+
+    #[inline]
+    pub fn db(&self, index: usize) -> &Db {
+        &self.dbs[index]
+    }
+
+    #[inline]
+    pub fn db_mut(&mut self, index: usize) -> &mut Db {
+        &mut self.dbs[index]
+    }
+
+    pub fn databases(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// Keys in all databases.
+    pub fn total_keys(&self) -> usize {
+        self.dbs.iter().map(Db::len).sum()
+    }
+
+    pub fn lazy(&self) -> &LazyFree {
+        &self.lazy
+    }
+
+    pub fn lazy_mut(&mut self) -> &mut LazyFree {
+        &mut self.lazy
+    }
+
+    /// The index of the database whose table has this tag.
+    pub fn db_of_tag(&self, tag: u8) -> Option<usize> {
+        self.dbs.iter().position(|db| db.tag() == tag)
+    }
+
+    /// Looks a key up for reading or writing. An expired key is treated by the expire rule.
+    #[inline]
+    pub fn find(
+        &mut self,
+        db: usize,
+        hash: u64,
+        key: &[u8],
+        now_ms: i64,
+        touch: Touch,
+        effects: &mut Effects,
+    ) -> Option<EntryView<'_>> {
+        let word = self.dbs[db].find_word(hash, key)?;
+        let view = self.dbs[db].view_of(word);
+        let (expiry, bits) = (view.expiry_ms(), view.access());
+        if let Some(expiry) = expiry
+            && now_ms > expiry
+            && self.hide_expired(db, hash, key, effects)
+        {
+            return None;
+        }
+        if touch == Touch::Yes
+            && let Some(bits) = self.access.touched(bits)
+        {
+            self.dbs[db].set_access_of(word, bits);
+        }
+        Some(self.dbs[db].view_of(word))
+    }
+
+    /// Treats a key whose time has passed; true when it is to be seen as missing.
+    #[cold]
+    fn hide_expired(&mut self, db: usize, hash: u64, key: &[u8], effects: &mut Effects) -> bool {
+        match self.expire_rule {
+            ExpireRule::Ignore => false,
+            ExpireRule::Hide => true,
+            ExpireRule::Remove => {
+                self.expire(db, hash, key, effects);
+                true
+            }
+        }
+    }
+
+    /// Removes an expired key and reports it.
+    fn expire(&mut self, db: usize, hash: u64, key: &[u8], effects: &mut Effects) {
+        if let Some(value) = self.dbs[db].remove(hash, key) {
+            self.expired_keys += 1;
+            effects.push(Effect::Expired { db, key: key.into() });
+            self.free(value, true);
+        }
+    }
+
+    /// Whether a key is there and alive, with no side effect at all.
+    pub fn exists_quietly(&self, db: usize, hash: u64, key: &[u8], now_ms: i64) -> bool {
+        self.dbs[db].find(hash, key).is_some_and(|view| view.expiry_ms().is_none_or(|expiry| now_ms <= expiry))
+    }
+
+    /// Adds or overwrites a key and frees what it held.
+    #[inline]
+    pub fn set(&mut self, db: usize, hash: u64, key: &[u8], value: NewValue<'_>, expiry: ExpiryChange) -> bool {
+        let access = self.access.fresh();
+        let (existed, dropped) = self.dbs[db].set(hash, key, value, expiry, access);
+        if dropped.is_some() {
+            self.free(dropped, true);
+        }
+        existed
+    }
+
+    /// Removes a key; `lazily` sends big values to the lazy-free thread. Returns whether it was there.
+    pub fn remove(&mut self, db: usize, hash: u64, key: &[u8], lazily: bool) -> bool {
+        let Some(value) = self.dbs[db].remove(hash, key) else { return false };
+        self.free(value, lazily);
+        true
+    }
+
+    /// Drops a value, or sends it away when that takes long and the caller allows it.
+    pub fn free(&self, value: Option<Value>, lazily: bool) {
+        let Some(value) = value else { return };
+        if lazily && is_big(&value) {
+            self.lazy.send(Garbage::Value(value));
+        }
+    }
+
+    /// Empties one database. With `lazily` the old table is freed by the lazy-free thread.
+    /// Returns how many keys went.
+    pub fn flush(&mut self, db: usize, lazily: bool) -> usize {
+        let fresh = self.fresh_db();
+        let old = std::mem::replace(&mut self.dbs[db], fresh);
+        let count = old.len();
+        if lazily && count > 0 {
+            self.lazy.send(Garbage::Db(Box::new(old)));
+        }
+        count
+    }
+
+    /// An empty database that keeps the current resize policy.
+    fn fresh_db(&self) -> Db {
+        Db::new(self.seed.clone(), self.tags.take(), self.resize)
+    }
+
+    /// Exchanges the contents of two databases. O(1).
+    pub fn swap(&mut self, first: usize, second: usize) {
+        self.dbs.swap(first, second);
+    }
+
+    /// Moves the data sets out, leaving empty databases (a load that may have to be undone).
+    pub fn take_all(&mut self) -> Vec<Db> {
+        let fresh = (0..self.dbs.len()).map(|_| self.fresh_db()).collect();
+        std::mem::replace(&mut self.dbs, fresh)
+    }
+
+    /// Sets how tables may change their size; `Avoid` while a child lives.
+    pub fn set_resize_policy(&mut self, policy: ResizePolicy) {
+        self.resize = policy;
+        for db in &mut self.dbs {
+            db.set_resize_policy(policy);
+        }
+    }
+
+    /// Active expiry: removes keys whose time has passed until none is left that is due, or until
+    /// `budget_us` have been spent. Returns whether the time ran out.
+    pub fn active_expire(&mut self, now_ms: i64, budget_us: u64, effects: &mut Effects) -> bool {
+        if self.expire_rule != ExpireRule::Remove {
+            return false;
+        }
+        let mut cycle = std::mem::take(&mut self.cycle);
+        let timed_out = cycle.run(self, now_ms, budget_us, effects);
+        self.cycle = cycle;
+        timed_out
+    }
+}
+
+/// Whether freeing `value` takes long enough to be worth a trip to another thread.
+fn is_big(value: &Value) -> bool {
+    let Value::String(string) = value;
+    let bytes = match string.as_ref() {
+        crate::value::StrRef::Large(bytes) => bytes.len(),
+        _ => 0,
+    };
+    value.free_effort() >= LAZY_EFFORT_MIN || bytes >= LAZY_BYTES_MIN
+}

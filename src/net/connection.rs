@@ -1,0 +1,446 @@
+//! One connection: reading, cutting requests out of the bytes, running them in batches, writing.
+//!
+//! ```text
+//!  socket ──read──► scratch buffer (or the connection's own, when a request is incomplete)
+//!            parse up to BATCH_MAX requests ─► hash first keys, prefetch ─► execute each
+//!            what is left over ──► the connection's own buffer
+//!  client.output ──one write per turn──► socket
+//! ```
+//! A request costs no allocation. Parsing ahead has no effect but on limits, so it is one request
+//! at a time before AUTH; when a request blocks its client, the parser goes back to the next one.
+
+use crate::blocking;
+use crate::dispatch::{self, Outcome};
+use crate::resp::request::{self, Limits, Parsed, RequestParser};
+use crate::resp::{Args, OwnedArgs, Reply, Span};
+use crate::server::spec::{BeginSearch, Found};
+use crate::server::{ClientRef, KeyHint, Server};
+use mio::net::{TcpStream, UnixStream};
+use std::io::{self, Read, Write};
+
+/// Requests parsed ahead and prefetched together.
+const BATCH_MAX: usize = 32;
+/// Room made for one read when the connection has an incomplete request.
+const READ_ROOM_BYTES: usize = 16 * 1024;
+/// Room beyond which a connection's own buffer is given back when it is empty.
+const KEEP_QUERY_BYTES: usize = 32 * 1024;
+
+/// A stream socket of either family.
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(buffer),
+            Stream::Unix(stream) => stream.write(buffer),
+        }
+    }
+
+    /// Ends the connection for both sides even while a forked child still holds the descriptor.
+    pub fn shutdown(&self) {
+        // The peer may have gone already; there is nobody to tell.
+        let _ = match self {
+            Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Both),
+            Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Both),
+        };
+    }
+
+    pub fn source(&mut self) -> &mut dyn mio::event::Source {
+        match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(stream) => stream,
+        }
+    }
+}
+
+/// A socket with what has been received and not run.
+pub struct Connection {
+    pub stream: Stream,
+    pub client: ClientRef,
+    parser: RequestParser,
+    /// Arguments of a request that is not complete, relative to `query`.
+    spans: Vec<Span>,
+    /// Received bytes that belong to requests not run yet.
+    query: Vec<u8>,
+    /// The connection is in the loop's list of readable ones.
+    pub in_ready_list: bool,
+    /// The kernel may have more to read.
+    pub readable: bool,
+}
+
+/// Why reading stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// All there is has been read, for now.
+    Drained,
+    /// There may be more: read again in the next turn.
+    More,
+    /// The peer has closed, or the connection must be closed at once.
+    Closed,
+}
+
+/// One parsed request of a batch.
+struct Request {
+    first_span: usize,
+    last_span: usize,
+    /// Where the next request begins.
+    end: usize,
+    inline: Option<OwnedArgs>,
+    found: Option<Found>,
+    hint: KeyHint,
+}
+
+/// Buffers shared by all connections, so that idle ones need none.
+pub struct Scratch {
+    read: Vec<u8>,
+    spans: Vec<Span>,
+    requests: Vec<Request>,
+}
+
+impl Scratch {
+    /// `read_bytes` is the most that one read takes from a socket.
+    pub fn new(read_bytes: usize) -> Self {
+        Scratch { read: vec![0; read_bytes], spans: Vec::new(), requests: Vec::with_capacity(BATCH_MAX) }
+    }
+}
+
+impl Connection {
+    pub fn new(stream: Stream, client: ClientRef) -> Self {
+        Connection {
+            stream,
+            client,
+            parser: RequestParser::default(),
+            spans: Vec::new(),
+            query: Vec::new(),
+            in_ready_list: false,
+            readable: false,
+        }
+    }
+
+    /// Whether requests may be waiting in the buffer (after the client was unblocked).
+    pub fn has_buffered(&self) -> bool {
+        !self.query.is_empty()
+    }
+
+    /// Reads once and runs what is complete.
+    pub fn receive(&mut self, server: &mut Server, scratch: &mut Scratch) -> Received {
+        if self.query.is_empty() { self.receive_in_scratch(server, scratch) } else { self.receive_in_own(server, scratch) }
+    }
+
+    fn receive_in_scratch(&mut self, server: &mut Server, scratch: &mut Scratch) -> Received {
+        let mut buffer = std::mem::take(&mut scratch.read);
+        let received = match self.stream.read(&mut buffer) {
+            Ok(0) => Received::Closed,
+            Ok(count) => {
+                let full = count == buffer.len();
+                self.count_input(server, count);
+                let consumed = self.run_requests(server, scratch, &buffer[..count]);
+                self.query.extend_from_slice(&buffer[consumed..count]);
+                if full { Received::More } else { Received::Drained }
+            }
+            Err(failure) => classify(&failure),
+        };
+        scratch.read = buffer;
+        self.after_receive(server, received)
+    }
+
+    fn receive_in_own(&mut self, server: &mut Server, scratch: &mut Scratch) -> Received {
+        let start = self.query.len();
+        let missing = self.parser.missing_bytes(start);
+        let room = if missing > READ_ROOM_BYTES { missing } else { READ_ROOM_BYTES };
+        self.query.reserve_exact(room);
+        self.query.resize(start + room, 0);
+        let read = self.stream.read(&mut self.query[start..]);
+        self.query.truncate(start + *read.as_ref().unwrap_or(&0));
+        let received = match read {
+            Ok(0) => Received::Closed,
+            Ok(count) => {
+                self.count_input(server, count);
+                self.run_buffered(server, scratch);
+                if count == room { Received::More } else { Received::Drained }
+            }
+            Err(failure) => classify(&failure),
+        };
+        self.after_receive(server, received)
+    }
+
+    /// Runs complete requests of the connection's own buffer.
+    pub fn run_buffered(&mut self, server: &mut Server, scratch: &mut Scratch) {
+        let query = std::mem::take(&mut self.query);
+        let consumed = self.run_requests(server, scratch, &query);
+        self.query = query;
+        if consumed == self.query.len() {
+            self.query.clear();
+            if self.query.capacity() > KEEP_QUERY_BYTES {
+                self.query = Vec::new();
+            }
+        } else {
+            self.query.drain(..consumed);
+        }
+        self.note_query_size(server);
+    }
+
+    fn count_input(&mut self, server: &mut Server, count: usize) {
+        server.stats.net_input_bytes += count as u64;
+        server.stats.reads_processed += 1;
+        let now_ms = server.clock.monotonic_us() / 1000;
+        if let Some(client) = server.clients.get_mut(self.client) {
+            client.last_interaction_ms = now_ms;
+            client.bytes_in += count as u64;
+        }
+    }
+
+    fn after_receive(&mut self, server: &mut Server, received: Received) -> Received {
+        self.note_query_size(server);
+        if self.query.len() > server.config.client_query_buffer_limit {
+            log::warn!("Closing client that reached max query buffer length: id={}", self.client.id);
+            server.stats.query_buffer_limit_disconnections += 1;
+            return Received::Closed;
+        }
+        received
+    }
+
+    fn note_query_size(&self, server: &mut Server) {
+        if let Some(client) = server.clients.get_mut(self.client) {
+            client.query_bytes = self.query.len();
+            client.query_free_bytes = self.query.capacity() - self.query.len();
+            client.pending_args_bytes = self.spans.iter().map(|span| (span.end - span.start) as usize).sum();
+        }
+    }
+
+    /// Runs the complete requests in `buffer`; returns how many bytes they took.
+    fn run_requests(&mut self, server: &mut Server, scratch: &mut Scratch, buffer: &[u8]) -> usize {
+        let Some(client) = server.clients.get_mut(self.client) else { return buffer.len() };
+        if client.is_blocked() || client.close_after_reply {
+            return if client.close_after_reply { buffer.len() } else { 0 };
+        }
+        let mut out = Reply { buffer: std::mem::take(&mut client.output.buffer), protocol: client.protocol };
+        let consumed = self.run_batches(server, scratch, buffer, &mut out);
+        if let Some(client) = server.clients.get_mut(self.client) {
+            let pushed = std::mem::replace(&mut client.output.buffer, out.buffer);
+            client.output.buffer.extend_from_slice(&pushed);
+            if !client.output.is_empty() {
+                server.schedule_write(self.client);
+            }
+        }
+        consumed
+    }
+
+    fn run_batches(&mut self, server: &mut Server, scratch: &mut Scratch, buffer: &[u8], out: &mut Reply) -> usize {
+        let mut spans = std::mem::take(&mut scratch.spans);
+        spans.clear();
+        spans.append(&mut self.spans);
+        let mut consumed = 0;
+        loop {
+            let failure = self.parse_batch(server, scratch, buffer, &mut spans);
+            let parsed = scratch.requests.last().map(|request| request.end);
+            let db = server.clients.get(self.client).map_or(0, |client| client.db);
+            look_ahead(server, db, &mut scratch.requests, buffer, &spans);
+            let stopped = self.execute_batch(server, &scratch.requests, buffer, &spans, out);
+            let last_span = scratch.requests.last().map_or(0, |request| request.last_span);
+            spans.drain(..last_span);
+            if let Some(end) = stopped {
+                self.parser = RequestParser::default();
+                spans.clear();
+                consumed = end;
+                break;
+            }
+            consumed = parsed.unwrap_or(consumed).max(if spans.is_empty() { self.parser.position() } else { 0 });
+            if let Some(failure) = failure {
+                self.refuse(server, &failure, out);
+                consumed = buffer.len();
+                spans.clear();
+                self.parser = RequestParser::default();
+                break;
+            }
+            if parsed.is_none() {
+                break;
+            }
+        }
+        self.keep_partial(&mut spans, consumed);
+        scratch.spans = spans;
+        consumed
+    }
+
+    /// Keeps the arguments of an incomplete request, now relative to the buffer's new start.
+    fn keep_partial(&mut self, spans: &mut Vec<Span>, consumed: usize) {
+        self.parser.discard(consumed.min(self.parser.position()));
+        let shift = consumed as u32;
+        self.spans.extend(spans.drain(..).map(|span| Span { start: span.start - shift, end: span.end - shift }));
+    }
+
+    /// Parses requests until the batch is full or the bytes end; a protocol error ends it.
+    fn parse_batch(
+        &mut self,
+        server: &Server,
+        scratch: &mut Scratch,
+        buffer: &[u8],
+        spans: &mut Vec<Span>,
+    ) -> Option<request::ProtocolError> {
+        scratch.requests.clear();
+        let authenticated =
+            server.config.requirepass.is_empty() || server.clients.get(self.client).is_some_and(|c| c.authenticated);
+        let limits = Limits { bulk_max_bytes: server.config.proto_max_bulk_len as i64, authenticated };
+        let batch_max = if authenticated { BATCH_MAX } else { 1 };
+        let mut first_span = 0;
+        while scratch.requests.len() < batch_max {
+            let mut inline = None;
+            let parsed = if self.parser.next_is_inline(buffer) {
+                self.parse_inline(buffer, &mut inline)
+            } else {
+                self.parser.parse(buffer, spans, limits)
+            };
+            match parsed {
+                Parsed::Incomplete => return None,
+                Parsed::Empty => continue,
+                Parsed::Error(failure) => return Some(failure),
+                Parsed::Request => {}
+            }
+            let end = self.parser.position();
+            let request =
+                Request { first_span, last_span: spans.len(), end, inline, found: None, hint: KeyHint::default() };
+            first_span = spans.len();
+            scratch.requests.push(request);
+        }
+        None
+    }
+
+    fn parse_inline(&mut self, buffer: &[u8], inline: &mut Option<OwnedArgs>) -> Parsed {
+        let line = match self.parser.take_inline_line(buffer) {
+            Ok(line) => line,
+            Err(parsed) => return parsed,
+        };
+        let mut words = Vec::new();
+        if let Err(failure) = request::split_inline(line, &mut words) {
+            return Parsed::Error(failure);
+        }
+        if words.is_empty() {
+            return Parsed::Empty;
+        }
+        *inline = Some(words.iter().map(Vec::as_slice).collect());
+        Parsed::Request
+    }
+
+    /// Runs the batch. `Some(end)`: it stopped behind the request that ends there.
+    fn execute_batch(
+        &mut self,
+        server: &mut Server,
+        requests: &[Request],
+        buffer: &[u8],
+        spans: &[Span],
+        out: &mut Reply,
+    ) -> Option<usize> {
+        for request in requests {
+            server.call.hint = request.hint;
+            let args = args_of(request, buffer, spans);
+            let outcome = dispatch::execute(server, self.client, args, request.found, out);
+            if server.blocked.has_ready() {
+                blocking::serve_ready(server);
+            }
+            match outcome {
+                Outcome::Done => {}
+                Outcome::Blocked => return Some(request.end),
+                Outcome::Close => return Some(buffer.len()),
+            }
+        }
+        None
+    }
+
+    /// Answers a protocol error; the connection closes behind it.
+    fn refuse(&mut self, server: &mut Server, failure: &request::ProtocolError, out: &mut Reply) {
+        let text = format!("ERR Protocol error: {}", failure.text());
+        log::debug!("Protocol error ({}) from client id={}", failure.text(), self.client.id);
+        out.error(text.as_bytes());
+        server.stats.count_error(b"ERR");
+        if let Some(client) = server.clients.get_mut(self.client) {
+            client.close_after_reply = true;
+        }
+    }
+
+    /// Sends what may be sent. `Ok(true)`: everything is out. An error means that the peer is gone.
+    pub fn send(&mut self, server: &mut Server, released: u64) -> io::Result<bool> {
+        let Some(client) = server.clients.get_mut(self.client) else { return Ok(true) };
+        loop {
+            let bytes = client.output.sendable(released);
+            if bytes.is_empty() {
+                return Ok(client.output.is_empty());
+            }
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    client.output.advance(count);
+                    client.bytes_out += count as u64;
+                    server.stats.net_output_bytes += count as u64;
+                    server.stats.writes_processed += 1;
+                }
+                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(failure) if failure.kind() == io::ErrorKind::Interrupted => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
+
+fn classify(failure: &io::Error) -> Received {
+    match failure.kind() {
+        io::ErrorKind::WouldBlock => Received::Drained,
+        io::ErrorKind::Interrupted => Received::More,
+        _ => Received::Closed,
+    }
+}
+
+#[inline]
+fn args_of<'a>(request: &'a Request, buffer: &'a [u8], spans: &'a [Span]) -> Args<'a> {
+    match &request.inline {
+        Some(owned) => owned.as_args(),
+        None => Args::new(buffer, &spans[request.first_span..request.last_span]),
+    }
+}
+
+/// Finds the commands of a batch, hashes their first keys and starts loading what they will read.
+#[inline]
+fn look_ahead(server: &Server, db: usize, requests: &mut [Request], buffer: &[u8], spans: &[Span]) {
+    let db = server.keyspace.db(db);
+    let prefetch = requests.len() > 1;
+    for request in requests.iter_mut() {
+        let (found, hint) = {
+            let args = args_of(request, buffer, spans);
+            let found = server.commands.find(&args[0]);
+            (found, first_key(found, args).map(|key| hint_of(server, key)))
+        };
+        request.found = found;
+        if let Some(hint) = hint {
+            request.hint = hint;
+            if prefetch {
+                db.prefetch_bucket(hint.hash);
+            }
+        }
+    }
+    if prefetch {
+        for request in requests.iter().filter(|request| request.hint.len > 0) {
+            db.prefetch_entry(request.hint.hash);
+        }
+    }
+}
+
+fn first_key(found: Option<Found>, args: Args<'_>) -> Option<&[u8]> {
+    let spec = found?.spec.keys.first()?;
+    match spec.begin {
+        BeginSearch::Index(index) => args.get(index),
+        _ => None,
+    }
+}
+
+fn hint_of(server: &Server, key: &[u8]) -> KeyHint {
+    KeyHint { address: key.as_ptr() as usize, len: key.len(), hash: server.keyspace.hash(key) }
+}

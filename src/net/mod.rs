@@ -1,0 +1,301 @@
+//! Floor 10: the event loop and its sockets.
+//!
+//! ```text
+//!  one turn:  epoll ─► accept ─► read + run requests (each ready client once)
+//!                  ─► time-outs, cron ─► propagation to the AOF ─► one write per client ─► close
+//! ```
+//! mio is edge-triggered: a socket is read until a read is short, listeners until `WouldBlock`;
+//! a client that has more is put on the ready list for the next turn, so none starves the others.
+//! Both interests are registered once per socket, so a turn makes no epoll_ctl calls.
+//!
+//! A forked child shares the epoll set and the sockets: it must never touch them. Closing here
+//! deregisters and shuts the socket down explicitly, so that a child's copies do not keep the
+//! connection alive.
+
+mod accept;
+mod connection;
+mod listen;
+
+pub use listen::ListenError;
+
+use crate::blocking;
+use crate::cron;
+use crate::dispatch;
+use crate::net::connection::{Connection, Received, Scratch};
+use crate::net::listen::Listener;
+use crate::server::{Action, ClientRef, Server};
+use crate::sys::signals::Signals;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Events taken from the kernel in one turn.
+const EVENTS_MAX: usize = 1024;
+/// Most bytes of one read.
+const READ_BYTES: usize = 64 * 1024;
+
+const TOKEN_WAKER: Token = Token(usize::MAX);
+const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
+/// Listeners have the tokens from here up; clients theirs from 0 (their slots).
+const TOKEN_LISTENERS: usize = usize::MAX / 2;
+
+/// The loop: poll, listeners, connections by client slot.
+pub struct Net {
+    poll: Poll,
+    events: Events,
+    signals: Option<Signals>,
+    listeners: Vec<Listener>,
+    connections: Vec<Option<Connection>>,
+    /// Slots with something to read or run.
+    ready: Vec<u32>,
+    /// Clients whose output waits for the AOF.
+    gated: Vec<ClientRef>,
+    scratch: Scratch,
+    waker: Arc<Waker>,
+}
+
+impl Net {
+    /// A loop without listeners. `signals` become events of the loop.
+    ///
+    /// # Errors
+    /// When epoll or the waker cannot be made.
+    pub fn new(signals: Option<Signals>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), TOKEN_WAKER)?);
+        if let Some(signals) = &signals {
+            poll.registry().register(&mut SourceFd(&signals.as_raw_fd()), TOKEN_SIGNALS, Interest::READABLE)?;
+        }
+        Ok(Net {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            signals,
+            listeners: Vec::new(),
+            connections: Vec::new(),
+            ready: Vec::new(),
+            gated: Vec::new(),
+            scratch: Scratch::new(READ_BYTES),
+            waker,
+        })
+    }
+
+    /// Wakes the loop from another thread (the AOF writer has come further).
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Runs turns until the server has decided to exit.
+    pub fn run(&mut self, server: &mut Server) {
+        while server.run.exit.is_none() {
+            let wait = cron::time_to_next(server);
+            self.turn(server, wait);
+        }
+    }
+
+    /// One turn; waits at most `wait` for something to happen.
+    pub fn turn(&mut self, server: &mut Server, wait: Duration) {
+        let wait = if self.ready.is_empty() { wait } else { Duration::ZERO };
+        if let Err(failure) = self.poll.poll(&mut self.events, Some(wait))
+            && failure.kind() != io::ErrorKind::Interrupted
+        {
+            log::error!("epoll failed: {failure}");
+        }
+        let start_us = server.clock.now_monotonic_us();
+        server.refresh_time();
+        server.stats.event_loop_cycles += 1;
+        self.take_events(server);
+        self.serve_ready(server);
+        blocking::serve_timeouts(server);
+        cron::run_due(server);
+        self.end_turn(server);
+        server.stats.event_loop_us += server.clock.now_monotonic_us().saturating_sub(start_us);
+    }
+
+    fn take_events(&mut self, server: &mut Server) {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                TOKEN_WAKER => {}
+                TOKEN_SIGNALS => self.take_signals(server),
+                Token(token) if token >= TOKEN_LISTENERS => self.accept(server, token - TOKEN_LISTENERS),
+                Token(slot) => self.take_client_event(server, slot, event),
+            }
+        }
+        self.events = events;
+    }
+
+    fn take_signals(&mut self, server: &mut Server) {
+        if let Some(signals) = &mut self.signals {
+            let events = signals.take();
+            cron::take_signals(server, events);
+        }
+    }
+
+    fn take_client_event(&mut self, server: &mut Server, slot: usize, event: &mio::event::Event) {
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
+        let client = connection.client;
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            connection.readable = true;
+            if event.is_read_closed() && server.clients.get(client).is_some_and(|state| state.is_blocked()) {
+                // Nobody would read a blocked client's end of stream.
+                self.close(server, client);
+                return;
+            }
+            self.mark_ready(slot as u32);
+        }
+        if event.is_writable() && server.clients.get(client).is_some_and(|state| !state.output.is_empty()) {
+            server.schedule_write(client);
+        }
+    }
+
+    fn mark_ready(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot as usize).and_then(Option::as_mut)
+            && !connection.in_ready_list
+        {
+            connection.in_ready_list = true;
+            self.ready.push(slot);
+        }
+    }
+
+    /// Each client that has something gets one read, and runs what is complete.
+    fn serve_ready(&mut self, server: &mut Server) {
+        for slot in std::mem::take(&mut self.ready) {
+            let Some(connection) = self.connections.get_mut(slot as usize).and_then(Option::as_mut) else { continue };
+            connection.in_ready_list = false;
+            let client = connection.client;
+            let blocked = server.clients.get(client).is_some_and(|state| state.is_blocked());
+            if blocked || !connection.readable {
+                if !blocked {
+                    connection.run_buffered(server, &mut self.scratch);
+                }
+                continue;
+            }
+            match connection.receive(server, &mut self.scratch) {
+                Received::Drained => connection.readable = false,
+                Received::More => self.mark_ready(slot),
+                Received::Closed => self.close(server, client),
+            }
+        }
+    }
+
+    /// What follows the commands of a turn: unblocked clients' buffered requests, the AOF, writes.
+    fn end_turn(&mut self, server: &mut Server) {
+        for client in std::mem::take(&mut server.resumed) {
+            if let Some(Some(connection)) = self.connections.get(client.slot as usize)
+                && connection.client == client
+                && (connection.readable || connection.has_buffered())
+            {
+                self.mark_ready(client.slot);
+            }
+        }
+        dispatch::flush_propagation(server);
+        self.write_pending(server);
+        for action in std::mem::take(&mut server.actions) {
+            self.carry_out(server, action);
+        }
+    }
+
+    /// Seals this turn's output with the AOF offset it must wait for, and sends what may go.
+    fn write_pending(&mut self, server: &mut Server) {
+        let seal = server.persistence.pending_aof_offset();
+        server.persistence.flush_aof();
+        let released = server.persistence.released_aof_offset();
+        let pending = std::mem::take(&mut server.pending_writes);
+        for client in &pending {
+            if let Some(state) = server.clients.get_mut(*client) {
+                state.write_pending = false;
+                state.output.seal(seal);
+            }
+            self.send(server, *client, released);
+        }
+        for client in std::mem::take(&mut self.gated) {
+            self.send(server, client, released);
+        }
+        // Keep the allocation for the next turn.
+        if server.pending_writes.is_empty() {
+            let mut pending = pending;
+            pending.clear();
+            server.pending_writes = pending;
+        }
+    }
+
+    fn send(&mut self, server: &mut Server, client: ClientRef, released: u64) {
+        let Some(connection) = self.connections.get_mut(client.slot as usize).and_then(Option::as_mut) else { return };
+        if connection.client != client {
+            return;
+        }
+        let sent = connection.send(server, released);
+        let Some(state) = server.clients.get_mut(client) else { return };
+        match sent {
+            Err(failure) => {
+                log::debug!("Error writing to client: {failure}");
+                self.close(server, client);
+            }
+            Ok(true) if state.close_after_reply => self.close(server, client),
+            Ok(_) if state.close_now => self.close(server, client),
+            Ok(true) => {}
+            Ok(false) => {
+                if state.output.is_gated() {
+                    self.gated.push(client);
+                }
+                if over_limit(server, client) {
+                    self.close(server, client);
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, server: &mut Server, action: Action) {
+        match action {
+            Action::Listen => {
+                if let Err(failure) = self.listen(server) {
+                    log::warn!("{failure}");
+                }
+            }
+            Action::Close(client) => self.close(server, client),
+        }
+    }
+
+    /// Closes a connection and forgets its client.
+    pub fn close(&mut self, server: &mut Server, client: ClientRef) {
+        server.remove_client(client);
+        let Some(slot) = self.connections.get_mut(client.slot as usize) else { return };
+        if slot.as_ref().is_none_or(|connection| connection.client != client) {
+            return;
+        }
+        if let Some(mut connection) = slot.take() {
+            // It may have been closed by the kernel already; then there is nothing to take out.
+            let _ = self.poll.registry().deregister(connection.stream.source());
+            connection.stream.shutdown();
+        }
+    }
+
+    /// Sends what is left to every client without waiting: the last act before the exit.
+    pub fn flush_all(&mut self, server: &mut Server) {
+        server.pending_writes = server.clients.references();
+        self.write_pending(server);
+    }
+}
+
+/// Output-buffer limits: a client that does not read is dropped before it takes the memory.
+fn over_limit(server: &mut Server, reference: ClientRef) -> bool {
+    let now_ms = server.clock.monotonic_us() / 1000;
+    let limits = server.config.client_output_buffer_limit;
+    let Some(client) = server.clients.get_mut(reference) else { return false };
+    let limit = if client.subscriptions() > 0 { limits.pubsub } else { limits.normal };
+    let bytes = client.output.pending_bytes() as u64;
+    let hard = limit.hard_bytes > 0 && bytes >= limit.hard_bytes;
+    let over_soft = limit.soft_bytes > 0 && bytes >= limit.soft_bytes;
+    let since_ms = if over_soft { *client.output.soft_limit_since_ms.get_or_insert(now_ms) } else { now_ms };
+    if !over_soft {
+        client.output.soft_limit_since_ms = None;
+    }
+    let soft = over_soft && now_ms.saturating_sub(since_ms) > limit.soft_seconds * 1000;
+    if hard || soft {
+        log::warn!("Client id={} scheduled to be closed ASAP for overcoming of output buffer limits.", reference.id);
+        server.stats.output_buffer_limit_disconnections += 1;
+    }
+    hard || soft
+}

@@ -1,0 +1,153 @@
+//! The arguments of one request.
+//!
+//! ```text
+//!  Args<'a> { buffer ──► ...*2\r\n$3\r\nGET\r\n$3\r\nfoo\r\n...
+//!             spans  ──► [ (8,11) , (17,20) ] }
+//! ```
+//! The buffer is the client's query buffer (nothing is copied or allocated per request) or,
+//! for requests that outlive it (queued by MULTI, blocked, scripts, replay), an [`OwnedArgs`].
+
+use std::ops::Index;
+
+/// Byte range of one argument in its buffer. A query buffer is bounded far below 4 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+/// Borrowed arguments; `args[0]` is the command name as the client wrote it.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    buffer: &'a [u8],
+    spans: &'a [Span],
+}
+
+impl<'a> Args<'a> {
+    pub fn new(buffer: &'a [u8], spans: &'a [Span]) -> Self {
+        Args { buffer, spans }
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        self.spans.get(index).map(|span| self.slice(*span))
+    }
+
+    /// The argument at `index`, with the buffer's lifetime rather than that of `self`.
+    ///
+    /// # Panics
+    /// When `index` is out of range: the caller has checked the arity.
+    #[inline]
+    pub fn at(&self, index: usize) -> &'a [u8] {
+        self.slice(self.spans[index])
+    }
+
+    #[inline]
+    fn slice(&self, span: Span) -> &'a [u8] {
+        &self.buffer[span.start as usize..span.end as usize]
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + use<'a> {
+        let buffer = self.buffer;
+        self.spans.iter().map(move |span| &buffer[span.start as usize..span.end as usize])
+    }
+
+    /// The arguments from `index` on (empty when there are fewer).
+    pub fn tail(&self, index: usize) -> Args<'a> {
+        Args { buffer: self.buffer, spans: &self.spans[index.min(self.spans.len())..] }
+    }
+
+    pub fn to_owned(&self) -> OwnedArgs {
+        OwnedArgs::from_slices(self.iter())
+    }
+
+    /// Bytes of all arguments together.
+    pub fn total_bytes(&self) -> usize {
+        self.spans.iter().map(|span| (span.end - span.start) as usize).sum()
+    }
+}
+
+impl Index<usize> for Args<'_> {
+    type Output = [u8];
+
+    #[inline]
+    fn index(&self, index: usize) -> &[u8] {
+        self.slice(self.spans[index])
+    }
+}
+
+/// Arguments with a buffer of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct OwnedArgs {
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl OwnedArgs {
+    pub fn from_slices<'a>(slices: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut owned = OwnedArgs::default();
+        for slice in slices {
+            owned.push(slice);
+        }
+        owned
+    }
+
+    /// Appends one argument.
+    pub fn push(&mut self, argument: &[u8]) {
+        let start = self.buffer.len();
+        let end = start + argument.len();
+        assert!(end <= u32::MAX as usize, "a request is bounded far below 4 GiB");
+        self.buffer.extend_from_slice(argument);
+        self.spans.push(Span { start: start as u32, end: end as u32 });
+    }
+
+    pub fn as_args(&self) -> Args<'_> {
+        Args { buffer: &self.buffer, spans: &self.spans }
+    }
+
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Heap bytes held, for client memory accounting.
+    pub fn memory_bytes(&self) -> usize {
+        self.buffer.capacity() + self.spans.capacity() * size_of::<Span>()
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(iter: I) -> Self {
+        OwnedArgs::from_slices(iter.into_iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, OwnedArgs, Span};
+
+    #[test]
+    fn borrowed_and_owned_agree() {
+        let spans = [Span { start: 0, end: 3 }, Span { start: 4, end: 7 }, Span { start: 7, end: 7 }];
+        let args = Args::new(b"GET key", &spans);
+        let owned = args.to_owned();
+        let collected: Vec<&[u8]> = owned.as_args().iter().collect();
+        assert_eq!(collected, vec![&b"GET"[..], b"key", b""]);
+        assert_eq!(args.tail(1).len(), 2);
+        assert_eq!(args.tail(9).len(), 0);
+        assert_eq!(args.total_bytes(), 6);
+        assert_eq!(args.get(3), None);
+    }
+}

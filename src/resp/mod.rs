@@ -1,0 +1,12 @@
+//! Floor 2: the protocol. Bytes in, requests out; values in, reply bytes out. No I/O.
+//!
+//! * [`request`] parses inline and multibulk requests in place, resumably.
+//! * [`args`] is the one argument type: slices of a query buffer or of an owned copy.
+//! * [`reply`] writes RESP2 and RESP3.
+
+pub mod args;
+pub mod reply;
+pub mod request;
+
+pub use args::{Args, OwnedArgs, Span};
+pub use reply::{Protocol, Reply};

@@ -1,0 +1,205 @@
+//! Key access for commands: look-ups with the current command's time and hash, and what follows a
+//! change (watchers, notifications, waiting clients, the stream of effects).
+//!
+//! Views returned here borrow the server; a handler writes them to `ctx.out`, which it does not.
+
+use crate::keyspace::{Effect, EntryView, ExpiryChange, NewValue, Touch};
+use crate::server::Server;
+use crate::server::config::NotifyFlags;
+use crate::server::error::{self, ReplyError};
+use crate::value::string::StrRef;
+use crate::value::{ValueRef, ValueType};
+
+impl Server {
+    /// The hash of a key; the one computed ahead for this request if it is this very argument.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        let hint = self.call.hint;
+        if hint.address == key.as_ptr() as usize && hint.len == key.len() {
+            return hint.hash;
+        }
+        self.keyspace.hash(key)
+    }
+
+    /// Looks a key up to read it: counts a hit or a miss, moves the access bits.
+    #[inline]
+    pub fn read(&mut self, db: usize, key: &[u8]) -> Option<EntryView<'_>> {
+        let hash = self.hash(key);
+        let touch = self.call.touch;
+        self.read_hashed(db, hash, key, touch)
+    }
+
+    /// As [`Server::read`], without moving the access bits.
+    pub fn read_untouched(&mut self, db: usize, key: &[u8]) -> Option<EntryView<'_>> {
+        let hash = self.hash(key);
+        self.read_hashed(db, hash, key, Touch::No)
+    }
+
+    fn read_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<EntryView<'_>> {
+        let now_ms = self.call.now_ms;
+        // Looked up twice on purpose in the rare expired case only: the view's borrow must end
+        // before effects are drained.
+        let found = self.keyspace.find(db, hash, key, now_ms, touch, &mut self.effects).is_some();
+        if !self.effects.is_empty() {
+            self.drain_effects();
+        }
+        if !found {
+            self.stats.keyspace_misses += 1;
+            if self.config.notify_keyspace_events.contains(NotifyFlags::KEY_MISS) {
+                self.notify(NotifyFlags::KEY_MISS, "keymiss", db, key);
+            }
+            return None;
+        }
+        self.stats.keyspace_hits += 1;
+        self.keyspace.db(db).find(hash, key)
+    }
+
+    /// Looks a key up to change it, or to report on it without counting a hit.
+    #[inline]
+    pub fn find(&mut self, db: usize, key: &[u8]) -> Option<EntryView<'_>> {
+        let hash = self.hash(key);
+        let (now_ms, touch) = (self.call.now_ms, self.call.touch);
+        self.keyspace.find(db, hash, key, now_ms, touch, &mut self.effects)?;
+        self.keyspace.db(db).find(hash, key)
+    }
+
+    /// As [`Server::find`]; a value that is not a string is an error.
+    pub fn find_string(&mut self, db: usize, key: &[u8]) -> Result<Option<StrRef<'_>>, ReplyError> {
+        let found = self.find(db, key);
+        found.map(string_or_wrong_type).transpose()
+    }
+
+    /// As [`Server::read`]; a value that is not a string is an error.
+    #[inline]
+    pub fn read_string(&mut self, db: usize, key: &[u8]) -> Result<Option<StrRef<'_>>, ReplyError> {
+        let found = self.read(db, key);
+        found.map(string_or_wrong_type).transpose()
+    }
+
+    /// Whether a live key is there (an expired one is removed on the way).
+    pub fn exists(&mut self, db: usize, key: &[u8]) -> bool {
+        let found = self.find(db, key).is_some();
+        if !self.effects.is_empty() {
+            self.drain_effects();
+        }
+        found
+    }
+
+    /// Adds or overwrites a key. Returns whether it was there. The caller reports the change by
+    /// [`Server::key_changed`].
+    #[inline]
+    pub fn set_key(&mut self, db: usize, key: &[u8], value: NewValue<'_>, expiry: ExpiryChange) -> bool {
+        let hash = self.hash(key);
+        let existed = self.keyspace.set(db, hash, key, value, expiry);
+        if !existed {
+            self.key_added(db, key);
+        }
+        existed
+    }
+
+    /// A key came into being: notification `new`, and whoever waits for it.
+    #[inline]
+    pub fn key_added(&mut self, db: usize, key: &[u8]) {
+        if self.config.notify_keyspace_events.contains(NotifyFlags::NEW) {
+            self.notify(NotifyFlags::NEW, "new", db, key);
+        }
+        if self.blocked.any_on_keys() {
+            self.blocked.key_ready(db, key);
+        }
+    }
+
+    /// Removes a key. Returns whether it was there.
+    pub fn remove_key(&mut self, db: usize, key: &[u8], lazily: bool) -> bool {
+        let hash = self.hash(key);
+        let removed = self.keyspace.remove(db, hash, key, lazily);
+        if removed && self.blocked.any_on_keys() {
+            // Some commands wait for a key to go (XREADGROUP on a deleted group's key).
+            self.blocked.key_ready(db, key);
+        }
+        removed
+    }
+
+    /// A key was modified: watchers are told, and the change is counted.
+    #[inline]
+    pub fn key_changed(&mut self, db: usize, key: &[u8]) {
+        self.persistence.dirty += 1;
+        self.touch_watchers(db, key);
+    }
+
+    /// Marks the transactions that watch this key; does not count a change.
+    #[inline]
+    pub fn touch_watchers(&mut self, db: usize, key: &[u8]) {
+        if !self.watches.is_empty() {
+            self.mark_watchers(db, key);
+        }
+    }
+
+    #[cold]
+    fn mark_watchers(&mut self, db: usize, key: &[u8]) {
+        for client in self.watches.watchers(db, key).to_vec() {
+            if let Some(client) = self.clients.get_mut(client) {
+                client.watch_dirty = true;
+            }
+        }
+    }
+
+    /// Reports what the keyspace did on its own: deletes are propagated, events published.
+    #[cold]
+    pub fn drain_effects(&mut self) {
+        let list = std::mem::take(&mut self.effects.list);
+        for effect in &list {
+            match effect {
+                Effect::Expired { db, key } => self.report_removed(*db, key, NotifyFlags::EXPIRED, "expired"),
+                Effect::Evicted { db, key } => {
+                    self.stats.evicted_keys += 1;
+                    self.report_removed(*db, key, NotifyFlags::EVICTED, "evicted");
+                }
+            }
+        }
+    }
+
+    fn report_removed(&mut self, db: usize, key: &[u8], class: NotifyFlags, event: &str) {
+        self.propagate_removal(db, key);
+        self.touch_watchers(db, key);
+        self.notify(class, event, db, key);
+        if self.blocked.any_on_keys() {
+            self.blocked.key_ready(db, key);
+        }
+    }
+
+    fn propagate_removal(&mut self, db: usize, key: &[u8]) {
+        if !self.propagation.wanted {
+            return;
+        }
+        let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+        if self.propagation.in_unit() {
+            self.propagation.add_slices(db, &[verb, key]);
+        } else {
+            self.propagation.begin_unit();
+            self.propagation.add_slices(db, &[verb, key]);
+            self.propagation.end_unit();
+        }
+    }
+
+    /// Adds a command to the stream in place of the one that runs.
+    pub fn propagate_instead(&mut self, db: usize, args: &[&[u8]]) {
+        self.call.propagated = true;
+        if self.propagation.wanted && !self.call.replaying {
+            self.propagation.add_slices(db, args);
+        }
+    }
+}
+
+#[inline]
+fn string_or_wrong_type(view: EntryView<'_>) -> Result<StrRef<'_>, ReplyError> {
+    match view.value() {
+        ValueRef::String(string) => Ok(string),
+        #[allow(unreachable_patterns, reason = "more types join the enum")]
+        _ => Err(error::WRONG_TYPE),
+    }
+}
+
+/// The type of a view as a value.
+pub fn type_of(view: &EntryView<'_>) -> ValueType {
+    view.value_type()
+}

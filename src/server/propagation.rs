@@ -1,0 +1,137 @@
+//! The stream of effects: what goes to the AOF and, later, to replicas.
+//!
+//! A *unit* is everything one client command causes (a transaction, or a command with the keys
+//! that expired under it). A unit of several commands is wrapped in MULTI and EXEC, so that it is
+//! replayed whole. Commands are encoded straight into one buffer; nothing else is allocated.
+
+use crate::resp::Args;
+
+/// Collects encoded commands until the end of the turn.
+#[derive(Debug, Default)]
+pub struct Propagation {
+    /// Encoded commands of this turn; `dispatch` hands them to the AOF and clears it.
+    pub stream: Vec<u8>,
+    /// Somebody wants the stream: the AOF is on, or a replica is attached.
+    pub wanted: bool,
+    /// Database selected in the stream; `None`: the next command must begin with SELECT.
+    selected_db: Option<usize>,
+    unit: Unit,
+}
+
+#[derive(Debug, Default)]
+struct Unit {
+    depth: u32,
+    /// Where in `stream` the unit's first command begins (after its SELECT).
+    start: usize,
+    commands: u32,
+}
+
+impl Propagation {
+    /// The next command in the stream is preceded by SELECT (a new file or replica begins here).
+    pub fn forget_selected_db(&mut self) {
+        self.selected_db = None;
+    }
+
+    /// Begins a unit; units nest (EXEC runs commands), the outermost one counts.
+    pub fn begin_unit(&mut self) {
+        if self.unit.depth == 0 {
+            self.unit.commands = 0;
+        }
+        self.unit.depth += 1;
+    }
+
+    /// Ends a unit and wraps it when it has more than one command.
+    pub fn end_unit(&mut self) {
+        debug_assert!(self.unit.depth > 0);
+        self.unit.depth -= 1;
+        if self.unit.depth > 0 || self.unit.commands < 2 {
+            return;
+        }
+        const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+        let start = self.unit.start;
+        self.stream.splice(start..start, MULTI.iter().copied());
+        self.stream.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+    }
+
+    /// Whether a unit is open (a command is running).
+    pub fn in_unit(&self) -> bool {
+        self.unit.depth > 0
+    }
+
+    /// Adds a command that changed `db`.
+    pub fn add(&mut self, db: usize, args: Args<'_>) {
+        self.begin_command(db, args.len());
+        for argument in args.iter() {
+            push_bulk(&mut self.stream, argument);
+        }
+    }
+
+    /// Adds a command given as slices.
+    pub fn add_slices(&mut self, db: usize, args: &[&[u8]]) {
+        self.begin_command(db, args.len());
+        for argument in args {
+            push_bulk(&mut self.stream, argument);
+        }
+    }
+
+    fn begin_command(&mut self, db: usize, count: usize) {
+        if self.selected_db != Some(db) {
+            self.selected_db = Some(db);
+            self.stream.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n");
+            push_bulk(&mut self.stream, itoa::Buffer::new().format(db).as_bytes());
+        }
+        if self.unit.commands == 0 {
+            self.unit.start = self.stream.len();
+        }
+        self.unit.commands += 1;
+        push_header(&mut self.stream, b'*', count);
+    }
+}
+
+/// Appends `$<len>\r\n<bytes>\r\n`.
+pub fn push_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    push_header(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_header(out: &mut Vec<u8>, kind: u8, count: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Propagation;
+
+    fn text(propagation: &Propagation) -> String {
+        String::from_utf8_lossy(&propagation.stream).replace("\r\n", " ")
+    }
+
+    #[test]
+    fn one_command_stands_alone_and_selects_once() {
+        let mut propagation = Propagation::default();
+        for key in [b"a", b"b"] {
+            propagation.begin_unit();
+            propagation.add_slices(3, &[b"DEL", key]);
+            propagation.end_unit();
+        }
+        assert_eq!(text(&propagation), "*2 $6 SELECT $1 3 *2 $3 DEL $1 a *2 $3 DEL $1 b ");
+    }
+
+    #[test]
+    fn several_commands_become_a_transaction() {
+        let mut propagation = Propagation::default();
+        propagation.begin_unit();
+        propagation.add_slices(0, &[b"DEL", b"a"]);
+        propagation.begin_unit();
+        propagation.add_slices(1, &[b"INCR", b"b"]);
+        propagation.end_unit();
+        propagation.end_unit();
+        assert_eq!(
+            text(&propagation),
+            "*2 $6 SELECT $1 0 *1 $5 MULTI *2 $3 DEL $1 a *2 $6 SELECT $1 1 *2 $4 INCR $1 b *1 $4 EXEC "
+        );
+    }
+}

