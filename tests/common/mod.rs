@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `server.rs` | start, stop, kill and restart the built server or the distribution's redis-server |
+//! | `in_process.rs` | a server without sockets, on a manual clock, for the semantics of commands |
 //! | `client.rs` | a blocking RESP2/RESP3 client that shows replies as they came |
 //! | `tools.rs` | redis-cli, redis-benchmark, the corpus of recorded files |
 //!
@@ -13,10 +14,12 @@
 #![allow(dead_code, unused_imports)]
 
 mod client;
+mod in_process;
 mod server;
 mod tools;
 
 pub use client::{Client, Decoder, Reply, encode_command};
+pub use in_process::{InProcess, START_MS, split};
 pub use server::{Program, Server, StartFailure};
 pub use tools::{Corpus, CorpusFile, corpus, redis_benchmark, redis_cli, require_tool};
 
