@@ -1,36 +1,207 @@
-//! Floor 11: collects the rows, wires the threads, starts and stops the server.
+//! Floor 11: reads the configuration, wires the parts, starts and stops the server.
+//!
+//! ```text
+//!  arguments ─► tools by argv[0], --version, --help
+//!            ─► configuration ─► background? ─► log ─► limits ─► Server, signals, Net
+//!            ─► bind ─► " PID: n" ─► load the data set ─► "Ready to accept" ─► loop ─► farewell
+//! ```
+//! The order matters to those who watch: a busy port is reported before the line with the process
+//! id, and the ready line comes once, when data and sockets are there.
+
+mod crash;
+mod environment;
+mod logging;
+mod logo;
+mod text;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::command;
 use crate::net::Net;
-use crate::server::config::{DiskFiles, load, parse_command_line};
-use crate::server::{CommandTable, Server};
+use crate::server::config::{
+    CommandLine, DiskFiles, LoadedConfig, Marks, StartAction, Supervised, load, parse_command_line,
+};
+use crate::server::{CommandTable, Server, machine};
+use crate::sys;
+use crate::sys::log_sink::LogSink;
+use crate::sys::notify::Supervisor;
 use crate::sys::signals::{SignalOptions, Signals};
+use crate::sys::title::ProcessTitle;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Where a server in the background leaves its process id when `pidfile` does not say.
+const DEFAULT_PIDFILE: &str = "/var/run/tine.pid";
 
 /// Runs the server until it ends; returns the exit status.
 pub fn run() -> i32 {
     let arguments: Vec<Vec<u8>> = std::env::args_os().map(|argument| argument.as_bytes().to_vec()).collect();
-    match start(&arguments[1..]) {
-        Ok(code) => code,
-        Err(text) => {
-            eprintln!("{text}");
-            1
+    let options = arguments.get(1..).unwrap_or(&[]);
+    let line = parse_command_line(options);
+    match line.action {
+        StartAction::ShowVersion => text::show_version(),
+        StartAction::ShowHelp => text::show_help(),
+        StartAction::Serve => match serve(&line, arguments.first().map_or(b"".as_slice(), Vec::as_slice)) {
+            Ok(code) => code,
+            Err(failure) => {
+                eprintln!("{failure}");
+                1
+            }
+        },
+    }
+}
+
+/// From the configuration to the last farewell. An error is for those who have no log yet.
+fn serve(line: &CommandLine, program: &[u8]) -> Result<i32, String> {
+    let executable = absolute_program(program);
+    let title = ProcessTitle::init();
+    let loaded = load(line, &DiskFiles, &mut std::io::stdin()).map_err(|failure| failure.to_string())?;
+    enter_directory(&loaded)?;
+    let supervisor = find_supervisor(&loaded);
+    let in_background = loaded.config.daemonize && supervisor.is_none();
+    if in_background {
+        sys::daemon::daemonize().map_err(|failure| format!("Can't go to the background: {failure}"))?;
+    }
+    let log = logging::install(&loaded.config)?;
+    logging::say_hello(line, &loaded);
+    let mut server = match build(loaded) {
+        Ok(server) => server,
+        Err(failure) => {
+            log::warn!("{failure}");
+            return Ok(1);
+        }
+    };
+    server.host.title = title;
+    server.host.log = Some(log);
+    server.host.supervisor = supervisor;
+    server.host.in_background = in_background;
+    server.run.executable = executable;
+    Ok(start(&mut server, log).unwrap_or_else(|failure| {
+        log::warn!("{failure}");
+        1
+    }))
+}
+
+/// The server, not listening yet.
+fn build(loaded: LoadedConfig) -> Result<Server, String> {
+    let show = |failure: std::io::Error| failure.to_string();
+    let mut config = loaded.config;
+    machine::raise_open_files(&mut config)?;
+    machine::resolve_memory_limits(&mut config);
+    let commands = CommandTable::new(command::FAMILIES);
+    let rng = Rng::from_os().map_err(show)?;
+    let mut server = Server::new(config, Clock::system(), rng, commands).map_err(show)?;
+    server.config_file = loaded.config_file;
+    server.host.first_oom_score = sys::oom::read_score_adj(Path::new("/proc")).ok();
+    Ok(server)
+}
+
+/// Binds, loads, serves, leaves.
+fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
+    crash::prepare(&server.config, log);
+    environment::warn_about_kernel(&server.config);
+    let signals = Signals::install(SignalOptions { second_interrupt_exits: true }).map_err(|f| f.to_string())?;
+    let mut net = Net::new(Some(signals)).map_err(|failure| failure.to_string())?;
+    net.listen(server).map_err(|failure| failure.to_string())?;
+    let pidfile = write_pidfile(server);
+    server.refresh_title();
+    logo::show(server);
+    log::info!("Server initialized");
+    load_data(server, &mut net)?;
+    if server.run.exit.is_none() {
+        log::info!("Ready to accept connections tcp");
+        tell_ready(server);
+    }
+    net.run(server);
+    farewell(server, &mut net, pidfile.as_deref());
+    Ok(server.run.exit.map_or(0, |exit| exit.code))
+}
+
+/// Brings the data set back; clients are served (with LOADING) meanwhile.
+fn load_data(server: &mut Server, net: &mut Net) -> Result<(), String> {
+    let _ = (server, net);
+    Ok(())
+}
+
+fn farewell(server: &mut Server, net: &mut Net, pidfile: Option<&Path>) {
+    if let Some(supervisor) = &server.host.supervisor
+        && let Err(failure) = supervisor.state("STOPPING=1\n")
+    {
+        log::warn!("Can't tell the service manager: {failure}");
+    }
+    net.flush_all(server);
+    if let Some(path) = pidfile {
+        log::info!("Removing the pid file.");
+        if let Err(failure) = sys::daemon::remove_pidfile(path) {
+            log::warn!("Can't remove the pid file {}: {failure}", path.display());
+        }
+    }
+    net.remove_socket_file();
+    log::warn!("Tine is now ready to exit, bye bye...");
+}
+
+fn tell_ready(server: &Server) {
+    if let Some(supervisor) = &server.host.supervisor
+        && let Err(failure) = supervisor.ready("Ready to accept connections")
+    {
+        log::warn!("Can't tell the service manager: {failure}");
+    }
+}
+
+fn find_supervisor(loaded: &LoadedConfig) -> Option<Supervisor> {
+    let found = match loaded.config.supervised {
+        Supervised::No => return None,
+        Supervised::Auto => Supervisor::detect(),
+        Supervised::Systemd => Supervisor::systemd_from_environment(),
+        Supervised::Upstart => Supervisor::upstart_from_environment(),
+    };
+    if found.is_none() && loaded.config.supervised != Supervised::Auto {
+        eprintln!("supervised: no service manager is named in the environment");
+    }
+    found
+}
+
+/// `dir`: everything relative lies there, the log too.
+fn enter_directory(loaded: &LoadedConfig) -> Result<(), String> {
+    let directory = loaded.config.dir.as_path();
+    std::env::set_current_dir(directory).map_err(|failure| {
+        format!(
+            "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\n>>> 'dir {0}'\nCan't chdir to '{0}': {failure}\n",
+            directory.display()
+        )
+    })
+}
+
+/// Written when asked for, or when nobody else would know the process id.
+fn write_pidfile(server: &Server) -> Option<PathBuf> {
+    let configured = server.config.pidfile.as_path();
+    let path = if !server.config.pidfile.is_empty() {
+        configured.to_path_buf()
+    } else if server.host.in_background {
+        PathBuf::from(DEFAULT_PIDFILE)
+    } else {
+        return None;
+    };
+    match sys::daemon::write_pidfile(&path) {
+        Ok(()) => Some(std::path::absolute(&path).unwrap_or(path)),
+        Err(failure) => {
+            log::warn!("Failed to write PID file {}: {failure}", path.display());
+            None
         }
     }
 }
 
-fn start(arguments: &[Vec<u8>]) -> Result<i32, String> {
-    let line = parse_command_line(arguments);
-    let loaded = load(&line, &DiskFiles, &mut std::io::stdin()).map_err(|failure| failure.to_string())?;
-    let rng = Rng::from_os().map_err(|failure| failure.to_string())?;
-    let commands = CommandTable::new(command::FAMILIES);
-    let mut server =
-        Server::new(loaded.config, Clock::system(), rng, commands).map_err(|failure| failure.to_string())?;
-    let signals = Signals::install(SignalOptions { second_interrupt_exits: true }).map_err(|f| f.to_string())?;
-    let mut net = Net::new(Some(signals)).map_err(|failure| failure.to_string())?;
-    net.listen(&mut server).map_err(|failure| failure.to_string())?;
-    net.run(&mut server);
-    Ok(server.run.exit.map_or(0, |exit| exit.code))
+/// The program's path as INFO and the title show it: absolute, links kept.
+fn absolute_program(program: &[u8]) -> String {
+    let path = Path::new(std::ffi::OsStr::from_bytes(program));
+    if !program.contains(&b'/') {
+        let own = sys::proc::ProcFs::system().exe_path();
+        return own.map_or_else(|_| path.display().to_string(), |own| own.display().to_string());
+    }
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
+}
+
+/// Directives that were set and do nothing yet.
+fn is_silent(row: &crate::server::config::ConfigRow) -> bool {
+    row.has(Marks::HIDDEN)
 }

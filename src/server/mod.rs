@@ -21,7 +21,9 @@ pub mod client;
 pub mod config;
 pub mod ctx;
 pub mod error;
+pub mod host;
 pub mod keys;
+pub mod machine;
 pub mod memory;
 pub mod notify;
 pub mod output;
@@ -45,6 +47,7 @@ use crate::keyspace::{Effects, Keyspace, Touch};
 use crate::persist::Persistence;
 use crate::server::blocked::BlockedClients;
 use crate::server::config::Config;
+use crate::server::host::Host;
 use crate::server::propagation::Propagation;
 use crate::server::pubsub::PubSub;
 use crate::server::run::RunState;
@@ -105,6 +108,8 @@ pub struct Server {
     pub stats: Stats,
     pub commands: CommandTable,
     pub run: RunState,
+    /// The process: title, log, service manager.
+    pub host: Host,
     pub call: CallState,
     pub actions: Vec<Action>,
     /// Clients with output to send at the end of the turn.
@@ -136,6 +141,7 @@ impl Server {
             stats,
             commands,
             run,
+            host: Host::default(),
             call: CallState {
                 client: None,
                 hint: KeyHint::default(),

@@ -1,0 +1,98 @@
+//! What ties the server to its process: the title that `ps` shows, the log, the service manager.
+//!
+//! All of it is absent in tests, which run servers without a process of their own.
+
+use crate::server::Server;
+use crate::server::config;
+use crate::sys::log_sink::{LogLevel, LogSink};
+use crate::sys::notify::Supervisor;
+use crate::sys::title::ProcessTitle;
+
+/// Handles on the process, given by boot.
+#[derive(Default)]
+pub struct Host {
+    /// The area that holds the title.
+    pub title: Option<ProcessTitle>,
+    pub log: Option<&'static LogSink>,
+    pub supervisor: Option<Supervisor>,
+    /// The server was started in the background.
+    pub in_background: bool,
+    /// `oom_score_adj` of the process when it began; `oom-score-adj relative` adds to it.
+    pub first_oom_score: Option<i32>,
+}
+
+impl Server {
+    /// Shows the title that `proc-title-template` describes. O(title).
+    pub fn refresh_title(&mut self) {
+        if !self.config.set_proc_title {
+            return;
+        }
+        let text = self.title_text();
+        if let Some(title) = &mut self.host.title {
+            title.set(&text);
+        }
+    }
+
+    /// The template with its variables filled in; the check of the directive knows the same names.
+    pub fn title_text(&self) -> String {
+        let template = self.config.proc_title_template.to_text().into_owned();
+        let mut text = String::new();
+        let mut rest = template.as_str();
+        while let Some(open) = rest.find('{') {
+            text.push_str(&rest[..open]);
+            rest = &rest[open + 1..];
+            if let Some(tail) = rest.strip_prefix('{') {
+                text.push('{');
+                rest = tail;
+                continue;
+            }
+            let Some(close) = rest.find('}') else { break };
+            text.push_str(&self.title_variable(&rest[..close]));
+            rest = &rest[close + 1..];
+        }
+        text.push_str(rest);
+        text.trim_end().to_owned()
+    }
+
+    fn title_variable(&self, name: &str) -> String {
+        let config = &self.config;
+        match name {
+            "title" => self.run.executable.clone(),
+            "listen-addr" => self.title_address(),
+            "server-mode" if config.cluster_enabled => "[cluster]".to_owned(),
+            "port" => config.port.to_string(),
+            "tls-port" => config.tls_port.to_string(),
+            "unixsocket" => config.unixsocket.to_text().into_owned(),
+            "config-file" => self.config_file.as_ref().map_or(String::new(), |path| path.display().to_string()),
+            _ => String::new(),
+        }
+    }
+
+    /// First bound address with the port; the unix socket when no port is open.
+    fn title_address(&self) -> String {
+        if self.config.port == 0 {
+            return self.config.unixsocket.to_text().into_owned();
+        }
+        let first = self.config.bind.iter().next();
+        let host = first.map_or("*".into(), |address| String::from_utf8_lossy(address.host).into_owned());
+        format!("{host}:{}", self.config.port)
+    }
+
+    /// Lets the log show what `loglevel` asks for.
+    pub fn apply_log_level(&self) {
+        if let Some(log) = self.host.log {
+            log.set_level(log_level(self.config.loglevel));
+        }
+    }
+}
+
+/// The sink's level for a configured one.
+pub fn log_level(level: config::LogLevel) -> LogLevel {
+    match level {
+        config::LogLevel::Debug => LogLevel::Debug,
+        config::LogLevel::Verbose => LogLevel::Verbose,
+        config::LogLevel::Notice => LogLevel::Notice,
+        config::LogLevel::Warning => LogLevel::Warning,
+        config::LogLevel::Nothing => LogLevel::Nothing,
+    }
+}

@@ -1,0 +1,65 @@
+//! What the machine allows: open files, memory.
+
+use crate::server::config::Config;
+use crate::sys;
+use crate::sys::proc::ProcFs;
+
+/// Descriptors kept for everything but clients: files, sockets of the loop, libraries.
+pub const RESERVED_DESCRIPTORS: u64 = 32;
+
+/// Raises the limit of open files to what `maxclients` needs, or lowers `maxclients`.
+///
+/// # Errors
+/// When not even one client fits.
+pub fn raise_open_files(config: &mut Config) -> Result<(), String> {
+    let wanted = u64::from(config.maxclients) + RESERVED_DESCRIPTORS;
+    let outcome = match sys::limits::raise_open_files(wanted) {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            log::warn!("Unable to obtain the current NOFILE limit ({failure}), assuming it suffices");
+            return Ok(());
+        }
+    };
+    if outcome.is_enough() {
+        if outcome.now > outcome.before {
+            let (now, before) = (outcome.now, outcome.before);
+            log::info!("Increased maximum number of open files to {now} (it was originally set to {before}).");
+        }
+        return Ok(());
+    }
+    if outcome.now <= RESERVED_DESCRIPTORS {
+        return Err(format!(
+            "Your current 'ulimit -n' of {} is not enough for the server to start. Please increase your open file \
+             limit to at least {wanted}. Exiting.",
+            outcome.now
+        ));
+    }
+    let asked = config.maxclients;
+    config.maxclients = u32::try_from(outcome.now - RESERVED_DESCRIPTORS).unwrap_or(asked);
+    log::warn!("You requested maxclients of {asked} requiring at least {wanted} max file descriptors.");
+    if let Some(refusal) = outcome.refusal {
+        log::warn!("Server can't set maximum open files to {wanted} because of OS error: {}.", refusal.desc());
+    }
+    log::warn!(
+        "Current maximum open files is {}. maxclients has been reduced to {} to compensate for low ulimit. If you \
+         need higher maxclients increase 'ulimit -n'.",
+        outcome.now,
+        config.maxclients
+    );
+    Ok(())
+}
+
+/// Turns shares of the machine's memory into bytes.
+pub fn resolve_memory_limits(config: &mut Config) {
+    let whole_bytes = machine_memory_bytes();
+    config.maxmemory.resolve(whole_bytes);
+    config.fork_cow_limit.resolve(whole_bytes);
+    let clients_whole = config.maxmemory.bytes;
+    config.maxmemory_clients.resolve(clients_whole);
+}
+
+/// Memory that this process may have: the machine's, or less in a container.
+pub fn machine_memory_bytes() -> u64 {
+    let machine = sys::info::total_memory_bytes();
+    ProcFs::system().cgroup_memory_limit().map_or(machine, |limit| limit.min(machine))
+}
