@@ -3,14 +3,86 @@
 //! Knows the keyspace and files; knows no commands and no clients. `Persistence` is the state the
 //! server keeps; what to do when is decided by `cron` and by commands through its methods.
 
+pub mod child;
+pub mod fork;
+
+use crate::keyspace::Keyspace;
+use crate::persist::child::{ChildLink, ChildSetup};
+use crate::persist::fork::{ChildEnd, ChildKind, ChildProcess, ForkError, ForkLog};
+use crate::sys::io::{OsStorage, Storage};
+use std::sync::Arc;
+
 /// State of persistence.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Persistence {
     /// Changes since the last successful save (`rdb_changes_since_last_save`). Reads never count.
     pub dirty: u64,
+    /// Where files live.
+    pub storage: Arc<dyn Storage>,
+    /// The one child, while it lives.
+    pub child: Option<ChildProcess>,
+    /// What children are given; filled by boot.
+    pub child_setup: ChildSetup,
+    /// Forks so far.
+    pub forks: ForkLog,
+}
+
+impl Default for Persistence {
+    fn default() -> Self {
+        Persistence {
+            dirty: 0,
+            storage: Arc::new(OsStorage),
+            child: None,
+            child_setup: ChildSetup::default(),
+            forks: ForkLog::default(),
+        }
+    }
 }
 
 impl Persistence {
+    /// Forks a child for `job`, which runs in it. One child at a time.
+    ///
+    /// # Errors
+    /// Another child lives, or the system refuses the fork.
+    pub fn fork(
+        &mut self,
+        kind: ChildKind,
+        keyspace: &mut Keyspace,
+        job: impl FnOnce(&Keyspace, &mut ChildLink) -> Result<(), String>,
+    ) -> Result<&ChildProcess, ForkError> {
+        if let Some(active) = self.child_kind() {
+            return Err(ForkError::ChildActive(active));
+        }
+        let child = fork::fork_job(kind, keyspace, &mut self.child_setup, job)?;
+        self.forks.started(&child);
+        Ok(self.child.insert(child))
+    }
+
+    /// What the living child does.
+    pub fn child_kind(&self) -> Option<ChildKind> {
+        self.child.as_ref().map(|child| child.kind)
+    }
+
+    /// Reads the child's reports and reaps it when it has ended. Whoever calls this hands the end
+    /// on by its kind.
+    pub fn poll_child(&mut self, keyspace: &mut Keyspace) -> Option<ChildEnd> {
+        let end = self.child.as_mut()?.poll(keyspace)?;
+        self.forget_child(&end);
+        Some(end)
+    }
+
+    /// Cancels the child and waits until it has ended.
+    pub fn cancel_child(&mut self, keyspace: &mut Keyspace) -> Option<ChildEnd> {
+        let end = self.child.as_mut()?.cancel_and_wait(keyspace);
+        self.forget_child(&end);
+        Some(end)
+    }
+
+    fn forget_child(&mut self, end: &ChildEnd) {
+        self.forks.ended(end);
+        self.child = None;
+    }
+
     /// The AOF offset that replies made now must wait for; `None` while no write is pending.
     pub fn pending_aof_offset(&self) -> Option<u64> {
         None

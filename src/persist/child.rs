@@ -1,0 +1,305 @@
+//! What a forked child does besides its job: name itself, report progress, end with a code.
+//!
+//! The child takes no lock of ours and touches no socket, no queue, no epoll set. It reports by
+//! fixed-size records over a non-blocking pipe; a record that does not fit is dropped, the next
+//! one carries the same figures.
+//!
+//! Copied bytes are measured in the child (its private dirty pages, less what it had at the
+//! start): reading them walks page tables, so a measurement is made only when 99 times its
+//! own cost has passed since the last (at most about 1 % of the child's time).
+
+use crate::keyspace::Keyspace;
+use crate::persist::fork::ChildKind;
+use crate::sys::affinity;
+use crate::sys::log_sink::LogSink;
+use crate::sys::oom;
+use crate::sys::proc::ProcFs;
+use crate::sys::title::ProcessTitle;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Shortest time between two records.
+const RECORD_INTERVAL: Duration = Duration::from_millis(50);
+/// Shortest time between two measurements of copied memory.
+const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
+/// A measurement's share of the time: one part in this many.
+const MEASURE_DUTY: u32 = 99;
+/// Calls of [`ChildLink::advance`] between two looks at the clock, as a mask.
+const CLOCK_MASK: u64 = 255;
+
+/// Exit code of a child whose job failed; the reason is in the log.
+pub const FAILED_EXIT_CODE: i32 = 1;
+
+/// What a child needs from the process it is forked from. Filled by boot.
+#[derive(Debug, Default)]
+pub struct ChildSetup {
+    /// The installed log sink: the child's lines get its pid and the role `C`.
+    pub log: Option<&'static LogSink>,
+    /// The title area, also used by the parent.
+    pub title: Option<ProcessTitle>,
+    /// `oom-score-adj-values` of children, when `oom-score-adj` is on.
+    pub oom_score: Option<i32>,
+    /// `bgsave_cpulist` or `aof_rewrite_cpulist`, empty: no pinning.
+    pub snapshot_processors: Vec<usize>,
+    pub rewrite_processors: Vec<usize>,
+}
+
+/// Progress as the parent knows it.
+#[derive(Clone, Debug, Default)]
+pub struct ChildProgress {
+    pub keys_done: u64,
+    pub keys_total: u64,
+    /// Bytes written to the child's file.
+    pub bytes_written: u64,
+    /// Bytes copied on write: now, and at most so far.
+    pub cow_bytes: u64,
+    pub cow_peak_bytes: u64,
+    /// When `cow_bytes` was last measured.
+    pub cow_measured: Option<Instant>,
+    /// When the last record came: the child's heartbeat.
+    pub heard: Option<Instant>,
+}
+
+impl ChildProgress {
+    /// `current_fork_perc`.
+    pub fn percent(&self) -> f64 {
+        if self.keys_total == 0 { 0.0 } else { self.keys_done as f64 * 100.0 / self.keys_total as f64 }
+    }
+
+    pub(super) fn take(&mut self, record: &Record, now: Instant) {
+        self.keys_done = record.keys_done;
+        self.bytes_written = record.bytes_written;
+        if record.measurements > 0 {
+            self.cow_bytes = record.cow_bytes;
+            self.cow_peak_bytes = self.cow_peak_bytes.max(record.cow_peak_bytes);
+            self.cow_measured = Some(now);
+        }
+        self.heard = Some(now);
+    }
+}
+
+/// One message of the child.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    pub keys_done: u64,
+    pub bytes_written: u64,
+    pub cow_bytes: u64,
+    pub cow_peak_bytes: u64,
+    pub measurements: u64,
+    pub succeeded: bool,
+}
+
+impl Record {
+    /// Below PIPE_BUF, so that a write is whole or not at all.
+    pub const BYTES: usize = 48;
+
+    fn words(&self) -> [u64; 6] {
+        [
+            self.keys_done,
+            self.bytes_written,
+            self.cow_bytes,
+            self.cow_peak_bytes,
+            self.measurements,
+            u64::from(self.succeeded),
+        ]
+    }
+
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (target, word) in bytes.chunks_exact_mut(8).zip(self.words()) {
+            target.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let word = |index: usize| {
+            let at: [u8; 8] = bytes[index * 8..index * 8 + 8].try_into().expect("the slice has 8 bytes");
+            u64::from_le_bytes(at)
+        };
+        Record {
+            keys_done: word(0),
+            bytes_written: word(1),
+            cow_bytes: word(2),
+            cow_peak_bytes: word(3),
+            measurements: word(4),
+            succeeded: word(5) != 0,
+        }
+    }
+}
+
+/// The child's end of the pipe and its figures.
+#[derive(Debug)]
+pub struct ChildLink {
+    pipe: Option<OwnedFd>,
+    record: Record,
+    calls: u64,
+    last_record: Instant,
+    next_measure: Instant,
+    proc: ProcFs,
+    private_at_start: u64,
+}
+
+impl ChildLink {
+    fn new(pipe: OwnedFd) -> Self {
+        let mut link = Self::disconnected();
+        link.private_at_start = link.private_bytes().unwrap_or(0);
+        link.pipe = Some(pipe);
+        link
+    }
+
+    /// A link that reports to nobody: for saves in the foreground, and tests.
+    pub fn disconnected() -> Self {
+        let now = Instant::now();
+        ChildLink {
+            pipe: None,
+            record: Record::default(),
+            calls: 0,
+            last_record: now,
+            next_measure: now + MEASURE_INTERVAL,
+            proc: ProcFs::system(),
+            private_at_start: 0,
+        }
+    }
+
+    /// Counts saved keys. A few nanoseconds but every 256th call, which reads the clock.
+    #[inline]
+    pub fn advance(&mut self, keys: u64) {
+        self.record.keys_done += keys;
+        self.calls += 1;
+        if self.calls & CLOCK_MASK == 0 && self.pipe.is_some() {
+            self.report_if_due();
+        }
+    }
+
+    /// How much of the file has been written; shown by the next record.
+    pub fn set_bytes_written(&mut self, bytes: u64) {
+        self.record.bytes_written = bytes;
+    }
+
+    /// Sends a record when the last one is old enough. For jobs with few, big keys.
+    pub fn report_if_due(&mut self) {
+        let now = Instant::now();
+        if now < self.last_record + RECORD_INTERVAL {
+            return;
+        }
+        if now >= self.next_measure {
+            self.measure();
+        }
+        self.send();
+    }
+
+    fn send(&mut self) {
+        self.last_record = Instant::now();
+        if let Some(pipe) = &self.pipe {
+            // A full pipe drops the record; EPIPE: the parent is gone, the job may still end well.
+            let _ = nix::unistd::write(pipe, &self.record.to_bytes());
+        }
+    }
+
+    fn private_bytes(&self) -> Option<u64> {
+        self.proc.smaps_rollup().ok().map(|rollup| rollup.private_dirty)
+    }
+
+    fn measure(&mut self) {
+        let start = Instant::now();
+        let Some(private) = self.private_bytes() else { return };
+        self.record.cow_bytes = private.saturating_sub(self.private_at_start);
+        self.record.cow_peak_bytes = self.record.cow_peak_bytes.max(self.record.cow_bytes);
+        self.record.measurements += 1;
+        let cost = start.elapsed();
+        self.next_measure = Instant::now() + MEASURE_INTERVAL.max(cost * MEASURE_DUTY);
+    }
+
+    /// The last record, sent even when the pipe is full at the moment.
+    fn finish(&mut self, succeeded: bool) {
+        const TRIES: u32 = 1000;
+        self.measure();
+        self.record.succeeded = succeeded;
+        let bytes = self.record.to_bytes();
+        let Some(pipe) = &self.pipe else { return };
+        for _ in 0..TRIES {
+            match nix::unistd::write(pipe, &bytes) {
+                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The child's main: set itself up, do the job, report, give the exit code.
+pub(super) fn run(
+    kind: ChildKind,
+    keyspace: &Keyspace,
+    setup: &mut ChildSetup,
+    pipe: OwnedFd,
+    keys: u64,
+    job: impl FnOnce(&Keyspace, &mut ChildLink) -> Result<(), String>,
+) -> i32 {
+    if let Some(sink) = setup.log {
+        sink.set_role_child();
+    }
+    if let Some(title) = &mut setup.title {
+        title.set(kind.title());
+    }
+    if let Some(score) = setup.oom_score {
+        // Without the privilege the child keeps its parent's score, which is no reason to give up.
+        let _ = oom::write_score_adj(Path::new("/proc"), score);
+    }
+    let processors = match kind {
+        ChildKind::AofRewrite => &setup.rewrite_processors,
+        ChildKind::Snapshot | ChildKind::Replication => &setup.snapshot_processors,
+    };
+    if !processors.is_empty() && affinity::pin_current_thread(processors).is_err() {
+        log::warn!("Cannot pin the {} child to its processors", kind.name());
+    }
+    let mut link = ChildLink::new(pipe);
+    let result = job(keyspace, &mut link);
+    link.finish(result.is_ok());
+    log_copied(kind, &link.record, keys);
+    match result {
+        Ok(()) => 0,
+        Err(reason) => {
+            log::error!("{} child failed: {reason}", kind.name());
+            FAILED_EXIT_CODE
+        }
+    }
+}
+
+fn log_copied(kind: ChildKind, record: &Record, keys: u64) {
+    const MIB: u64 = 1 << 20;
+    log::info!(
+        "Fork CoW for {}: current {} MB, peak {} MB, {} of {} keys",
+        kind.name(),
+        record.cow_bytes / MIB,
+        record.cow_peak_bytes / MIB,
+        record.keys_done,
+        keys
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChildProgress, Record};
+    use std::time::Instant;
+
+    #[test]
+    fn records_survive_the_pipe() {
+        let record = Record {
+            keys_done: 7,
+            bytes_written: 1 << 40,
+            cow_bytes: 4096,
+            cow_peak_bytes: 8192,
+            measurements: 2,
+            succeeded: true,
+        };
+        assert_eq!(Record::from_bytes(&record.to_bytes()), record);
+        let mut progress = ChildProgress { keys_total: 14, ..ChildProgress::default() };
+        progress.take(&record, Instant::now());
+        assert_eq!(progress.percent(), 50.0);
+        assert_eq!((progress.cow_bytes, progress.cow_peak_bytes), (4096, 8192));
+    }
+}

@@ -1,0 +1,292 @@
+//! The one door to `fork()`: snapshots, log rewrites and replication all go through [`fork_job`].
+//!
+//! ```text
+//!  parent                                   child
+//!  take the data heap's lock
+//!  fork ──────────────────────────────────► job(&keyspace, link) ── Ok: exit 0, Err: exit 1
+//!  tables avoid resizing, access bits freeze     │ records: keys done, copied bytes, result
+//!  poll: read records, reap        ◄─────── non-blocking pipe
+//! ```
+//! At most one child lives at any time. It ends well only by exit code 0 *and* a final record
+//! that says so; SIGUSR1 cancels it (as in Redis, no error), any other signal is a failure.
+//!
+//! [`ForkLog`] keeps plain records of the last forks; observers read them, nobody is called.
+
+use crate::ds::table::ResizePolicy;
+use crate::keyspace::Keyspace;
+use crate::persist::child::{self, ChildLink, ChildProgress, ChildSetup, Record};
+use crate::sys::data_alloc;
+use crate::sys::fork::{self, ChildExit, ChildOutcome, ForkOptions};
+use crate::sys::info;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use std::collections::VecDeque;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Forks kept in the log, records: a day of hourly saves and a bit more.
+const FORK_EVENTS_MAX: usize = 64;
+/// Signal that cancels a child without an error: the one Redis uses.
+pub const CANCEL_SIGNAL: i32 = libc::SIGUSR1;
+
+/// What a child works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildKind {
+    /// An RDB file.
+    Snapshot,
+    /// A new base for the AOF.
+    AofRewrite,
+    /// An RDB for replicas.
+    Replication,
+}
+
+impl ChildKind {
+    /// The name in log lines (`RDB`, `AOF rewrite`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            ChildKind::Snapshot => "RDB",
+            ChildKind::AofRewrite => "AOF rewrite",
+            ChildKind::Replication => "replication",
+        }
+    }
+
+    /// The process title of the child, as `ps` shows it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            ChildKind::Snapshot => "tine-rdb-bgsave",
+            ChildKind::AofRewrite => "tine-aof-rewrite",
+            ChildKind::Replication => "tine-rdb-to-replicas",
+        }
+    }
+}
+
+/// Why no child was started.
+#[derive(Debug)]
+pub enum ForkError {
+    /// Another child lives.
+    ChildActive(ChildKind),
+    /// The pipe or the fork itself failed.
+    System(Errno),
+}
+
+impl fmt::Display for ForkError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ForkError::ChildActive(kind) => write!(out, "another child process ({}) is active", kind.name()),
+            ForkError::System(errno) => write!(out, "Can't fork: {}", errno.desc()),
+        }
+    }
+}
+
+/// How a child ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChildResult {
+    /// Its job is done: exit code 0 and the final record.
+    Done,
+    /// It was cancelled by us.
+    Cancelled,
+    /// The reason, for the log.
+    Failed(String),
+}
+
+/// A child that has been reaped.
+#[derive(Debug)]
+pub struct ChildEnd {
+    pub kind: ChildKind,
+    pub pid: i32,
+    pub result: ChildResult,
+    /// From fork to reaping.
+    pub duration: Duration,
+    pub progress: ChildProgress,
+    /// What the kernel says of it; `None` when somebody else reaped it.
+    pub exit: Option<ChildExit>,
+}
+
+/// A living child.
+#[derive(Debug)]
+pub struct ChildProcess {
+    pub pid: i32,
+    pub kind: ChildKind,
+    pub started: Instant,
+    /// Unix ms.
+    pub started_ms: u64,
+    /// How long the fork call stopped the parent, microseconds.
+    pub fork_us: u64,
+    /// What its last records said.
+    pub progress: ChildProgress,
+    pipe: OwnedFd,
+    /// We have asked it to end.
+    cancelled: bool,
+    succeeded: bool,
+}
+
+/// Forks and runs `job` in the child. The keyspace is set to spare shared pages until
+/// [`ChildProcess::poll`] has reaped the child.
+///
+/// # Errors
+/// The pipe's or the fork's error; nothing has changed then.
+pub fn fork_job(
+    kind: ChildKind,
+    keyspace: &mut Keyspace,
+    setup: &mut ChildSetup,
+    job: impl FnOnce(&Keyspace, &mut ChildLink) -> Result<(), String>,
+) -> Result<ChildProcess, ForkError> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let (reader, writer) = nix::unistd::pipe2(flags).map_err(ForkError::System)?;
+    let keys = keyspace.total_keys() as u64;
+    let started = Instant::now();
+    let guard = data_alloc::lock_for_fork();
+    let mut held = Some(guard);
+    let forked = fork::fork_child(ForkOptions::default(), || {
+        // The child's own copy of the guard: without this its first allocation would wait for ever.
+        drop(held.take());
+        child::run(kind, keyspace, setup, writer, keys, job)
+    });
+    drop(held);
+    let forked = forked.map_err(ForkError::System)?;
+    keyspace.set_resize_policy(ResizePolicy::Avoid);
+    keyspace.access.frozen = true;
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(ChildProcess {
+        pid: forked.pid,
+        kind,
+        started,
+        started_ms: since_epoch.as_millis() as u64,
+        fork_us: forked.fork_us,
+        progress: ChildProgress { keys_total: keys, ..ChildProgress::default() },
+        pipe: reader,
+        cancelled: false,
+        succeeded: false,
+    })
+}
+
+impl ChildProcess {
+    /// Reads the child's records and reaps it if it has ended; the keyspace then goes back to
+    /// normal. Never waits.
+    pub fn poll(&mut self, keyspace: &mut Keyspace) -> Option<ChildEnd> {
+        self.read_records();
+        let exit = match fork::wait_nohang(self.pid) {
+            Ok(None) => return None,
+            Ok(Some(exit)) => Some(exit),
+            Err(_) => None,
+        };
+        Some(self.finish(keyspace, exit))
+    }
+
+    /// Asks the child to end (SIGUSR1) without this counting as a failure.
+    pub fn cancel(&mut self) {
+        self.cancelled = true;
+        // ESRCH: it has ended by itself and is about to be reaped.
+        let _ = fork::kill(self.pid, CANCEL_SIGNAL);
+    }
+
+    /// Kills the child at once; counts as a failure with this reason.
+    pub fn kill(&mut self) {
+        let _ = fork::kill(self.pid, libc::SIGKILL);
+    }
+
+    /// Cancels the child and waits for its end (it has no handler, so this takes milliseconds).
+    pub fn cancel_and_wait(&mut self, keyspace: &mut Keyspace) -> ChildEnd {
+        self.cancel();
+        let exit = fork::wait_blocking(self.pid).ok();
+        self.read_records();
+        self.finish(keyspace, exit)
+    }
+
+    fn finish(&mut self, keyspace: &mut Keyspace, exit: Option<ChildExit>) -> ChildEnd {
+        // Records written between the last look and the end.
+        self.read_records();
+        keyspace.set_resize_policy(ResizePolicy::Allow);
+        keyspace.access.frozen = false;
+        ChildEnd {
+            kind: self.kind,
+            pid: self.pid,
+            result: self.judge(exit),
+            duration: self.started.elapsed(),
+            progress: self.progress.clone(),
+            exit,
+        }
+    }
+
+    fn judge(&self, exit: Option<ChildExit>) -> ChildResult {
+        match exit.map(|exit| exit.outcome) {
+            Some(ChildOutcome::Exited(0)) if self.succeeded => ChildResult::Done,
+            Some(ChildOutcome::Exited(0)) => ChildResult::Failed("it ended without its final report".into()),
+            Some(ChildOutcome::Signaled(CANCEL_SIGNAL)) => ChildResult::Cancelled,
+            Some(ChildOutcome::Signaled(_)) if self.cancelled => ChildResult::Cancelled,
+            Some(ChildOutcome::Exited(code)) => ChildResult::Failed(format!("exit code {code}")),
+            Some(ChildOutcome::Signaled(signal)) => ChildResult::Failed(format!("terminated by signal {signal}")),
+            None => ChildResult::Failed("it was reaped by somebody else".into()),
+        }
+    }
+
+    fn read_records(&mut self) {
+        let mut bytes = [0u8; Record::BYTES];
+        // Writes of a record are atomic (below PIPE_BUF), so reads of that length never split one.
+        while let Ok(Record::BYTES) = nix::unistd::read(&self.pipe, &mut bytes) {
+            let record = Record::from_bytes(&bytes);
+            self.succeeded |= record.succeeded;
+            self.progress.take(&record, Instant::now());
+        }
+    }
+}
+
+/// One fork, as data for whoever wants to look at it.
+#[derive(Clone, Debug)]
+pub struct ForkEvent {
+    /// Unix ms.
+    pub started_ms: u64,
+    pub kind: ChildKind,
+    pub pid: i32,
+    pub fork_us: u64,
+    /// Resident set of the parent at the fork, bytes.
+    pub rss_bytes: u64,
+    /// Most bytes copied on write so far.
+    pub cow_peak_bytes: u64,
+    pub duration_ms: u64,
+    /// `None` while the child lives.
+    pub result: Option<ChildResult>,
+}
+
+/// Counters and the last forks.
+#[derive(Debug, Default)]
+pub struct ForkLog {
+    /// `total_forks`.
+    pub total: u64,
+    /// `latest_fork_usec`.
+    pub latest_us: u64,
+    /// Latest last.
+    pub events: VecDeque<ForkEvent>,
+}
+
+impl ForkLog {
+    /// Notes a child that was just started.
+    pub fn started(&mut self, child: &ChildProcess) {
+        self.total += 1;
+        self.latest_us = child.fork_us;
+        if self.events.len() == FORK_EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(ForkEvent {
+            started_ms: child.started_ms,
+            kind: child.kind,
+            pid: child.pid,
+            fork_us: child.fork_us,
+            rss_bytes: info::current_rss_bytes(),
+            cow_peak_bytes: 0,
+            duration_ms: 0,
+            result: None,
+        });
+    }
+
+    /// Notes the end of a child.
+    pub fn ended(&mut self, end: &ChildEnd) {
+        let running = self.events.iter_mut().rev().find(|event| event.pid == end.pid && event.result.is_none());
+        if let Some(event) = running {
+            event.cow_peak_bytes = end.progress.cow_peak_bytes;
+            event.duration_ms = end.duration.as_millis() as u64;
+            event.result = Some(end.result.clone());
+        }
+    }
+}
