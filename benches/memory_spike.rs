@@ -2,7 +2,7 @@
 //! extent hooks hand out a 2 MiB-aligned range, a plain jemalloc arena, and glibc.
 //!
 //! ```text
-//! cargo bench --bench memory_spike              all candidates, rounds alternating: median (lowest-highest)
+//! cargo bench --bench memory_spike              all candidates, rounds in shuffled order: median (lowest-highest)
 //! cargo bench --bench memory_spike -- ROUNDS    another number of rounds (default 7)
 //! ```
 //!
@@ -529,13 +529,18 @@ fn main() {
         .unwrap_or(DEFAULT_ROUNDS);
     let mut table: BTreeMap<String, BTreeMap<usize, Vec<f64>>> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
+    let mut random = fastrand::Rng::with_seed(1);
     for _ in 0..rounds {
-        for (column, (name, huge)) in RUNS.iter().enumerate() {
+        // In another order each round: huge pages are dearer after a run that left small ones.
+        let mut columns: Vec<usize> = (0..RUNS.len()).collect();
+        random.shuffle(&mut columns);
+        for column in columns {
+            let (name, huge) = RUNS[column];
             let output = Command::new(env::current_exe().expect("a program knows its path"))
-                .args([*name, if *huge { "huge" } else { "base" }])
+                .args([name, if huge { "huge" } else { "base" }])
                 .env(
                     "GLIBC_TUNABLES",
-                    if *huge { "glibc.malloc.hugetlb=1" } else { "" },
+                    if huge { "glibc.malloc.hugetlb=1" } else { "" },
                 )
                 .output()
                 .expect("the program can start itself");
