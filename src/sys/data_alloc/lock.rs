@@ -1,8 +1,9 @@
 //! The heap's lock: one swap to take, one plain store to give back.
 //!
-//! A mutex that parks would need a second atomic swap on release. Holders do 20 ns of work
-//! (a refill: some 100 ns; committing blocks: some us; never a `madvise`), so waiting by
-//! yielding is enough. A waiter that yielded long enough sleeps, in case the holder has a
+//! A mutex that parks would need a second atomic swap on release. Holders work for some ns
+//! (a refill or committing blocks: longer; never giving pages back), so waiting by
+//! yielding is enough. Uncontended it costs about 1 ns a pair (docs/memory.md); contended
+//! cost is not measured. A waiter that yielded long enough sleeps, in case the holder has a
 //! lower real-time priority.
 #![allow(unsafe_code)]
 

@@ -86,7 +86,7 @@ pub enum Advice {
     HugePages,
     /// Use base pages only.
     BasePages,
-    /// Rebuild one huge page now (copies up to 2 MiB, about 0.3 ms).
+    /// Rebuild one huge page now (copies up to 2 MiB, 0.2-0.3 ms).
     Collapse,
     /// Back with zeroed pages now instead of at the first touch.
     Populate,

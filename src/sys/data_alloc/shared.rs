@@ -309,7 +309,7 @@ impl SharedHeap {
         (index < pool.len() && pool.state(index) == BlockState::Active).then(|| pool.start(index))
     }
 
-    /// Rebuilds block `index` as one huge page; `Ok(false)` if it holds nothing. About 0.3 ms,
+    /// Rebuilds block `index` as one huge page; `Ok(false)` if it holds nothing. 0.2-0.3 ms,
     /// without the lock: call it from a helper thread.
     ///
     /// # Errors

@@ -321,7 +321,10 @@ fn emptied_blocks_go_back_and_low_ones_are_refilled() {
 
 #[test]
 fn prefaulted_blocks_are_the_next_ones_used() {
-    assert!(!SharedHeap::new().prefault_one(), "a heap never used needs no reserve");
+    assert!(
+        !SharedHeap::new().prefault_one(),
+        "a heap never used needs no reserve"
+    );
     let heap = test_heap();
     heap.try_alloc(Kind::Value, 1 << 20)
         .expect("memory for a test");
