@@ -176,10 +176,7 @@ fn hooks() -> *mut extent_hooks_t {
 fn control<T>(name: &std::ffi::CStr, mut value: T, mut input: Option<*mut extent_hooks_t>) -> T {
     let mut length = size_of::<T>();
     let (new, new_length) = match input.as_mut() {
-        Some(hooks) => (
-            ptr::from_mut(hooks).cast(),
-            size_of::<*mut extent_hooks_t>(),
-        ),
+        Some(hooks) => (ptr::from_mut(hooks).cast(), size_of::<*mut extent_hooks_t>()),
         None => (ptr::null_mut(), 0),
     };
     // SAFETY: buffers and lengths belong together; the name ends in zero.
@@ -281,9 +278,7 @@ fn resident_bytes() -> usize {
 
 fn huge_bytes() -> usize {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").expect("procfs is mounted");
-    let line = rollup
-        .lines()
-        .find(|line| line.starts_with("AnonHugePages"));
+    let line = rollup.lines().find(|line| line.starts_with("AnonHugePages"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
     kib.unwrap_or(0) << 10
 }
@@ -343,10 +338,7 @@ fn measure(candidate: Candidate, arena: u32) {
     objects.clear();
     report("fork bare, ms", fork_ms());
     small_objects(candidate, &mut objects, &mut random);
-    let before = objects
-        .iter()
-        .map(|object| object.1 as usize)
-        .sum::<usize>();
+    let before = objects.iter().map(|object| object.1 as usize).sum::<usize>();
     let mut filled = before;
     while filled < FILL_BYTES {
         let size = random.usize(64..960);
@@ -374,11 +366,7 @@ fn measure(candidate: Candidate, arena: u32) {
     );
 }
 
-fn small_objects(
-    candidate: Candidate,
-    objects: &mut Vec<(usize, u32)>,
-    random: &mut fastrand::Rng,
-) {
+fn small_objects(candidate: Candidate, objects: &mut Vec<(usize, u32)>, random: &mut fastrand::Rng) {
     let base = resident_bytes();
     let begin = CpuClock::now();
     for _ in 0..ENTRIES {
@@ -403,28 +391,7 @@ fn small_objects(
         "RSS per entry with table",
         (resident_bytes() - base) as f64 / ENTRIES as f64,
     );
-    let begin = CpuClock::now();
-    for _ in 0..PAIRS {
-        candidate.free(
-            black_box(candidate.alloc(black_box(ENTRY_BYTES))),
-            ENTRY_BYTES,
-        );
-    }
-    report("hot alloc + free, ns", begin.elapsed_ns() / PAIRS as f64);
-    let begin = CpuClock::now();
-    let mut batch = [ptr::null_mut(); 1000];
-    for _ in 0..PAIRS / 1000 / 4 {
-        batch
-            .iter_mut()
-            .for_each(|slot| *slot = candidate.alloc(ENTRY_BYTES));
-        batch
-            .iter()
-            .for_each(|slot| candidate.free(*slot, ENTRY_BYTES));
-    }
-    report(
-        "alloc 1000, free 1000, ns a pair",
-        begin.elapsed_ns() * 4.0 / PAIRS as f64,
-    );
+    pairs(candidate);
     let begin = CpuClock::now();
     for _ in 0..REPLACEMENTS {
         let index = random.usize(0..ENTRIES);
@@ -435,14 +402,32 @@ fn small_objects(
         candidate.free(ptr::with_exposed_provenance_mut(address), size as usize);
         objects[index] = (ptr.expose_provenance(), new_size as u32);
     }
-    report(
-        "random replace, ns",
-        begin.elapsed_ns() / REPLACEMENTS as f64,
-    );
+    report("random replace, ns", begin.elapsed_ns() / REPLACEMENTS as f64);
     let payload: usize = objects.iter().map(|object| object.1 as usize).sum();
     report(
         "RSS over payload after replace",
         (resident_bytes() - base) as f64 / payload as f64,
+    );
+}
+
+/// Allocating and freeing at once, and in batches.
+fn pairs(candidate: Candidate) {
+    let begin = CpuClock::now();
+    for _ in 0..PAIRS {
+        candidate.free(black_box(candidate.alloc(black_box(ENTRY_BYTES))), ENTRY_BYTES);
+    }
+    report("hot alloc + free, ns", begin.elapsed_ns() / PAIRS as f64);
+    let begin = CpuClock::now();
+    let mut batch = [ptr::null_mut(); 1000];
+    for _ in 0..PAIRS / 1000 / 4 {
+        batch
+            .iter_mut()
+            .for_each(|slot| *slot = candidate.alloc(ENTRY_BYTES));
+        batch.iter().for_each(|slot| candidate.free(*slot, ENTRY_BYTES));
+    }
+    report(
+        "alloc 1000, free 1000, ns a pair",
+        begin.elapsed_ns() * 4.0 / PAIRS as f64,
     );
 }
 
@@ -451,10 +436,7 @@ fn forks(candidate: Candidate, objects: &[(usize, u32)], random: &mut fastrand::
         "resident before forks, MiB",
         resident_bytes() as f64 / (1 << 20) as f64,
     );
-    report(
-        "huge before forks, MiB",
-        huge_bytes() as f64 / (1 << 20) as f64,
-    );
+    report("huge before forks, MiB", huge_bytes() as f64 / (1 << 20) as f64);
     report("fork 1 GiB, ms", fork_ms());
     let mut per_write = 0.0;
     one_fork_ms(|| {
@@ -467,17 +449,11 @@ fn forks(candidate: Candidate, objects: &[(usize, u32)], random: &mut fastrand::
         per_write = begin.elapsed_ns() / 1e3 / RANDOM_WRITES as f64;
     });
     report("write while a child lives, us", per_write);
-    report(
-        "huge after writes, MiB",
-        huge_bytes() as f64 / (1 << 20) as f64,
-    );
+    report("huge after writes, MiB", huge_bytes() as f64 / (1 << 20) as f64);
     report("fork after writes, ms", fork_ms());
     if let Some(milliseconds) = collapse_all(candidate) {
         report("collapse all, ms", milliseconds);
-        report(
-            "huge after collapse, MiB",
-            huge_bytes() as f64 / (1 << 20) as f64,
-        );
+        report("huge after collapse, MiB", huge_bytes() as f64 / (1 << 20) as f64);
         report("fork after collapse, ms", fork_ms());
     }
 }
@@ -516,10 +492,7 @@ fn run_one(name: &str, huge: bool) {
 }
 
 fn main() {
-    let arguments: Vec<String> = env::args()
-        .skip(1)
-        .filter(|word| word != "--bench")
-        .collect();
+    let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
     if let [name, pages] = arguments.as_slice() {
         return run_one(name, pages == "huge");
     }
@@ -538,10 +511,7 @@ fn main() {
             let (name, huge) = RUNS[column];
             let output = Command::new(env::current_exe().expect("a program knows its path"))
                 .args([name, if huge { "huge" } else { "base" }])
-                .env(
-                    "GLIBC_TUNABLES",
-                    if huge { "glibc.malloc.hugetlb=1" } else { "" },
-                )
+                .env("GLIBC_TUNABLES", if huge { "glibc.malloc.hugetlb=1" } else { "" })
                 .output()
                 .expect("the program can start itself");
             assert!(
@@ -569,11 +539,7 @@ fn main() {
 
 fn print_table(order: &[String], table: &mut BTreeMap<String, BTreeMap<usize, Vec<f64>>>) {
     let heads = RUNS.map(|(name, huge)| format!("{name} {}", if huge { "2M" } else { "4K" }));
-    println!(
-        "| | {} |\n|---|{}",
-        heads.join(" | "),
-        "---|".repeat(RUNS.len())
-    );
+    println!("| | {} |\n|---|{}", heads.join(" | "), "---|".repeat(RUNS.len()));
     for row in order {
         let cells = table.get_mut(row).expect("each row was filled");
         let medians = (0..RUNS.len()).map(|column| match cells.get_mut(&column) {

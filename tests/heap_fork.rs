@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tine::sys::data_alloc::{
-    BlockRange, Kind, alloc, check_invariants, for_each_live_entry_block, for_each_live_entry_slab,
-    free, lock_for_fork, realloc, release_range, set_huge_pages, used_bytes,
+    BlockRange, Kind, alloc, check_invariants, for_each_live_entry_block, for_each_live_entry_slab, free,
+    lock_for_fork, realloc, release_range, set_huge_pages, used_bytes,
 };
 
 const ENTRIES: usize = 60_000;
@@ -61,9 +61,7 @@ fn drop_entry(entry: NonNull<Head>) {
     unsafe {
         let head = entry.read();
         free(
-            NonNull::new(head.value)
-                .expect("every entry has a value")
-                .cast(),
+            NonNull::new(head.value).expect("every entry has a value").cast(),
             8,
         );
         free(entry.cast(), head.bytes as usize);
@@ -126,10 +124,8 @@ fn fork_child(check: impl FnOnce() -> bool) -> i32 {
 fn assert_child_succeeded(child: i32) {
     let mut status = 0;
     // SAFETY: our own child.
-    assert_eq!(
-        unsafe { libc::waitpid(child, ptr::from_mut(&mut status), 0) },
-        child
-    );
+    let ended = unsafe { libc::waitpid(child, ptr::from_mut(&mut status), 0) };
+    assert_eq!(ended, child);
     assert_eq!(status, 0, "the child saw other data, crashed or hung");
 }
 
@@ -211,9 +207,7 @@ fn forks_while_threads_allocate() {
         .collect();
     for _ in 0..FORKS {
         let child = fork_child(|| {
-            let ptrs: Vec<_> = (1..500)
-                .map(|size| (alloc(Kind::Entry, size), size))
-                .collect();
+            let ptrs: Vec<_> = (1..500).map(|size| (alloc(Kind::Entry, size), size)).collect();
             // SAFETY: just allocated, freed once.
             ptrs.into_iter()
                 .for_each(|(ptr, size)| unsafe { free(ptr, size) });

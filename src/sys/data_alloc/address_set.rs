@@ -133,11 +133,7 @@ impl SetFamily {
     fn word(&self, level: usize, word: usize, set: usize) -> u64 {
         let index = word * self.sets + set;
         let array = &self.levels[level];
-        if index < array.len() {
-            *array.at(index)
-        } else {
-            0
-        }
+        if index < array.len() { *array.at(index) } else { 0 }
     }
 }
 

@@ -345,10 +345,7 @@ impl BlockPool {
 }
 
 const _: () = assert!(UNIT_BYTES * UNITS_PER_BLOCK == BLOCK_BYTES);
-const _: () = assert!(
-    SET_COUNT < u8::MAX as usize,
-    "a set number plus one fits a byte"
-);
+const _: () = assert!(SET_COUNT < u8::MAX as usize, "a set number plus one fits a byte");
 
 #[cfg(test)]
 mod tests {
@@ -368,16 +365,9 @@ mod tests {
             for length in 1..=32 {
                 let naive = (0..=32 - length)
                     .find(|&first| mask & run_mask(first, length) == run_mask(first, length));
-                assert_eq!(
-                    find_run(mask, length),
-                    naive,
-                    "mask {mask:x} length {length}"
-                );
+                assert_eq!(find_run(mask, length), naive, "mask {mask:x} length {length}");
             }
-            let longest = (1..=32)
-                .rev()
-                .find(|&l| find_run(mask, l).is_some())
-                .unwrap_or(0);
+            let longest = (1..=32).rev().find(|&l| find_run(mask, l).is_some()).unwrap_or(0);
             assert_eq!(run_bucket(mask), longest.ilog2() as usize, "mask {mask:x}");
         }
     }

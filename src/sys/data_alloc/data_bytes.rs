@@ -29,10 +29,7 @@ const HEADER_BYTES: usize = size_of::<Header>();
 const MAX_PREALLOCATION_BYTES: usize = 1 << 20;
 
 /// What an empty string points at; never written (its capacity is zero).
-static EMPTY: Header = Header {
-    len: 0,
-    capacity: 0,
-};
+static EMPTY: Header = Header { len: 0, capacity: 0 };
 
 /// A growable byte string in the data region.
 pub struct DataBytes {
@@ -129,11 +126,7 @@ impl DataBytes {
         let wanted = self.len().saturating_add(additional);
         if wanted > self.capacity() {
             let slack = wanted.min(MAX_PREALLOCATION_BYTES);
-            self.set_capacity(
-                wanted
-                    .saturating_add(slack)
-                    .min(Self::MAX_BYTES.max(wanted)),
-            );
+            self.set_capacity(wanted.saturating_add(slack).min(Self::MAX_BYTES.max(wanted)));
         }
     }
 
@@ -157,21 +150,13 @@ impl DataBytes {
 
     /// Moves to a block for at least `capacity` bytes, not below the length, not zero.
     fn set_capacity(&mut self, capacity: usize) {
-        assert!(
-            capacity <= Self::MAX_BYTES,
-            "a byte string is limited to 4 GiB"
-        );
+        assert!(capacity <= Self::MAX_BYTES, "a byte string is limited to 4 GiB");
         let old_capacity = self.capacity();
         let size = usable_size(HEADER_BYTES + capacity);
         let block = if old_capacity == 0 {
             let block = alloc(Kind::Value, size).cast::<Header>();
             // SAFETY: freshly allocated, larger than a header, 8-byte aligned.
-            unsafe {
-                block.write(Header {
-                    len: 0,
-                    capacity: 0,
-                })
-            };
+            unsafe { block.write(Header { len: 0, capacity: 0 }) };
             block
         } else {
             // SAFETY: our own block, allocated with a size of this class.
@@ -244,13 +229,7 @@ impl DataBytes {
         let tail = len - range.end;
         let data = self.data();
         // SAFETY: old and new tail lie within the capacity, which covers both lengths.
-        unsafe {
-            ptr::copy(
-                data.add(range.end),
-                data.add(range.start + source.len()),
-                tail,
-            )
-        };
+        unsafe { ptr::copy(data.add(range.end), data.add(range.start + source.len()), tail) };
         // SAFETY: the gap is as long as source, which cannot be our own block (`&mut self`).
         unsafe { ptr::copy_nonoverlapping(source.as_ptr(), data.add(range.start), source.len()) };
         self.set_len(new_len);

@@ -148,11 +148,7 @@ impl<T: Copy> DataVec<T> {
         self.reserve(source.len());
         // SAFETY: room was made; source is not our block, which is borrowed mutably.
         unsafe {
-            ptr::copy_nonoverlapping(
-                source.as_ptr(),
-                self.ptr.as_ptr().add(self.len()),
-                source.len(),
-            );
+            ptr::copy_nonoverlapping(source.as_ptr(), self.ptr.as_ptr().add(self.len()), source.len());
         }
         self.len += source.len() as u32;
     }

@@ -248,12 +248,7 @@ impl Heap {
         let slot = bin.word.trailing_zeros() as usize;
         bin.word &= bin.word - 1;
         let state = self.state.as_ref()?;
-        Some(
-            state
-                .pool
-                .range()
-                .at(bin.word_start + slot * bin.bytes as usize),
-        )
+        Some(state.pool.range().at(bin.word_start + slot * bin.bytes as usize))
     }
 
     /// Gives the bin a bitmap word with at least one free slot.
@@ -411,11 +406,7 @@ impl Heap {
         state.pool.begin_prefault().or_else(|| {
             let (_, retained) = state.pool.active_and_retained();
             let grown = retained < RETAINED_BLOCKS && state.grow().ok()?;
-            if grown {
-                state.pool.begin_prefault()
-            } else {
-                None
-            }
+            if grown { state.pool.begin_prefault() } else { None }
         })
     }
 
@@ -495,16 +486,11 @@ impl Heap {
                     unit += 1;
                     continue;
                 }
-                live_bytes +=
-                    self.check_slab(state, unit) * class_of_bin(record.bin).bytes as usize;
+                live_bytes += self.check_slab(state, unit) * class_of_bin(record.bin).bytes as usize;
                 slab_units += record.units as usize;
                 unit += record.units as usize;
             }
-            assert_eq!(
-                unit,
-                (block + 1) * UNITS_PER_BLOCK,
-                "a slab crosses its block"
-            );
+            assert_eq!(unit, (block + 1) * UNITS_PER_BLOCK, "a slab crosses its block");
         }
         assert_eq!(slab_units, state.slab_units);
         live_bytes
@@ -526,10 +512,7 @@ impl Heap {
                 0,
                 "slab unit marked free"
             );
-            assert_eq!(
-                state.slabs.at(head + distance).head_distance as usize,
-                distance
-            );
+            assert_eq!(state.slabs.at(head + distance).head_distance as usize, distance);
         }
         let bitmap = state.bitmaps.at(head);
         let free: u32 = bitmap.iter().map(|word| word.count_ones()).sum();
@@ -544,11 +527,7 @@ impl Heap {
         let bin = &self.bins[record.bin as usize];
         let is_current = bin.current as usize == head;
         let filed = state.partial.contains(record.bin as usize, head);
-        assert_eq!(
-            filed,
-            !is_current && record.free > 0,
-            "slab {head} filed wrongly"
-        );
+        assert_eq!(filed, !is_current && record.free > 0, "slab {head} filed wrongly");
         assert!(
             is_current || record.free < record.slots,
             "empty slab {head} was kept"

@@ -60,10 +60,7 @@ impl LargeObjects {
     pub fn remove(&mut self, start: NonNull<u8>, bytes: usize) -> bool {
         self.mapped_bytes -= bytes;
         self.count -= 1;
-        let Ok(position) = self
-            .entries
-            .binary_search_by_key(&start, |entry| entry.start)
-        else {
+        let Ok(position) = self.entries.binary_search_by_key(&start, |entry| entry.start) else {
             return false;
         };
         debug_assert_eq!(

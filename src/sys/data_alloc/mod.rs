@@ -128,9 +128,7 @@ fn exhausted(size: usize) -> ! {
     let used = HEAP.used_bytes();
     let written = io::Write::write_fmt(
         &mut rest,
-        format_args!(
-            "# Out of memory allocating {size} bytes of data ({used} bytes in use). Aborting.\n"
-        ),
+        format_args!("# Out of memory allocating {size} bytes of data ({used} bytes in use). Aborting.\n"),
     );
     let left = rest.len();
     if written.is_ok() {
@@ -207,17 +205,13 @@ pub fn lock_for_fork() -> ForkGuard {
 /// Walks all live entries in address order, block by block, large entries last. Every
 /// reported range holds entries only, so a forked child may [`release_range`] it once
 /// saved. `visit` may allocate and free; see `walk.rs` for what a concurrent writer means.
-pub fn for_each_live_entry_block(
-    visit: impl FnMut(BlockRange, &mut dyn Iterator<Item = NonNull<u8>>),
-) {
+pub fn for_each_live_entry_block(visit: impl FnMut(BlockRange, &mut dyn Iterator<Item = NonNull<u8>>)) {
     HEAP.for_each_live_entry(Granularity::Block, visit);
 }
 
 /// As [`for_each_live_entry_block`] slab by slab (64 KiB to 2 MiB): with base pages, memory
 /// can be given back earlier.
-pub fn for_each_live_entry_slab(
-    visit: impl FnMut(BlockRange, &mut dyn Iterator<Item = NonNull<u8>>),
-) {
+pub fn for_each_live_entry_slab(visit: impl FnMut(BlockRange, &mut dyn Iterator<Item = NonNull<u8>>)) {
     HEAP.for_each_live_entry(Granularity::Slab, visit);
 }
 

@@ -139,20 +139,9 @@ pub fn map_own(bytes: usize) -> io::Result<NonNull<u8>> {
 ///
 /// # Errors
 /// `ENOMEM`; the old mapping is then unchanged.
-pub unsafe fn remap_own(
-    start: NonNull<u8>,
-    old_bytes: usize,
-    new_bytes: usize,
-) -> io::Result<NonNull<u8>> {
+pub unsafe fn remap_own(start: NonNull<u8>, old_bytes: usize, new_bytes: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: promised by the caller; the kernel picks a free place if it must move.
-    let raw = unsafe {
-        libc::mremap(
-            start.as_ptr().cast(),
-            old_bytes,
-            new_bytes,
-            libc::MREMAP_MAYMOVE,
-        )
-    };
+    let raw = unsafe { libc::mremap(start.as_ptr().cast(), old_bytes, new_bytes, libc::MREMAP_MAYMOVE) };
     if raw == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -268,12 +257,7 @@ impl<T: ZeroValid> MetaArray<T> {
 impl<T: ZeroValid> Drop for MetaArray<T> {
     fn drop(&mut self) {
         // SAFETY: the reservation belongs to this array alone.
-        unsafe {
-            unmap_if_any(
-                self.base.as_ptr().cast(),
-                Self::round_to_pages(self.capacity),
-            )
-        };
+        unsafe { unmap_if_any(self.base.as_ptr().cast(), Self::round_to_pages(self.capacity)) };
     }
 }
 
@@ -295,10 +279,7 @@ impl DataRange {
         loop {
             match reserve(wanted * BLOCK_BYTES) {
                 Ok(base) => {
-                    return Ok(DataRange {
-                        base,
-                        blocks: wanted,
-                    });
+                    return Ok(DataRange { base, blocks: wanted });
                 }
                 Err(error) if wanted <= MIN_BLOCKS => return Err(error),
                 Err(_) => wanted = (wanted / 2).max(MIN_BLOCKS),
@@ -330,10 +311,7 @@ impl DataRange {
     /// # Errors
     /// The kernel's refusal to commit.
     pub fn commit_blocks(&self, first: usize, count: usize) -> io::Result<()> {
-        assert!(
-            first + count <= self.blocks,
-            "commit outside the data range"
-        );
+        assert!(first + count <= self.blocks, "commit outside the data range");
         // SAFETY: the asserted range is part of our reservation and block aligned.
         unsafe { commit(self.at(first * BLOCK_BYTES).as_ptr(), count * BLOCK_BYTES) }
     }

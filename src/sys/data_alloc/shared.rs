@@ -77,10 +77,8 @@ impl SharedHeap {
     #[inline]
     fn count(&self, _locked: &HeapGuard<'_, Shelves>, grown: usize, shrunk: usize) {
         let before = self.live_bytes.load(Ordering::Relaxed);
-        self.live_bytes.store(
-            before.wrapping_add(grown).wrapping_sub(shrunk),
-            Ordering::Relaxed,
-        );
+        self.live_bytes
+            .store(before.wrapping_add(grown).wrapping_sub(shrunk), Ordering::Relaxed);
     }
 
     /// Reserves address space for at most `blocks` blocks now.
@@ -224,12 +222,7 @@ impl SharedHeap {
     /// # Safety
     /// As [`Self::try_realloc`], both sizes above the slab limit.
     #[cold]
-    unsafe fn remap_large(
-        &self,
-        ptr: NonNull<u8>,
-        old_size: usize,
-        new_size: usize,
-    ) -> Option<NonNull<u8>> {
+    unsafe fn remap_large(&self, ptr: NonNull<u8>, old_size: usize, new_size: usize) -> Option<NonNull<u8>> {
         let old_bytes = mapped_bytes(old_size).expect("an object of this size exists");
         let new_bytes = mapped_bytes(new_size)?;
         if old_bytes == new_bytes {
@@ -295,11 +288,7 @@ impl SharedHeap {
 
     /// Blocks ever committed: valid indices are below it.
     pub fn block_count(&self) -> usize {
-        self.shelves
-            .lock()
-            .slabs
-            .pool()
-            .map_or(0, |pool| pool.len())
+        self.shelves.lock().slabs.pool().map_or(0, |pool| pool.len())
     }
 
     /// Start of block `index` if it holds slabs.

@@ -109,10 +109,7 @@ const fn slab_units(bytes: usize) -> usize {
     while (units * UNIT_BYTES) % bytes * MAX_TAIL_SHARE >= units * UNIT_BYTES {
         units += 1;
     }
-    assert!(
-        units <= UNITS_PER_BLOCK,
-        "no slab of this class fits a block"
-    );
+    assert!(units <= UNITS_PER_BLOCK, "no slab of this class fits a block");
     units
 }
 

@@ -267,10 +267,7 @@ fn all_objects_of_every_class_are_distinct() {
             );
         }
         heap.check_invariants();
-        assert_eq!(
-            heap.stats().slab_bytes,
-            2 * usize::from(info.units) * UNIT_BYTES
-        );
+        assert_eq!(heap.stats().slab_bytes, 2 * usize::from(info.units) * UNIT_BYTES);
     }
 }
 
@@ -296,10 +293,7 @@ fn emptied_blocks_go_back_and_low_ones_are_refilled() {
     let heap = test_heap();
     let count = 40 * BLOCK_BYTES / 1024;
     let objects: Vec<_> = (0..count)
-        .map(|_| {
-            heap.try_alloc(Kind::Value, 1024)
-                .expect("memory for a test")
-        })
+        .map(|_| heap.try_alloc(Kind::Value, 1024).expect("memory for a test"))
         .collect();
     assert_eq!(heap.stats().blocks, 40);
     for ptr in &objects[count / 4..] {
@@ -310,9 +304,7 @@ fn emptied_blocks_go_back_and_low_ones_are_refilled() {
     heap.check_invariants();
     let stats = heap.stats();
     assert_eq!((stats.blocks, stats.retained_blocks), (10, RETAINED_BLOCKS));
-    let again = heap
-        .try_alloc(Kind::Value, 1024)
-        .expect("memory for a test");
+    let again = heap.try_alloc(Kind::Value, 1024).expect("memory for a test");
     assert!(
         again < objects[count / 2],
         "a high block was chosen over a low one"
@@ -326,8 +318,7 @@ fn prefaulted_blocks_are_the_next_ones_used() {
         "a heap never used needs no reserve"
     );
     let heap = test_heap();
-    heap.try_alloc(Kind::Value, 1 << 20)
-        .expect("memory for a test");
+    heap.try_alloc(Kind::Value, 1 << 20).expect("memory for a test");
     let mut blocks = 0;
     while heap.prefault_one() {
         blocks += 1;
@@ -341,8 +332,7 @@ fn prefaulted_blocks_are_the_next_ones_used() {
         (RETAINED_BLOCKS, RETAINED_BLOCKS)
     );
     for _ in 0..3 {
-        heap.try_alloc(Kind::Value, 1 << 20)
-            .expect("memory for a test");
+        heap.try_alloc(Kind::Value, 1 << 20).expect("memory for a test");
     }
     assert_eq!(heap.stats().retained_blocks, RETAINED_BLOCKS - 1);
     heap.check_invariants();
@@ -393,11 +383,7 @@ fn threads_free_what_others_allocated() {
             let mut random = fastrand::Rng::with_seed(seed);
             for _ in 0..PARCELS {
                 let (size, stamp_byte) = (random.usize(1..3000), random.u8(..));
-                let kind = if random.bool() {
-                    Kind::Entry
-                } else {
-                    Kind::Value
-                };
+                let kind = if random.bool() { Kind::Entry } else { Kind::Value };
                 let ptr = heap.try_alloc(kind, size).expect("memory for a test");
                 stamp(
                     ptr,
@@ -488,9 +474,7 @@ fn huge_pages_and_collapse_keep_contents() {
     }
     let objects: Vec<_> = (0..4000u32)
         .map(|index| {
-            let ptr = heap
-                .try_alloc(Kind::Value, 1000)
-                .expect("memory for a test");
+            let ptr = heap.try_alloc(Kind::Value, 1000).expect("memory for a test");
             stamp(
                 ptr,
                 Object {
