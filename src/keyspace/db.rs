@@ -270,16 +270,15 @@ impl Db {
     /// Puts a detached entry in under `key`, which is not there. `hash` belongs to `key`.
     pub fn put(&mut self, hash: u64, key: &[u8], entry: DetachedEntry) {
         debug_assert!(self.word(hash, key).is_none());
-        // SAFETY: a detached entry is owned by its holder; forget() below passes it to the table.
+        let mut handle = entry.into_handle();
+        // SAFETY: the handle was taken out of its owner, and goes to the table below.
         let (handle, expiry) = unsafe {
-            let mut handle = entry.handle;
             if handle.view().key() != key {
                 handle = handle.rename(key);
             }
             handle.set_table_tag(self.tag.number());
             (handle, handle.view().expiry_ms())
         };
-        std::mem::forget(entry);
         self.table.insert(hash, handle.to_word(), &self.resolver);
         self.expiry_sum_ms += expiry.unwrap_or(0) as i128;
     }
@@ -425,10 +424,14 @@ impl DetachedEntry {
         unsafe { self.handle.view() }
     }
 
+    /// Takes the ownership out, so that dropping frees nothing.
+    fn into_handle(self) -> EntryHandle {
+        std::mem::ManuallyDrop::new(self).handle
+    }
+
     /// The value; the key is dropped.
     pub fn into_value(self) -> Value {
-        let handle = self.handle;
-        std::mem::forget(self);
+        let handle = self.into_handle();
         // SAFETY: ownership has just been taken out of `self`.
         unsafe { handle.into_value() }
     }

@@ -187,6 +187,9 @@ impl EntryHandle {
     }
 
     /// The value behind the pointer, if this entry has one. The word in the block is then stale.
+    ///
+    /// # Safety
+    /// The entry lives, the caller owns it, and takes the value once.
     unsafe fn take_pointer(self) -> Option<Value> {
         // SAFETY: the caller owns the entry and gives the pointer up.
         unsafe {
@@ -199,11 +202,15 @@ impl EntryHandle {
         }
     }
 
+    /// # Safety
+    /// The caller owns the block; its value has been taken or has no pointer.
     unsafe fn free_block(self) {
         // SAFETY: the caller owns the block; its size follows from its shape.
         unsafe { data_alloc::free(self.0, self.shape().total_bytes()) };
     }
 
+    /// # Safety
+    /// The entry lives.
     #[inline]
     unsafe fn shape(self) -> Shape {
         // SAFETY: the caller has shown that the entry lives.
@@ -240,6 +247,10 @@ impl EntryHandle {
         }
     }
 
+    /// Builds the overwritten entry in another block.
+    ///
+    /// # Safety
+    /// As [`EntryHandle::overwrite`].
     unsafe fn move_to(self, placed: &Placed<'_>, new: Shape, expiry: Option<i64>) -> (EntryHandle, Option<Value>) {
         // SAFETY: the entry is owned by the caller; the new block is fresh and of the shape's size.
         unsafe {
@@ -292,6 +303,9 @@ impl EntryHandle {
     }
 
     /// A new block with this entry's value; the old block is freed, the value is moved.
+    ///
+    /// # Safety
+    /// As [`EntryHandle::overwrite`].
     unsafe fn rebuild(self, key: &[u8], expiry: Option<i64>) -> EntryHandle {
         // SAFETY: the value's word or bytes are copied before the old block is freed.
         unsafe {
@@ -540,12 +554,16 @@ unsafe fn write_value(block: NonNull<u8>, placed: &Placed<'_>, shape: &Shape) {
     }
 }
 
+/// # Safety
+/// A whole word lies at `offset` of the block, 8-aligned.
 #[inline]
 unsafe fn read_word(block: NonNull<u8>, offset: usize) -> u64 {
     // SAFETY: the caller has shown that the word lies in the block; words are 8-aligned.
     unsafe { block.add(offset).cast::<u64>().read() }
 }
 
+/// # Safety
+/// A whole word lies at `offset` of the block, 8-aligned, and the caller may write it.
 #[inline]
 unsafe fn write_word(block: NonNull<u8>, offset: usize, word: u64) {
     // SAFETY: as in `read_word`.

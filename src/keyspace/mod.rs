@@ -65,7 +65,7 @@ impl Keyspace {
     pub fn new(databases: usize, seed: HashSeed) -> std::io::Result<Self> {
         let tags = TagPool::default();
         Ok(Keyspace {
-            dbs: (0..databases).map(|_| Db::new(seed.clone(), tags.take(), ResizePolicy::Allow)).collect(),
+            dbs: (0..databases).map(|_| Db::new(seed, tags.take(), ResizePolicy::Allow)).collect(),
             seed,
             tags,
             lazy: LazyFree::start()?,
@@ -210,7 +210,7 @@ impl Keyspace {
 
     /// An empty database that keeps the current resize policy.
     fn fresh_db(&self) -> Db {
-        Db::new(self.seed.clone(), self.tags.take(), self.resize)
+        Db::new(self.seed, self.tags.take(), self.resize)
     }
 
     /// Exchanges the contents of two databases. O(1).

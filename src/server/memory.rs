@@ -6,6 +6,6 @@ use crate::sys::data_alloc;
 impl Server {
     /// `used_memory`: bytes of the data region in use plus what the general allocator gave out.
     pub fn used_memory(&self) -> usize {
-        data_alloc::used_bytes() as usize + crate::sys::general_alloc::allocated_bytes()
+        data_alloc::used_bytes() + crate::sys::general_alloc::allocated_bytes()
     }
 }

@@ -88,6 +88,7 @@ fn address(value: u64) -> Option<usize> {
     usize::try_from(value).ok().filter(|value| *value != 0)
 }
 
+// SAFETY: the declaration is that of libc's <unistd.h>.
 unsafe extern "C" {
     /// libc's array of environment strings, ended by a null pointer.
     static environ: *const *const libc::c_char;

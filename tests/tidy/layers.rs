@@ -33,6 +33,7 @@ pub const FLOORS: &[(&str, u32)] = &[
 /// Neighbours on one floor of which the first may use the second.
 pub const NEIGHBOURS: &[(&str, &str)] = &[
     ("sys", "base"),
+    ("net", "cron"),
     ("bin", "boot"),
     ("bin", "tools"),
     ("main", "boot"),
