@@ -88,11 +88,15 @@ fn build(loaded: LoadedConfig) -> Result<Server, String> {
     let mut config = loaded.config;
     machine::raise_open_files(&mut config)?;
     machine::resolve_memory_limits(&mut config);
-    let commands = CommandTable::new(command::FAMILIES);
+    let mut commands = CommandTable::new(command::FAMILIES);
+    for (old, new) in &loaded.directives.renamed_commands {
+        if !commands.rename(old, new) {
+            return Err(format!("rename-command: no such command '{}'", String::from_utf8_lossy(old)));
+        }
+    }
     let rng = Rng::from_os().map_err(show)?;
     let mut server = Server::new(config, Clock::system(), rng, commands).map_err(show)?;
     server.config_file = loaded.config_file;
-    server.host.first_oom_score = sys::oom::read_score_adj(Path::new("/proc")).ok();
     Ok(server)
 }
 
@@ -107,6 +111,9 @@ fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
     server.refresh_title();
     logo::show(server);
     log::info!("Server initialized");
+    server.memory.startup_bytes = server.used_memory();
+    server.sample_memory();
+    command::config::apply_at_start(server);
     load_data(server, &mut net)?;
     if server.run.exit.is_none() {
         log::info!("Ready to accept connections tcp");

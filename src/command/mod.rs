@@ -1,9 +1,26 @@
 //! Floor 9: the command families. A family parses arguments, calls its type or the server's
 //! parts, and replies; its rows stand beside its handlers.
 
+pub mod config;
+pub mod debug;
+pub mod help;
+pub mod info;
+pub mod latency;
+pub mod memory;
+pub mod server_admin;
+pub mod slowlog;
 pub mod string;
 
 use crate::server::CommandSpec;
 
 /// The rows of all families, for the command table.
-pub const FAMILIES: &[&[CommandSpec]] = &[string::ROWS];
+pub const FAMILIES: &[&[CommandSpec]] = &[
+    config::ROWS,
+    debug::ROWS,
+    info::ROWS,
+    latency::ROWS,
+    memory::ROWS,
+    server_admin::ROWS,
+    slowlog::ROWS,
+    string::ROWS,
+];

@@ -187,7 +187,8 @@ fn finish_call(server: &mut Server, client: ClientRef, caller: Caller, found: Fo
         state.last_command = Some(found.id);
         state.commands += 1;
     }
-    let _ = (caller, args);
+    server.note_slow(client, found, args, duration_ns);
+    let _ = caller;
 }
 
 /// Propagation made so far goes to the AOF; called at the end of a turn and before a fork.

@@ -99,6 +99,11 @@ impl BlockedClients {
         self.deadlines.remove(&(deadline_ms, client.slot, client.id));
     }
 
+    /// Clients with a time-out.
+    pub fn deadlines(&self) -> usize {
+        self.deadlines.len()
+    }
+
     /// When the next time-out is due, monotonic ms.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         self.deadlines.first().map(|deadline| deadline.0)

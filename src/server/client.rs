@@ -198,6 +198,19 @@ impl Client {
         self.protocol == Protocol::Resp2 && self.subscriptions() > 0
     }
 
+    /// Bytes this client takes: itself, its buffers, its queue (`tot-mem` of CLIENT LIST).
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Client>()
+            + self.output.memory_bytes()
+            + self.query_bytes
+            + self.query_free_bytes
+            + self.pending_args_bytes
+            + self.multi_bytes
+            + self.name.capacity()
+            + self.address.capacity()
+            + self.local_address.capacity()
+    }
+
     pub fn is_blocked(&self) -> bool {
         self.blocked.is_some()
     }

@@ -17,8 +17,8 @@ pub struct Host {
     pub supervisor: Option<Supervisor>,
     /// The server was started in the background.
     pub in_background: bool,
-    /// `oom_score_adj` of the process when it began; `oom-score-adj relative` adds to it.
-    pub first_oom_score: Option<i32>,
+    /// Kernel's score of the process before `oom-score-adj` changed it; `None` while it has not.
+    pub oom_score_before: Option<i32>,
 }
 
 impl Server {

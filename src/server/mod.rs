@@ -23,6 +23,7 @@ pub mod ctx;
 pub mod error;
 pub mod host;
 pub mod keys;
+pub mod latency;
 pub mod machine;
 pub mod memory;
 pub mod notify;
@@ -31,6 +32,7 @@ pub mod propagation;
 pub mod pubsub;
 pub mod run;
 pub mod safety;
+pub mod slowlog;
 pub mod spec;
 pub mod stats;
 pub mod watch;
@@ -48,9 +50,12 @@ use crate::persist::Persistence;
 use crate::server::blocked::BlockedClients;
 use crate::server::config::Config;
 use crate::server::host::Host;
+use crate::server::latency::LatencyMonitor;
+use crate::server::memory::MemorySamples;
 use crate::server::propagation::Propagation;
 use crate::server::pubsub::PubSub;
 use crate::server::run::RunState;
+use crate::server::slowlog::SlowLog;
 use crate::server::stats::Stats;
 use crate::server::watch::Watches;
 use std::path::PathBuf;
@@ -110,6 +115,9 @@ pub struct Server {
     pub run: RunState,
     /// The process: title, log, service manager.
     pub host: Host,
+    pub slowlog: SlowLog,
+    pub latency: LatencyMonitor,
+    pub memory: MemorySamples,
     pub call: CallState,
     pub actions: Vec<Action>,
     /// Clients with output to send at the end of the turn.
@@ -142,6 +150,9 @@ impl Server {
             commands,
             run,
             host: Host::default(),
+            slowlog: SlowLog::default(),
+            latency: LatencyMonitor::default(),
+            memory: MemorySamples::default(),
             call: CallState {
                 client: None,
                 hint: KeyHint::default(),

@@ -98,6 +98,9 @@ pub struct Stats {
     pub rate_commands: Rate,
     pub rate_input: Rate,
     pub rate_output: Rate,
+    /// Turns of the loop, and microseconds spent in them.
+    pub rate_cycles: Rate,
+    pub rate_busy_us: Rate,
 }
 
 impl Stats {

@@ -52,6 +52,99 @@ pub const fn name() -> &'static str {
     if cfg!(feature = "jemalloc") { "jemalloc-5.3.1" } else { "libc" }
 }
 
+/// What the allocator says of itself, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocatorStats {
+    /// Given out.
+    pub allocated_bytes: usize,
+    /// In pages that hold something.
+    pub active_bytes: usize,
+    /// Resident, bookkeeping included.
+    pub resident_bytes: usize,
+}
+
+/// jemalloc's statistics, refreshed: about 10 us. The system's allocator tells only the first.
+pub fn stats() -> AllocatorStats {
+    #[cfg(feature = "jemalloc")]
+    if tikv_jemalloc_ctl::epoch::advance().is_ok() {
+        let read = |value: tikv_jemalloc_ctl::Result<usize>| value.unwrap_or(0);
+        return AllocatorStats {
+            allocated_bytes: read(tikv_jemalloc_ctl::stats::allocated::read()),
+            active_bytes: read(tikv_jemalloc_ctl::stats::active::read()),
+            resident_bytes: read(tikv_jemalloc_ctl::stats::resident::read()),
+        };
+    }
+    let allocated_bytes = allocated_bytes();
+    AllocatorStats { allocated_bytes, active_bytes: allocated_bytes, resident_bytes: allocated_bytes }
+}
+
+/// The allocator's report in its own words (MEMORY MALLOC-STATS).
+pub fn report() -> Vec<u8> {
+    #[cfg(feature = "jemalloc")]
+    {
+        let mut text = Vec::new();
+        // A vector takes everything.
+        let _ = tikv_jemalloc_ctl::stats_print::stats_print(&mut text, tikv_jemalloc_ctl::stats_print::Options::default());
+        text
+    }
+    #[cfg(not(feature = "jemalloc"))]
+    b"Stats not supported for the current allocator".to_vec()
+}
+
+/// Gives free pages back to the system (MEMORY PURGE). False where that cannot be asked for.
+pub fn purge() -> bool {
+    #[cfg(feature = "jemalloc")]
+    {
+        // 4096 means all arenas; the entry takes and gives nothing.
+        let name = c"arena.4096.purge";
+        // SAFETY: the name ends in a zero byte; null pointers with zero sizes are how jemalloc
+        // is told that nothing is read or written.
+        let code = unsafe {
+            tikv_jemalloc_sys::mallctl(
+                name.as_ptr(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                0,
+            )
+        };
+        code == 0
+    }
+    #[cfg(not(feature = "jemalloc"))]
+    false
+}
+
+/// Reads a setting or figure of jemalloc by name (DEBUG MALLCTL); `None`: unknown, or no number.
+pub fn control_number(name: &[u8]) -> Option<u64> {
+    #[cfg(feature = "jemalloc")]
+    {
+        let name = std::ffi::CString::new(name).ok()?;
+        for size in [8usize, 4, 1] {
+            let (mut value, mut value_size) = (0u64, size);
+            // SAFETY: `value` has room for 8 bytes and `value_size` says at most that; jemalloc
+            // refuses (EINVAL) when its own type has another size. Nothing is written to it.
+            let code = unsafe {
+                tikv_jemalloc_sys::mallctl(
+                    name.as_ptr(),
+                    (&raw mut value).cast(),
+                    &raw mut value_size,
+                    std::ptr::null_mut(),
+                    0,
+                )
+            };
+            if code == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+    #[cfg(not(feature = "jemalloc"))]
+    {
+        let _ = name;
+        None
+    }
+}
+
 // SAFETY: every call is passed on unchanged to an allocator that fulfils the contract; counting
 // touches atomics and a const-initialised thread-local cell, and never allocates.
 unsafe impl GlobalAlloc for Counting {

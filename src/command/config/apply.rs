@@ -1,0 +1,191 @@
+//! Putting changed directives into effect.
+//!
+//! A directive that the server reads where it needs it has no line here. The others have a
+//! function; when it fails, everything goes back to what it was.
+
+use crate::server::config::{Config, ConfigRow, MaxmemoryPolicy, OomScoreAdj};
+use crate::server::{Action, Server, machine};
+use crate::sys;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+/// Puts a directive into effect; the error is the reason shown to the client.
+type Applier = fn(&mut Server, &Config) -> Result<(), String>;
+
+/// By directive. Functions that stand several times run once for each.
+const APPLIERS: &[(&str, Applier)] = &[
+    ("port", listen_on_port),
+    ("bind", listen_on_addresses),
+    ("maxclients", set_maxclients),
+    ("dir", change_directory),
+    ("loglevel", set_log_level),
+    ("proc-title-template", set_title),
+    ("maxmemory", resolve_memory),
+    ("maxmemory-clients", resolve_memory),
+    ("fork-cow-limit", resolve_memory),
+    ("maxmemory-policy", set_access_policy),
+    ("lfu-log-factor", set_access_policy),
+    ("lfu-decay-time", set_access_policy),
+    ("oom-score-adj", set_oom_score),
+    ("oom-score-adj-values", set_oom_score),
+];
+
+/// Applies `changed`, in order. On a failure the server has its old configuration again.
+///
+/// # Errors
+/// The directive that failed and why.
+pub(super) fn apply_all(
+    server: &mut Server,
+    before: &Config,
+    changed: &[&'static ConfigRow],
+) -> Result<(), (&'static str, String)> {
+    for (index, row) in changed.iter().enumerate() {
+        let Some(applier) = applier_of(row.name) else { continue };
+        if let Err(reason) = applier(server, before) {
+            roll_back(server, before, &changed[..index]);
+            return Err((row.name, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Puts the old values back and applies those that had been applied.
+fn roll_back(server: &mut Server, before: &Config, applied: &[&'static ConfigRow]) {
+    let refused = std::mem::replace(&mut server.config, before.clone());
+    for row in applied {
+        if let Some(applier) = applier_of(row.name)
+            && let Err(reason) = applier(server, &refused)
+        {
+            log::warn!("Can't put directive '{}' back: {reason}", row.name);
+        }
+    }
+}
+
+fn applier_of(name: &str) -> Option<Applier> {
+    APPLIERS.iter().find(|(row, _)| *row == name).map(|(_, applier)| *applier)
+}
+
+/// What boot must apply of a configuration that came from a file.
+pub fn apply_at_start(server: &mut Server) {
+    let unchanged = server.config.clone();
+    let appliers: [Applier; 2] = [set_access_policy, set_oom_score];
+    for applier in appliers {
+        if let Err(reason) = applier(server, &unchanged) {
+            log::warn!("{reason}");
+        }
+    }
+}
+
+fn listen_on_port(server: &mut Server, before: &Config) -> Result<(), String> {
+    let port = server.config.port;
+    if port != 0 && port != before.port && !addresses_are_free(server, port) {
+        log::warn!("Failed listening on port {port} (tcp), the old one stays");
+        return Err("Unable to listen on this port. Check server logs.".to_owned());
+    }
+    server.actions.push(Action::Listen);
+    server.refresh_title();
+    Ok(())
+}
+
+/// Whether `net` will be able to bind this port, tried by binding it.
+fn addresses_are_free(server: &Server, port: u16) -> bool {
+    server.config.bind.iter().all(|address| {
+        let bound = ip_of(address.host).map(|ip| sys::net::listen_tcp(ip, port, 1));
+        address.optional || matches!(bound, Some(Ok(_)))
+    })
+}
+
+fn listen_on_addresses(server: &mut Server, before: &Config) -> Result<(), String> {
+    let fresh = server.config.bind.iter().filter(|address| !before.bind.iter().any(|old| old.host == address.host));
+    for address in fresh {
+        // Port 0: whether the address is ours; the real port may be ours already.
+        let bound = ip_of(address.host).map(|ip| sys::net::listen_tcp(ip, 0, 1));
+        if !address.optional && !matches!(bound, Some(Ok(_))) {
+            return Err("Failed to bind to specified addresses.".to_owned());
+        }
+    }
+    server.actions.push(Action::Listen);
+    server.refresh_title();
+    Ok(())
+}
+
+/// The address that a word of `bind` means.
+fn ip_of(host: &[u8]) -> Option<IpAddr> {
+    match host {
+        b"*" => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        b"::*" => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        b"localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        other => std::str::from_utf8(other).ok()?.parse().ok(),
+    }
+}
+
+fn set_maxclients(server: &mut Server, before: &Config) -> Result<(), String> {
+    let asked = server.config.maxclients;
+    if asked <= before.maxclients {
+        return Ok(());
+    }
+    machine::raise_open_files(&mut server.config)?;
+    let possible = server.config.maxclients;
+    if possible == asked {
+        return Ok(());
+    }
+    Err(format!("The operating system is not able to handle the specified number of clients, try with {possible}"))
+}
+
+fn change_directory(server: &mut Server, _: &Config) -> Result<(), String> {
+    std::env::set_current_dir(server.config.dir.as_path()).map_err(|failure| plain_reason(&failure))
+}
+
+/// The system's words for a failure, without the number that Rust adds.
+fn plain_reason(failure: &std::io::Error) -> String {
+    let number = failure.raw_os_error().unwrap_or(0);
+    nix::errno::Errno::from_raw(number).desc().to_owned()
+}
+
+fn set_log_level(server: &mut Server, _: &Config) -> Result<(), String> {
+    server.apply_log_level();
+    Ok(())
+}
+
+fn set_title(server: &mut Server, _: &Config) -> Result<(), String> {
+    server.refresh_title();
+    Ok(())
+}
+
+fn resolve_memory(server: &mut Server, _: &Config) -> Result<(), String> {
+    machine::resolve_memory_limits(&mut server.config);
+    Ok(())
+}
+
+/// LRU or LFU bits, as the policy says.
+fn set_access_policy(server: &mut Server, _: &Config) -> Result<(), String> {
+    let config = &server.config;
+    let access = &mut server.keyspace.access;
+    access.lfu = matches!(config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu);
+    access.lfu_log_factor = config.lfu_log_factor;
+    access.lfu_decay_min = config.lfu_decay_time;
+    Ok(())
+}
+
+/// The score of this process; children get theirs after the fork. What it was before comes back
+/// when the directive is switched off.
+fn set_oom_score(server: &mut Server, _: &Config) -> Result<(), String> {
+    let proc = Path::new("/proc");
+    let own = server.config.oom_score_adj_values.primary;
+    if server.config.oom_score_adj != OomScoreAdj::No && server.host.oom_score_before.is_none() {
+        server.host.oom_score_before = sys::oom::read_score_adj(proc).ok();
+    }
+    let Some(before) = server.host.oom_score_before else { return Ok(()) };
+    let score = match server.config.oom_score_adj {
+        OomScoreAdj::No => before,
+        OomScoreAdj::Relative => before + own,
+        OomScoreAdj::Absolute => own,
+    };
+    if server.config.oom_score_adj == OomScoreAdj::No {
+        server.host.oom_score_before = None;
+    }
+    sys::oom::write_score_adj(proc, score).map_err(|failure| {
+        log::warn!("Unable to write oom_score_adj: {failure}");
+        "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()
+    })
+}

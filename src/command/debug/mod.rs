@@ -1,0 +1,3 @@
+//! DEBUG.
+use crate::server::CommandSpec;
+pub const ROWS: &[CommandSpec] = &[];

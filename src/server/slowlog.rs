@@ -1,0 +1,186 @@
+//! The slow log: the last commands that took long, newest first.
+//!
+//! An entry keeps at most [`ARGUMENTS_MAX`] arguments of [`ARGUMENT_BYTES_MAX`] bytes, so the whole
+//! log is bounded by `slowlog-max-len` times about 5 KiB.
+
+use crate::resp::Args;
+use crate::server::config::is_sensitive;
+use crate::server::spec::{Found, flag};
+use crate::server::{ClientRef, Server};
+use std::collections::VecDeque;
+
+/// Arguments kept of one command, the last replaced by a count of the rest (as Redis).
+pub const ARGUMENTS_MAX: usize = 32;
+/// Bytes kept of one argument (as Redis).
+pub const ARGUMENT_BYTES_MAX: usize = 128;
+/// What stands in the place of a secret.
+pub const REDACTED: &[u8] = b"(redacted)";
+
+/// One slow command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowEntry {
+    pub id: u64,
+    /// Unix seconds.
+    pub time_s: i64,
+    pub duration_us: u64,
+    pub arguments: Vec<Vec<u8>>,
+    pub address: String,
+    pub client_name: Vec<u8>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct SlowLog {
+    entries: VecDeque<SlowEntry>,
+    next_id: u64,
+}
+
+impl SlowLog {
+    /// Newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &SlowEntry> {
+        self.entries.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    fn push(&mut self, mut entry: SlowEntry, max_len: usize) {
+        entry.id = self.next_id;
+        self.next_id += 1;
+        self.entries.push_front(entry);
+        self.entries.truncate(max_len);
+    }
+}
+
+impl Server {
+    /// Looks at how long a command took: slow log and latency monitor. Called after every command.
+    #[inline]
+    pub fn note_slow(&mut self, client: ClientRef, found: Found, args: Args<'_>, duration_ns: u64) {
+        let threshold_us = self.config.slowlog_log_slower_than;
+        let duration_us = duration_ns / 1000;
+        if threshold_us >= 0 && duration_us >= threshold_us as u64 && !found.spec.has(flag::SKIP_SLOWLOG) {
+            self.log_slow(client, found, args, duration_us);
+        }
+        let latency_threshold_ms = self.config.latency_monitor_threshold;
+        if latency_threshold_ms > 0 && duration_us / 1000 >= latency_threshold_ms {
+            let event = if found.spec.has(flag::FAST) { "fast-command" } else { "command" };
+            self.note_latency(event, duration_us / 1000);
+        }
+    }
+
+    #[cold]
+    fn log_slow(&mut self, client: ClientRef, found: Found, args: Args<'_>, duration_us: u64) {
+        if self.config.slowlog_max_len == 0 {
+            return;
+        }
+        let Some(state) = self.clients.get(client) else { return };
+        let entry = SlowEntry {
+            id: 0,
+            time_s: self.call.now_ms / 1000,
+            duration_us,
+            arguments: trimmed(&redacted(found, args)),
+            address: state.address.clone(),
+            client_name: state.name.clone(),
+        };
+        self.slowlog.push(entry, self.config.slowlog_max_len);
+    }
+}
+
+/// The arguments with secrets blotted out, for the slow log and MONITOR.
+pub fn redacted<'a>(found: Found, args: Args<'a>) -> Vec<&'a [u8]> {
+    let mut shown: Vec<&[u8]> = args.iter().collect();
+    let hide = |shown: &mut Vec<&'a [u8]>, from: usize, to: usize| {
+        let end = to.min(shown.len());
+        for argument in shown.get_mut(from.min(end)..end).unwrap_or(&mut []) {
+            *argument = REDACTED;
+        }
+    };
+    match found.full_name().as_str() {
+        "auth" => hide(&mut shown, 1, usize::MAX),
+        "acl|setuser" => hide(&mut shown, 2, usize::MAX),
+        "config|set" => {
+            for name in (2..args.len()).step_by(2).filter(|at| is_sensitive(args.at(*at))) {
+                hide(&mut shown, name + 1, name + 2);
+            }
+        }
+        "hello" => {
+            if let Some(at) = args.iter().position(|word| word.eq_ignore_ascii_case(b"auth")) {
+                hide(&mut shown, at + 1, at + 3);
+            }
+        }
+        "migrate" => {
+            for at in 6..args.len() {
+                if args.at(at).eq_ignore_ascii_case(b"auth") {
+                    hide(&mut shown, at + 1, at + 2);
+                } else if args.at(at).eq_ignore_ascii_case(b"auth2") {
+                    hide(&mut shown, at + 1, at + 3);
+                }
+            }
+        }
+        _ => {}
+    }
+    shown
+}
+
+/// Cut to what an entry keeps.
+fn trimmed(arguments: &[&[u8]]) -> Vec<Vec<u8>> {
+    let whole = if arguments.len() > ARGUMENTS_MAX { ARGUMENTS_MAX - 1 } else { arguments.len() };
+    let mut kept: Vec<Vec<u8>> = arguments[..whole].iter().map(|argument| trimmed_argument(argument)).collect();
+    if whole < arguments.len() {
+        kept.push(format!("... ({} more arguments)", arguments.len() - whole).into_bytes());
+    }
+    kept
+}
+
+fn trimmed_argument(argument: &[u8]) -> Vec<u8> {
+    let Some((start, rest)) = argument.split_at_checked(ARGUMENT_BYTES_MAX) else { return argument.to_vec() };
+    if rest.is_empty() {
+        return argument.to_vec();
+    }
+    let mut text = start.to_vec();
+    text.extend_from_slice(format!("... ({} more bytes)", rest.len()).as_bytes());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, SlowEntry, SlowLog, trimmed};
+
+    #[test]
+    fn long_commands_are_cut_as_in_redis() {
+        let long = [b'x'; ARGUMENT_BYTES_MAX + 1];
+        assert_eq!(trimmed(&[&long])[0][ARGUMENT_BYTES_MAX..], *b"... (1 more bytes)");
+        assert_eq!(trimmed(&[&long[1..]])[0].len(), ARGUMENT_BYTES_MAX);
+        let many = vec![b"a".as_slice(); 33];
+        let kept = trimmed(&many);
+        assert_eq!(kept.len(), ARGUMENTS_MAX);
+        assert_eq!(kept[31], b"... (2 more arguments)");
+        assert_eq!(trimmed(&many[1..])[31], b"a");
+    }
+
+    #[test]
+    fn the_oldest_entry_goes_first() {
+        let mut slow = SlowLog::default();
+        for _ in 0..3 {
+            let entry = SlowEntry {
+                id: 0,
+                time_s: 0,
+                duration_us: 0,
+                arguments: Vec::new(),
+                address: String::new(),
+                client_name: Vec::new(),
+            };
+            slow.push(entry, 2);
+        }
+        assert_eq!(slow.iter().map(|entry| entry.id).collect::<Vec<_>>(), [2, 1]);
+    }
+}
