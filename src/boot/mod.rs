@@ -71,7 +71,8 @@ fn serve(line: &CommandLine, program: &[u8]) -> Result<i32, String> {
             return Ok(1);
         }
     };
-    server.host.title = title;
+    server.persistence.child_setup.title = title;
+    server.persistence.child_setup.log = Some(log);
     server.host.log = Some(log);
     server.host.supervisor = supervisor;
     server.host.in_background = in_background;

@@ -1,4 +1,5 @@
-//! What ties the server to its process: the title that `ps` shows, the log, the service manager.
+//! What ties the server to its process: the title that `ps` shows (its area is lent to children
+//! too, so `persistence` owns it), the log, the service manager.
 //!
 //! All of it is absent in tests, which run servers without a process of their own.
 
@@ -6,13 +7,10 @@ use crate::server::Server;
 use crate::server::config;
 use crate::sys::log_sink::{LogLevel, LogSink};
 use crate::sys::notify::Supervisor;
-use crate::sys::title::ProcessTitle;
 
 /// Handles on the process, given by boot.
 #[derive(Default)]
 pub struct Host {
-    /// The area that holds the title.
-    pub title: Option<ProcessTitle>,
     pub log: Option<&'static LogSink>,
     pub supervisor: Option<Supervisor>,
     /// The server was started in the background.
@@ -28,7 +26,7 @@ impl Server {
             return;
         }
         let text = self.title_text();
-        if let Some(title) = &mut self.host.title {
+        if let Some(title) = &mut self.persistence.child_setup.title {
             title.set(&text);
         }
     }

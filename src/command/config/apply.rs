@@ -176,6 +176,12 @@ fn set_oom_score(server: &mut Server, _: &Config) -> Result<(), String> {
         server.host.oom_score_before = sys::oom::read_score_adj(proc).ok();
     }
     let Some(before) = server.host.oom_score_before else { return Ok(()) };
+    let child = server.config.oom_score_adj_values.child;
+    server.persistence.child_setup.oom_score = match server.config.oom_score_adj {
+        OomScoreAdj::No => None,
+        OomScoreAdj::Relative => Some(before + child),
+        OomScoreAdj::Absolute => Some(child),
+    };
     let score = match server.config.oom_score_adj {
         OomScoreAdj::No => before,
         OomScoreAdj::Relative => before + own,
