@@ -1,10 +1,13 @@
 //! Floor 9: the command families. A family parses arguments, calls its type or the server's
 //! parts, and replies; its rows stand beside its handlers.
 
+pub mod arg;
+pub mod batch;
 pub mod config;
 pub mod debug;
 pub mod help;
 pub mod info;
+pub mod key;
 pub mod latency;
 pub mod memory;
 pub mod server_admin;
@@ -22,5 +25,16 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     memory::ROWS,
     server_admin::ROWS,
     slowlog::ROWS,
-    string::ROWS,
+    key::basic::ROWS,
+    key::expire::ROWS,
+    key::flush::ROWS,
+    key::object::ROWS,
+    key::scan::ROWS,
+    key::transfer::ROWS,
+    string::bits::ROWS,
+    string::edit::ROWS,
+    string::lcs::ROWS,
+    string::number::ROWS,
+    string::read::ROWS,
+    string::set::ROWS,
 ];

@@ -24,6 +24,15 @@ pub enum ExpiryChange {
     At(i64),
 }
 
+/// What a key was before [`Db::set`].
+#[derive(Debug, Default)]
+pub struct Before {
+    pub existed: bool,
+    pub expiry_ms: Option<i64>,
+    /// What it held out of line.
+    pub dropped: Option<Value>,
+}
+
 /// Answers the table's questions about its handles.
 pub struct EntryResolver {
     seed: HashSeed,
@@ -173,6 +182,17 @@ impl Db {
         }
     }
 
+    /// Changes the integer of an entry that holds one, in place; false when it holds anything else.
+    #[inline]
+    pub fn set_integer_of(&mut self, word: u64, value: i64) -> bool {
+        // SAFETY: callers pass words of this table, as for `set_access_of`.
+        unsafe {
+            let handle = EntryHandle::from_word(word);
+            debug_assert_eq!(handle.view().table_tag(), self.tag.number());
+            handle.set_integer(value)
+        }
+    }
+
     /// Looks a key up and tells its table word too.
     #[inline]
     pub fn find_word(&self, hash: u64, key: &[u8]) -> Option<u64> {
@@ -187,7 +207,7 @@ impl Db {
         self.expiry_sum_ms += expiry_ms.unwrap_or(0) as i128;
     }
 
-    /// Adds or overwrites a key (`SET`). Returns whether it was there, and what it held out of line.
+    /// Adds or overwrites a key (`SET`). Returns what was there.
     #[inline]
     pub fn set(
         &mut self,
@@ -196,12 +216,12 @@ impl Db {
         value: NewValue<'_>,
         expiry: ExpiryChange,
         access: u32,
-    ) -> (bool, Option<Value>) {
+    ) -> Before {
         let resolver = &self.resolver;
         let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else {
             let expiry = if let ExpiryChange::At(at) = expiry { Some(at) } else { None };
             self.insert(hash, key, value, expiry, access);
-            return (false, None);
+            return Before::default();
         };
         // SAFETY: the slot's word is live; its handle is replaced by what overwrite returns.
         let (old_expiry, new_expiry, dropped) = unsafe {
@@ -218,7 +238,7 @@ impl Db {
             (old_expiry, new_expiry, dropped)
         };
         self.recount_expiry(hash, old_expiry, new_expiry);
-        (true, dropped)
+        Before { existed: true, expiry_ms: old_expiry, dropped }
     }
 
     /// Sets or clears a key's expiry. Returns whether the key is there.

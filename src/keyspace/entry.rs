@@ -269,6 +269,23 @@ impl EntryHandle {
         }
     }
 
+    /// Overwrites the integer of an entry that holds one; false when it holds anything else.
+    ///
+    /// # Safety
+    /// The entry lives and the caller owns it.
+    #[inline]
+    pub unsafe fn set_integer(self, value: i64) -> bool {
+        // SAFETY: by the contract; the representation says that the word is there.
+        unsafe {
+            let shape = self.shape();
+            if shape.repr != REPR_INT {
+                return false;
+            }
+            write_word(self.0, shape.word_offset(), value as u64);
+            true
+        }
+    }
+
     /// Sets or clears the expiry; the value stays. Returns the handle from now on.
     ///
     /// # Safety

@@ -126,6 +126,22 @@ impl Keyspace {
         touch: Touch,
         effects: &mut Effects,
     ) -> Option<EntryView<'_>> {
+        let word = self.locate(db, hash, key, now_ms, touch, effects)?;
+        Some(self.dbs[db].view_of(word))
+    }
+
+    /// As [`Keyspace::find`], giving the entry's table word, which is good until the next change
+    /// of the database: what [`Db::view_of`] and [`Db::set_integer_of`] take.
+    #[inline]
+    pub fn locate(
+        &mut self,
+        db: usize,
+        hash: u64,
+        key: &[u8],
+        now_ms: i64,
+        touch: Touch,
+        effects: &mut Effects,
+    ) -> Option<u64> {
         let word = self.dbs[db].find_word(hash, key)?;
         let view = self.dbs[db].view_of(word);
         let (expiry, bits) = (view.expiry_ms(), view.access());
@@ -140,7 +156,7 @@ impl Keyspace {
         {
             self.dbs[db].set_access_of(word, bits);
         }
-        Some(self.dbs[db].view_of(word))
+        Some(word)
     }
 
     /// Treats a key whose time has passed; true when it is to be seen as missing.
@@ -170,15 +186,45 @@ impl Keyspace {
         self.dbs[db].find(hash, key).is_some_and(|view| view.expiry_ms().is_none_or(|expiry| now_ms <= expiry))
     }
 
-    /// Adds or overwrites a key and frees what it held.
-    #[inline]
+    /// Adds or overwrites a key and frees what it held, whatever the time is (loads).
+    /// Returns whether the key was there.
     pub fn set(&mut self, db: usize, hash: u64, key: &[u8], value: NewValue<'_>, expiry: ExpiryChange) -> bool {
-        let access = self.access.fresh();
-        let (existed, dropped) = self.dbs[db].set(hash, key, value, expiry, access);
-        if dropped.is_some() {
-            self.free(dropped, true);
+        self.set_at(db, hash, key, value, expiry, i64::MIN, &mut Effects::default())
+    }
+
+    /// As [`Keyspace::set`] at `now_ms`: a key whose time has passed is reported as
+    /// expired and counts as missing. Returns whether the key was there.
+    #[inline]
+    #[allow(clippy::too_many_arguments, reason = "a key's place, its new state, the time and where to report")]
+    pub fn set_at(
+        &mut self,
+        db: usize,
+        hash: u64,
+        key: &[u8],
+        value: NewValue<'_>,
+        expiry: ExpiryChange,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) -> bool {
+        let access = if self.access.lfu { self.access_of_overwrite(db, hash, key) } else { self.access.fresh() };
+        let before = self.dbs[db].set(hash, key, value, expiry, access);
+        if before.dropped.is_some() {
+            self.free(before.dropped, true);
         }
-        existed
+        if before.expiry_ms.is_some_and(|expiry_ms| now_ms > expiry_ms) && self.expire_rule == ExpireRule::Remove {
+            self.expired_keys += 1;
+            effects.push(Effect::Expired { db, key: key.into() });
+            return false;
+        }
+        before.existed
+    }
+
+    /// An overwritten key keeps its frequency and counts one access more.
+    fn access_of_overwrite(&mut self, db: usize, hash: u64, key: &[u8]) -> u32 {
+        match self.dbs[db].find(hash, key).map(|view| view.access()) {
+            Some(bits) => self.access.touched(bits).unwrap_or(bits),
+            None => self.access.fresh(),
+        }
     }
 
     /// Removes a key; `lazily` sends big values to the lazy-free thread. Returns whether it was there.

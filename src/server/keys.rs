@@ -35,32 +35,53 @@ impl Server {
         self.read_hashed(db, hash, key, Touch::No)
     }
 
+    /// As [`Server::read_untouched`], counted but not announced when missing (`OBJECT`).
+    pub fn peek(&mut self, db: usize, key: &[u8]) -> Option<EntryView<'_>> {
+        let hash = self.hash(key);
+        let Some(word) = self.locate_hashed(db, hash, key, Touch::No) else {
+            self.stats.keyspace_misses += 1;
+            return None;
+        };
+        self.stats.keyspace_hits += 1;
+        Some(self.keyspace.db(db).view_of(word))
+    }
+
     fn read_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<EntryView<'_>> {
-        let now_ms = self.call.now_ms;
-        // Looked up twice on purpose in the rare expired case only: the view's borrow must end
-        // before effects are drained.
-        let found = self.keyspace.find(db, hash, key, now_ms, touch, &mut self.effects).is_some();
-        if !self.effects.is_empty() {
-            self.drain_effects();
-        }
-        if !found {
+        let Some(word) = self.locate_hashed(db, hash, key, touch) else {
             self.stats.keyspace_misses += 1;
             if self.config.notify_keyspace_events.contains(NotifyFlags::KEY_MISS) {
                 self.notify(NotifyFlags::KEY_MISS, "keymiss", db, key);
             }
             return None;
-        }
+        };
         self.stats.keyspace_hits += 1;
-        self.keyspace.db(db).find(hash, key)
+        Some(self.keyspace.db(db).view_of(word))
+    }
+
+    /// The table word of a living key. An expired one is removed and reported on the way, so that
+    /// its removal stands in the stream before whatever the command does.
+    #[inline]
+    fn locate_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<u64> {
+        let found = self.keyspace.locate(db, hash, key, self.call.now_ms, touch, &mut self.effects);
+        if !self.effects.is_empty() {
+            self.drain_effects();
+        }
+        found
+    }
+
+    /// As [`Server::find`], giving the entry's table word (see [`crate::keyspace::Keyspace::locate`]).
+    #[inline]
+    pub fn locate(&mut self, db: usize, key: &[u8]) -> Option<u64> {
+        let hash = self.hash(key);
+        let touch = self.call.touch;
+        self.locate_hashed(db, hash, key, touch)
     }
 
     /// Looks a key up to change it, or to report on it without counting a hit.
     #[inline]
     pub fn find(&mut self, db: usize, key: &[u8]) -> Option<EntryView<'_>> {
-        let hash = self.hash(key);
-        let (now_ms, touch) = (self.call.now_ms, self.call.touch);
-        self.keyspace.find(db, hash, key, now_ms, touch, &mut self.effects)?;
-        self.keyspace.db(db).find(hash, key)
+        let word = self.locate(db, key)?;
+        Some(self.keyspace.db(db).view_of(word))
     }
 
     /// As [`Server::find`]; a value that is not a string is an error.
@@ -78,11 +99,7 @@ impl Server {
 
     /// Whether a live key is there (an expired one is removed on the way).
     pub fn exists(&mut self, db: usize, key: &[u8]) -> bool {
-        let found = self.find(db, key).is_some();
-        if !self.effects.is_empty() {
-            self.drain_effects();
-        }
-        found
+        self.locate(db, key).is_some()
     }
 
     /// Adds or overwrites a key. Returns whether it was there. The caller reports the change by
@@ -90,7 +107,10 @@ impl Server {
     #[inline]
     pub fn set_key(&mut self, db: usize, key: &[u8], value: NewValue<'_>, expiry: ExpiryChange) -> bool {
         let hash = self.hash(key);
-        let existed = self.keyspace.set(db, hash, key, value, expiry);
+        let existed = self.keyspace.set_at(db, hash, key, value, expiry, self.call.now_ms, &mut self.effects);
+        if !self.effects.is_empty() {
+            self.drain_effects();
+        }
         if !existed {
             self.key_added(db, key);
         }

@@ -21,6 +21,7 @@ pub mod client;
 pub mod config;
 pub mod ctx;
 pub mod error;
+pub mod flush;
 pub mod host;
 pub mod keys;
 pub mod latency;

@@ -83,6 +83,13 @@ impl ValueRef<'_> {
         }
     }
 
+    /// The encoding `OBJECT ENCODING` names.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            ValueRef::String(string) => string.encoding(),
+        }
+    }
+
     /// A deep copy.
     pub fn to_value(&self) -> Value {
         match self {
