@@ -307,28 +307,40 @@ impl std::error::Error for LzfError {}
 /// Never panics and never allocates more than 88 times the input, whatever `expected_len` claims.
 /// Streams are refused when Redis refuses them (its check of the length included).
 pub fn decompress(input: &[u8], expected_len: usize) -> Result<Vec<u8>, LzfError> {
+    let mut out = Vec::new();
+    decompress_into(input, expected_len, &mut out)?;
+    Ok(out)
+}
+
+/// As [`decompress`], into a vector that is used again and again: its old content is overwritten.
+/// After an error it holds garbage.
+pub fn decompress_into(
+    input: &[u8],
+    expected_len: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), LzfError> {
     if expected_len > input.len().saturating_mul(MAX_EXPANSION) {
         return Err(LzfError::WrongLength);
     }
-    let mut out = vec![0; expected_len];
+    out.resize(expected_len, 0);
     let mut written = 0;
     let mut rest = input;
     while let Some((&control, after)) = rest.split_first() {
         rest = after;
         let length = if usize::from(control) < MAX_LITERALS {
             let count = usize::from(control) + 1;
-            copy_literals(&mut out, written, rest, count)?;
+            copy_literals(out, written, rest, count)?;
             rest = &rest[count..];
             count
         } else {
             let (length, offset) = take_reference(control, &mut rest)?;
-            copy_reference(&mut out, written, offset, length)?;
+            copy_reference(out, written, offset, length)?;
             length
         };
         written += length;
     }
     if written == expected_len {
-        Ok(out)
+        Ok(())
     } else {
         Err(LzfError::WrongLength)
     }

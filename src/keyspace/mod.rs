@@ -10,6 +10,7 @@ pub mod entry;
 mod expire;
 pub mod lazy;
 pub mod tags;
+pub mod walk;
 
 pub use access::AccessPolicy;
 pub use db::{Db, ExpiryChange, StringEdit};

@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod fork;
+pub mod rdb;
 
 use crate::keyspace::Keyspace;
 use crate::persist::child::{ChildLink, ChildSetup};

@@ -1,0 +1,181 @@
+//! Where an RDB is read from: a file in blocks of 1 MiB, or bytes in memory.
+//!
+//! ```text
+//!  block:  | consumed ........ | ready ............ | free |
+//!          ^ summed up to here ^ position           ^ end
+//! ```
+//! What is taken is a slice of the block: a value is copied once, into its entry. The checksum is
+//! computed over consumed stretches when the block is refilled, not over single strings.
+
+use crate::base::crc64::Crc64;
+use crate::persist::rdb::error::RdbErrorKind;
+use crate::sys::io::StorageFile;
+
+/// Bytes read at once.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// A source of bytes that are consumed in order.
+pub trait Input {
+    /// The next `count` bytes.
+    ///
+    /// # Errors
+    /// The source ends before, or cannot be read.
+    fn take(&mut self, count: usize) -> Result<&[u8], RdbErrorKind>;
+
+    /// Bytes consumed so far.
+    fn offset(&self) -> u64;
+
+    #[inline]
+    fn take_u8(&mut self) -> Result<u8, RdbErrorKind> {
+        Ok(self.take(1)?[0])
+    }
+
+    #[inline]
+    fn take_array<const N: usize>(&mut self) -> Result<[u8; N], RdbErrorKind> {
+        Ok(self.take(N)?.try_into().expect("take gives as many bytes as asked for"))
+    }
+}
+
+/// Bytes in memory.
+pub struct SliceInput<'a> {
+    rest: &'a [u8],
+    consumed: u64,
+}
+
+impl<'a> SliceInput<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        SliceInput { rest: bytes, consumed: 0 }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// As [`Input::take`]; the slice lives as long as the bytes do.
+    #[inline]
+    pub fn take_slice(&mut self, count: usize) -> Result<&'a [u8], RdbErrorKind> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(RdbErrorKind::UnexpectedEof)?;
+        self.rest = rest;
+        self.consumed += count as u64;
+        Ok(taken)
+    }
+}
+
+impl Input for SliceInput<'_> {
+    #[inline]
+    fn take(&mut self, count: usize) -> Result<&[u8], RdbErrorKind> {
+        self.take_slice(count)
+    }
+
+    fn offset(&self) -> u64 {
+        self.consumed
+    }
+}
+
+/// A file, read in blocks.
+pub struct FileInput {
+    file: Box<dyn StorageFile>,
+    block: Vec<u8>,
+    position: usize,
+    end: usize,
+    /// Where the checksum stands.
+    summed: usize,
+    /// File offset of the block's first byte.
+    block_offset: u64,
+    file_bytes: u64,
+    crc: u64,
+}
+
+impl FileInput {
+    /// Reads from the file's present position, taken as offset 0 of the RDB.
+    ///
+    /// # Errors
+    /// The length of the file cannot be told.
+    pub fn new(file: Box<dyn StorageFile>) -> Result<Self, RdbErrorKind> {
+        let file_bytes = file.len().map_err(RdbErrorKind::Io)?;
+        Ok(FileInput {
+            file,
+            block: vec![0; BLOCK_BYTES],
+            position: 0,
+            end: 0,
+            summed: 0,
+            block_offset: 0,
+            file_bytes,
+            crc: 0,
+        })
+    }
+
+    /// Length of the file when it was opened.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// The checksum of everything consumed.
+    pub fn checksum(&mut self) -> u64 {
+        self.sum_consumed();
+        self.crc
+    }
+
+    /// What is ready to be looked at without reading: a fast path parses it and then consumes.
+    #[inline]
+    pub fn ready(&self) -> &[u8] {
+        &self.block[self.position..self.end]
+    }
+
+    /// Consumes bytes seen in [`FileInput::ready`].
+    #[inline]
+    pub fn consume(&mut self, count: usize) {
+        debug_assert!(count <= self.end - self.position);
+        self.position += count;
+    }
+
+    fn sum_consumed(&mut self) {
+        self.crc = Crc64::update(self.crc, &self.block[self.summed..self.position]);
+        self.summed = self.position;
+    }
+
+    /// Makes at least `count` bytes ready.
+    #[cold]
+    fn fill(&mut self, count: usize) -> Result<(), RdbErrorKind> {
+        let ready = self.end - self.position;
+        let unread = self.file_bytes.saturating_sub(self.block_offset + self.end as u64);
+        // A length that the file cannot hold is refused before memory is asked for.
+        if (count - ready) as u64 > unread {
+            return Err(RdbErrorKind::UnexpectedEof);
+        }
+        self.sum_consumed();
+        self.block.copy_within(self.position..self.end, 0);
+        self.block_offset += self.position as u64;
+        (self.position, self.summed, self.end) = (0, 0, ready);
+        if self.block.len() < count {
+            self.block.resize(count, 0);
+        } else if self.block.len() > BLOCK_BYTES && count.max(ready) <= BLOCK_BYTES {
+            self.block.truncate(BLOCK_BYTES);
+            self.block.shrink_to_fit();
+        }
+        while self.end < count {
+            let read = self.file.read(&mut self.block[self.end..]).map_err(RdbErrorKind::Io)?;
+            if read == 0 {
+                return Err(RdbErrorKind::UnexpectedEof);
+            }
+            self.end += read;
+        }
+        Ok(())
+    }
+}
+
+impl Input for FileInput {
+    #[inline]
+    fn take(&mut self, count: usize) -> Result<&[u8], RdbErrorKind> {
+        if self.end - self.position < count {
+            self.fill(count)?;
+        }
+        let start = self.position;
+        self.position += count;
+        Ok(&self.block[start..self.position])
+    }
+
+    fn offset(&self) -> u64 {
+        self.block_offset + self.position as u64
+    }
+}
