@@ -1,16 +1,27 @@
 //! Floor 10: periodic work, `hz` times a second, and what signals ask for.
 //!
 //! Nothing here runs per iteration of the loop but [`run_due`]'s look at the clock.
+//!
+//! | how often | what |
+//! | --- | --- |
+//! | every round | rates, active expiry, a share of the clients, the memory peak |
+//! | ten times a second | the resident set |
+//! | once a second | the allocators' statistics, the log file and its time zone |
 
+mod clients;
+
+use crate::command::server_admin::{ShutdownRequest, prepare_shutdown};
 use crate::keyspace::ExpireRule;
-use crate::server::{Action, Server};
+use crate::server::Server;
+use crate::server::run::Exit;
+use crate::sys::info;
 use crate::sys::signals::SignalEvents;
 use std::time::Duration;
 
-/// Clients looked at per round for idle time-outs and buffers, at least.
-const CLIENTS_PER_ROUND_MIN: usize = 5;
 /// Share of a round that active expiry may take, percent (Redis's default effort).
 const EXPIRE_SHARE_PERCENT: u64 = 25;
+/// The LRU clock of Redis has 24 bits.
+const LRU_CLOCK_MASK: i64 = (1 << 24) - 1;
 
 /// How long the loop may sleep.
 pub fn time_to_next(server: &Server) -> Duration {
@@ -54,10 +65,33 @@ fn rounds_per_second(server: &Server) -> u32 {
 
 fn round(server: &mut Server) {
     server.run.cron_rounds += 1;
+    server.run.lru_clock = (server.now_ms() / 1000 & LRU_CLOCK_MASK) as u32;
     sample_rates(server);
     expire_keys(server);
-    close_idle_clients(server);
+    clients::look_at_some(server);
     server.stats.used_memory_peak = server.stats.used_memory_peak.max(server.used_memory());
+    if is_time_for(server, 100) {
+        server.memory.rss_bytes = info::current_rss_bytes() as usize;
+    }
+    if is_time_for(server, 1000) {
+        server.sample_memory();
+        look_at_log(server);
+    }
+}
+
+/// Whether this round is the one in `period_ms` that does a slower task.
+fn is_time_for(server: &Server, period_ms: u64) -> bool {
+    let rounds = (period_ms * u64::from(server.run.hz) / 1000).max(1);
+    server.run.cron_rounds.is_multiple_of(rounds)
+}
+
+/// Summer time may have begun; a rotation program may have taken the file away.
+fn look_at_log(server: &Server) {
+    let Some(log) = server.host.log else { return };
+    log.refresh_timezone();
+    if let Err(failure) = log.check_moved() {
+        log::warn!("Can't open the log file again: {failure}");
+    }
 }
 
 fn sample_rates(server: &mut Server) {
@@ -66,6 +100,8 @@ fn sample_rates(server: &mut Server) {
     stats.rate_commands.sample(stats.commands_processed, now_ms);
     stats.rate_input.sample(stats.net_input_bytes, now_ms);
     stats.rate_output.sample(stats.net_output_bytes, now_ms);
+    stats.rate_cycles.sample(stats.event_loop_cycles, now_ms);
+    stats.rate_busy_us.sample(stats.event_loop_us, now_ms);
 }
 
 fn expire_keys(server: &mut Server) {
@@ -79,35 +115,38 @@ fn expire_keys(server: &mut Server) {
     let start_us = server.clock.now_monotonic_us();
     let timed_out = server.keyspace.active_expire(server.now_ms(), budget_us, &mut server.effects);
     server.drain_effects();
-    server.stats.expire_cycle_us += server.clock.now_monotonic_us() - start_us;
+    let spent_us = server.clock.now_monotonic_us() - start_us;
+    server.note_latency("expire-cycle", spent_us / 1000);
+    server.stats.expire_cycle_us += spent_us;
     server.stats.expire_cycle_timeouts += timed_out as u64;
-}
-
-fn close_idle_clients(server: &mut Server) {
-    let timeout_ms = server.config.timeout as u64 * 1000;
-    let now_ms = server.clock.monotonic_us() / 1000;
-    if timeout_ms == 0 {
-        return;
-    }
-    let _ = CLIENTS_PER_ROUND_MIN;
-    let idle: Vec<_> = server
-        .clients
-        .iter()
-        .filter(|client| client.kind == crate::server::ClientKind::Normal)
-        .filter(|client| !client.is_blocked() && client.subscriptions() == 0)
-        .filter(|client| now_ms.saturating_sub(client.last_interaction_ms) > timeout_ms)
-        .map(|client| client.reference)
-        .collect();
-    for client in idle {
-        log::debug!("Closing idle client");
-        server.actions.push(Action::Close(client));
-    }
 }
 
 /// What the signals that arrived ask for.
 pub fn take_signals(server: &mut Server, events: SignalEvents) {
-    if events.shutdown_requested() {
-        log::warn!("Received shutdown signal, scheduling shutdown...");
-        server.run.exit = Some(crate::server::run::Exit { code: 0 });
+    if events.hangup > 0 {
+        reopen_log(server);
+    }
+    if !events.shutdown_requested() {
+        return;
+    }
+    let (name, options) = match events.interrupt {
+        0 => ("SIGTERM", server.config.shutdown_on_sigterm),
+        _ => ("SIGINT", server.config.shutdown_on_sigint),
+    };
+    if server.run.loading.is_some() {
+        log::warn!("Received shutdown signal during loading, exiting now.");
+        server.run.exit = Some(Exit { code: 0 });
+        return;
+    }
+    log::warn!("Received {name} scheduling shutdown...");
+    // What goes wrong is in the log, and the server goes on.
+    let _ = prepare_shutdown(server, ShutdownRequest::from(options));
+}
+
+fn reopen_log(server: &Server) {
+    let Some(log) = server.host.log else { return };
+    match log.reopen() {
+        Ok(()) => log::info!("Received SIGHUP, the log file was opened again"),
+        Err(failure) => log::warn!("Can't open the log file again: {failure}"),
     }
 }

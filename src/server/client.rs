@@ -267,6 +267,11 @@ impl Clients {
         slot.as_deref_mut().filter(|client| client.reference.id == reference.id)
     }
 
+    /// Slots, used or free: where [`Clients::at_slot`] finds someone.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The client in a slot, whoever it is.
     pub fn at_slot(&self, slot: u32) -> Option<ClientRef> {
         self.slots.get(slot as usize)?.as_ref().map(|client| client.reference)

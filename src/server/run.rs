@@ -35,6 +35,19 @@ pub struct LoadingState {
     pub loaded_bytes: u64,
 }
 
+/// What DEBUG has switched, for tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DebugSettings {
+    /// Checksums of RDB files and RESTORE payloads are not looked at.
+    pub skip_checksums: bool,
+    /// Wait before each write of the AOF, microseconds.
+    pub aof_flush_sleep_us: u64,
+    /// From this size on a list element has a node of its own; 0: the built-in threshold.
+    pub packed_threshold_bytes: u64,
+    /// Scripts may run commands marked NOSCRIPT.
+    pub allow_everything_in_scripts: bool,
+}
+
 /// A way out that has been decided; the loop ends at its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
@@ -68,6 +81,9 @@ pub struct RunState {
     pub next_cron_us: u64,
     /// Rounds a second in force now (dynamic-hz).
     pub hz: u32,
+    pub debug: DebugSettings,
+    /// Slot of the client that cron looks at next.
+    pub client_cursor: u32,
     /// LRU clock of the last cron round, for INFO.
     pub lru_clock: u32,
 }
@@ -94,6 +110,8 @@ impl RunState {
             cron_rounds: 0,
             next_cron_us: 0,
             hz: 10,
+            debug: DebugSettings::default(),
+            client_cursor: 0,
             lru_clock: 0,
         })
     }

@@ -93,10 +93,15 @@ pub fn report() -> Vec<u8> {
 
 /// Gives free pages back to the system (MEMORY PURGE). False where that cannot be asked for.
 pub fn purge() -> bool {
+    // 4096 means all arenas.
+    control_action(b"arena.4096.purge")
+}
+
+/// Carries out one of jemalloc's entries that take and give nothing.
+pub fn control_action(name: &[u8]) -> bool {
     #[cfg(feature = "jemalloc")]
     {
-        // 4096 means all arenas; the entry takes and gives nothing.
-        let name = c"arena.4096.purge";
+        let Ok(name) = std::ffi::CString::new(name) else { return false };
         // SAFETY: the name ends in a zero byte; null pointers with zero sizes are how jemalloc
         // is told that nothing is read or written.
         let code = unsafe {
@@ -111,7 +116,10 @@ pub fn purge() -> bool {
         code == 0
     }
     #[cfg(not(feature = "jemalloc"))]
-    false
+    {
+        let _ = name;
+        false
+    }
 }
 
 /// Reads a setting or figure of jemalloc by name (DEBUG MALLCTL); `None`: unknown, or no number.

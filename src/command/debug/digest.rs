@@ -1,0 +1,133 @@
+//! DEBUG DIGEST: a checksum of the data set that does not depend on the order of keys.
+//!
+//! The algorithm is that of Redis 7.2 (`src/debug.c`), so digests of equal data sets are equal
+//! across both servers. On 20 bytes that begin as zeros:
+//!
+//! ```text
+//!   xor(data)  digest ^= SHA1(data)                         order does not matter
+//!   mix(data)  digest ^= SHA1(data); digest = SHA1(digest)  order matters
+//!   database   mix(number); for each key: xor of [mix(key), mix(type), value, xor("!!expire!!")]
+//! ```
+//! Numbers are four bytes, big endian. What a value adds is decided by its type in [`add_value`].
+
+use crate::keyspace::EntryView;
+use crate::resp::Args;
+use crate::server::error::CommandResult;
+use crate::server::Ctx;
+use crate::value::ValueRef;
+use crate::value::string::Digits;
+use sha1::{Digest as _, Sha1};
+
+const BYTES: usize = 20;
+
+/// A digest being made.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct DataDigest([u8; BYTES]);
+
+impl DataDigest {
+    /// Adds something whose place does not matter.
+    fn xor(&mut self, data: &[u8]) {
+        let hash: [u8; BYTES] = Sha1::digest(data).into();
+        self.xor_bytes(&hash);
+    }
+
+    fn xor_bytes(&mut self, bytes: &[u8; BYTES]) {
+        for (own, other) in self.0.iter_mut().zip(bytes) {
+            *own ^= other;
+        }
+    }
+
+    /// Adds something whose place matters.
+    fn mix(&mut self, data: &[u8]) {
+        self.xor(data);
+        self.0 = Sha1::digest(self.0).into();
+    }
+
+    fn mix_number(&mut self, number: u32) {
+        self.mix(&number.to_be_bytes());
+    }
+
+    fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The number of a type in Redis.
+fn type_number(value: &ValueRef<'_>) -> u32 {
+    match value {
+        ValueRef::String(_) => 0,
+        #[allow(unreachable_patterns, reason = "more types join the enum")]
+        _ => 5,
+    }
+}
+
+fn add_value(digest: &mut DataDigest, view: &EntryView<'_>) {
+    let value = view.value();
+    digest.mix_number(type_number(&value));
+    match value {
+        ValueRef::String(string) => digest.mix(string.bytes(&mut Digits::new())),
+        #[allow(unreachable_patterns, reason = "more types join the enum")]
+        _ => {}
+    }
+    if view.expiry_ms().is_some() {
+        digest.xor(b"!!expire!!");
+    }
+}
+
+/// O(keys): the whole data set.
+pub(super) fn of_everything(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let keyspace = &ctx.server.keyspace;
+    let mut total = DataDigest::default();
+    for index in 0..keyspace.databases() {
+        let db = keyspace.db(index);
+        if db.is_empty() {
+            continue;
+        }
+        total.mix_number(index as u32);
+        for word in db.table().iter() {
+            let view = db.view_of(word);
+            let mut entry = DataDigest::default();
+            entry.mix(view.key());
+            add_value(&mut entry, &view);
+            total.xor_bytes(&entry.0);
+        }
+    }
+    ctx.out.simple(&total.hex());
+    Ok(())
+}
+
+/// Keys that have expired but are still there count.
+pub(super) fn of_keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let keys = args.tail(2);
+    ctx.out.array(keys.len());
+    for key in keys.iter() {
+        let hash = ctx.server.hash(key);
+        let mut digest = DataDigest::default();
+        if let Some(view) = ctx.server.keyspace.db(ctx.db).find(hash, key) {
+            add_value(&mut digest, &view);
+        }
+        ctx.out.simple(&digest.hex());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DataDigest;
+
+    #[test]
+    fn order_counts_for_mix_only() {
+        let digest = |steps: &[&dyn Fn(&mut DataDigest)]| {
+            let mut digest = DataDigest::default();
+            for step in steps {
+                step(&mut digest);
+            }
+            digest
+        };
+        let (xor_a, xor_b) = (|d: &mut DataDigest| d.xor(b"a"), |d: &mut DataDigest| d.xor(b"b"));
+        let (mix_a, mix_b) = (|d: &mut DataDigest| d.mix(b"a"), |d: &mut DataDigest| d.mix(b"b"));
+        assert_eq!(digest(&[&xor_a, &xor_b]), digest(&[&xor_b, &xor_a]));
+        assert_ne!(digest(&[&mix_a, &mix_b]), digest(&[&mix_b, &mix_a]));
+        assert_eq!(digest(&[&xor_a, &xor_a]).hex(), "0".repeat(40));
+    }
+}

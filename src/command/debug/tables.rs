@@ -1,0 +1,97 @@
+//! DEBUG OBJECT, HTSTATS: how values and tables are kept.
+
+use crate::base::numbers::parse_i64;
+use crate::ds::table::TableStats;
+use crate::resp::Args;
+use crate::server::Ctx;
+use crate::server::error::{self, CommandResult, ReplyError};
+use crate::value::ValueRef;
+use std::fmt::Write;
+
+/// The fields that tests and tools cut out of Redis's line.
+pub(super) fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let hash = ctx.server.hash(args.at(2));
+    let access = &ctx.server.keyspace.access;
+    let view = ctx.server.keyspace.db(ctx.db).find(hash, args.at(2)).ok_or(error::NO_SUCH_KEY)?;
+    let (encoding, bytes) = match view.value() {
+        ValueRef::String(string) => (string.encoding(), string.len() + 1),
+        #[allow(unreachable_patterns, reason = "more types join the enum")]
+        _ => ("unknown", 0),
+    };
+    let bits = view.access();
+    let text = format!(
+        "Value at:0x{hash:x} refcount:1 encoding:{encoding} serializedlength:{bytes} lru:{bits} lru_seconds_idle:{}",
+        access.idle_s(bits)
+    );
+    ctx.out.simple(&text);
+    Ok(())
+}
+
+pub(super) fn string_lengths(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let hash = ctx.server.hash(args.at(2));
+    let view = ctx.server.keyspace.db(ctx.db).find(hash, args.at(2)).ok_or(error::NO_SUCH_KEY)?;
+    let string = match view.value() {
+        ValueRef::String(string) => string,
+        #[allow(unreachable_patterns, reason = "more types join the enum")]
+        _ => return Err(ReplyError::err("Not an sds encoded string.")),
+    };
+    let (key, bytes, whole) = (view.key().len(), string.len(), view.memory_bytes());
+    let text = format!(
+        "key_sds_len:{key}, key_sds_avail:0, key_zmalloc: {key}, val_sds_len:{bytes}, val_sds_avail:0, \
+         val_zmalloc: {}",
+        whole.saturating_sub(key)
+    );
+    ctx.out.simple(&text);
+    Ok(())
+}
+
+pub(super) fn of_database(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let number = parse_i64(args.at(2)).ok_or(error::NOT_INTEGER)?;
+    let databases = ctx.server.keyspace.databases();
+    let index = usize::try_from(number)
+        .ok()
+        .filter(|index| *index < databases)
+        .ok_or(ReplyError::err("Out of range database"))?;
+    let stats = ctx.server.keyspace.db(index).table().stats();
+    let text = format!("[Dictionary HT]\n{}[Expires HT]\n{}", describe(&stats), expiries(&stats));
+    ctx.out.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// Values that are tables join with their types.
+pub(super) fn of_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let hash = ctx.server.hash(args.at(2));
+    ctx.server.keyspace.db(ctx.db).find(hash, args.at(2)).ok_or(error::NO_SUCH_KEY)?;
+    Err(ReplyError::err("The value stored at the specified key is not represented using an hash table"))
+}
+
+fn describe(stats: &TableStats) -> String {
+    if stats.entries == 0 {
+        return "No stats available for empty dictionaries\n".to_owned();
+    }
+    let mut text = format!(
+        "Hash table 0 stats (main hash table):\n table size: {}\n number of elements: {}\n segments: {}\n buckets: {} \
+         (overflow {})\n max chain length: {}\n load: {:.2}\n bytes: {}\n Chain length distribution:\n",
+        stats.slots,
+        stats.entries,
+        stats.segments,
+        stats.buckets,
+        stats.overflow_buckets,
+        stats.max_chain,
+        stats.load(),
+        stats.memory_bytes
+    );
+    for (length, count) in stats.chains.iter().enumerate().filter(|(_, count)| **count > 0) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "   {length}: {count}");
+    }
+    text
+}
+
+/// Expiries stand in the entries; there is no second table.
+fn expiries(stats: &TableStats) -> String {
+    match stats.volatile_entries {
+        0 => "No stats available for empty dictionaries\n".to_owned(),
+        count => format!("Expiries are kept in the entries\n number of elements: {count}\n"),
+    }
+}
