@@ -40,6 +40,7 @@ pub struct EntryResolver {
 }
 
 impl EntryResolver {
+    #[inline(always)]
     pub(super) fn view(&self, word: u64) -> EntryView<'_> {
         // SAFETY: the table holds only words of live entries, and asks only about those it holds.
         unsafe { EntryHandle::from_word(word).view() }
@@ -47,20 +48,22 @@ impl EntryResolver {
 }
 
 impl Resolver<u64> for EntryResolver {
+    #[inline(always)]
     fn hash(&self, word: u64) -> u64 {
         self.seed.hash(self.view(word).key())
     }
 
+    #[inline(always)]
     fn expiry_ms(&self, word: u64) -> Option<u64> {
         self.view(word).expiry_ms().map(|expiry| expiry.max(0) as u64)
     }
 
-    #[inline]
+    #[inline(always)]
     fn prefetch(&self, word: u64) {
         prefetch_line(word);
     }
 
-    #[inline]
+    #[inline(always)]
     fn resize_policy(&self) -> ResizePolicy {
         self.resize
     }
@@ -136,6 +139,7 @@ impl Db {
         (&mut self.table, &self.resolver)
     }
 
+    #[inline]
     fn word(&self, hash: u64, key: &[u8]) -> Option<u64> {
         self.table.find(hash, |word| self.resolver.view(word).key() == key)
     }

@@ -136,7 +136,7 @@ impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, OwnedArgs, Span};
+    use super::{Args, Span};
 
     #[test]
     fn borrowed_and_owned_agree() {
