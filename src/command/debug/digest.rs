@@ -6,7 +6,7 @@
 //! ```text
 //!   xor(data)  digest ^= SHA1(data)                         order does not matter
 //!   mix(data)  digest ^= SHA1(data); digest = SHA1(digest)  order matters
-//!   database   mix(number); for each key: xor of [mix(key), mix(type), value, xor("!!expire!!")]
+//!   database   mix(number); for each key: xor(digest of [mix(key), mix(type), value, xor("!!expire!!")])
 //! ```
 //! Numbers are four bytes, big endian. What a value adds is decided by its type in [`add_value`].
 
@@ -27,12 +27,7 @@ struct DataDigest([u8; BYTES]);
 impl DataDigest {
     /// Adds something whose place does not matter.
     fn xor(&mut self, data: &[u8]) {
-        let hash: [u8; BYTES] = Sha1::digest(data).into();
-        self.xor_bytes(&hash);
-    }
-
-    fn xor_bytes(&mut self, bytes: &[u8; BYTES]) {
-        for (own, other) in self.0.iter_mut().zip(bytes) {
+        for (own, other) in self.0.iter_mut().zip(Sha1::digest(data)) {
             *own ^= other;
         }
     }
@@ -89,7 +84,7 @@ pub(super) fn of_everything(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             let mut entry = DataDigest::default();
             entry.mix(view.key());
             add_value(&mut entry, &view);
-            total.xor_bytes(&entry.0);
+            total.xor(&entry.0);
         }
     }
     ctx.out.simple(&total.hex());
