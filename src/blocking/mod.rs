@@ -4,16 +4,61 @@
 //! run again by dispatch; if it still cannot be served it blocks again, so this module knows no
 //! type. Clients are served in the order in which they began to wait at the key.
 
+use crate::base::numbers::parse_f64;
 use crate::dispatch::{self, Outcome};
-use crate::resp::Reply;
+use crate::resp::{Args, Reply};
 use crate::server::blocked::DbKey;
-use crate::server::client::{Blocked, BlockedOn};
-use crate::server::{ClientRef, Server};
+use crate::server::client::{Blocked, BlockedOn, ReplyMode};
+use crate::server::error::{self, ReplyError};
+use crate::server::{Client, ClientRef, Ctx, KeyHint, Server};
+use crate::value::ValueType;
 
 /// Rounds of ready keys served after one command: a served client may make other keys ready
 /// (BLMOVE chains). Each round serves clients that then leave the tables, so this ends; the bound
 /// guards against a command that blocks and signals itself.
 const ROUNDS_MAX: usize = 10_000;
+
+/// Reads a blocking command's time-out: seconds, with a fraction. `None`: wait for ever.
+///
+/// # Errors
+/// The texts of Redis for what is not a number, negative or too long.
+pub fn parse_deadline(server: &Server, argument: &[u8]) -> Result<Option<u64>, ReplyError> {
+    let seconds = parse_f64(argument).filter(|seconds| !seconds.is_nan()).ok_or(error::TIMEOUT_NOT_FLOAT)?;
+    let duration_ms = (seconds * 1000.0).ceil();
+    // Beyond this neither the sum with the Unix time nor the conversion is exact.
+    const DURATION_MAX_MS: f64 = i64::MAX as f64 / 2.0;
+    if duration_ms > DURATION_MAX_MS {
+        return Err(error::TIMEOUT_OUT_OF_RANGE);
+    }
+    if duration_ms < 0.0 {
+        return Err(error::TIMEOUT_NEGATIVE);
+    }
+    let now_ms = server.clock.monotonic_us() / 1000;
+    Ok((duration_ms > 0.0).then(|| now_ms + duration_ms as u64))
+}
+
+/// Lets the caller wait until one of `keys` holds a value of type `wanted`; its command is then
+/// run again. A command that may not wait (in EXEC, in a script) answers its time-out reply now.
+pub fn wait_for_keys<'a>(
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    keys: impl Iterator<Item = &'a [u8]>,
+    wanted: ValueType,
+    deadline_ms: Option<u64>,
+) {
+    if !ctx.caller.may_block() {
+        ctx.out.null_array();
+        return;
+    }
+    let mut waited: Vec<Box<[u8]>> = Vec::new();
+    for key in keys {
+        if !waited.iter().any(|other| other.as_ref() == key) {
+            waited.push(key.into());
+        }
+    }
+    let on = BlockedOn::Keys { db: ctx.db, keys: waited, wanted, also_when_gone: false };
+    ctx.server.block_client(ctx.client, Blocked { on, args: args.to_owned(), deadline_ms, order: 0 });
+}
 
 /// Serves clients whose keys became ready. Called after each command of a client.
 pub fn serve_ready(server: &mut Server) {
@@ -29,8 +74,22 @@ pub fn serve_ready(server: &mut Server) {
 
 fn serve_key(server: &mut Server, key: &DbKey) {
     for client in server.blocked.waiting(key) {
-        run_again(server, client);
+        // What stands at the key is looked up for each: the one before may have taken it.
+        if is_ready_for(server, key, client) {
+            run_again(server, client);
+        }
     }
+}
+
+fn is_ready_for(server: &Server, key: &DbKey, client: ClientRef) -> bool {
+    let Some(state) = server.clients.get(client).filter(|state| state.waits_for(key)) else { return false };
+    let Some(BlockedOn::Keys { wanted, also_when_gone, .. }) = state.blocked.as_ref().map(|blocked| &blocked.on) else {
+        return false;
+    };
+    let hash = server.keyspace.hash(&key.key);
+    let alive = server.keyspace.exists_quietly(key.db, hash, &key.key, server.now_ms());
+    let found = server.keyspace.db(key.db).find(hash, &key.key).filter(|_| alive);
+    *also_when_gone || found.is_some_and(|view| view.value_type() == *wanted)
 }
 
 /// Unblocks a client and runs its command; if it blocks again it is back at its old place.
@@ -46,6 +105,7 @@ fn run_again(server: &mut Server, client: ClientRef) {
 
 fn run_kept(server: &mut Server, client: ClientRef, blocked: &Blocked) -> Outcome {
     let Some(mut out) = take_output(server, client) else { return Outcome::Close };
+    server.call.hint = KeyHint::default();
     let outcome = dispatch::execute_unblocked(server, client, blocked.args.as_args(), &mut out);
     put_output(server, client, out);
     outcome
@@ -84,30 +144,47 @@ pub enum UnblockReason {
 /// Ends a client's wait on keys with its time-out reply or an error. Returns whether it waited.
 pub fn unblock(server: &mut Server, client: ClientRef, reason: UnblockReason) -> bool {
     let waits_on_keys =
-        |state: &crate::server::Client| state.blocked.as_ref().is_some_and(|b| matches!(b.on, BlockedOn::Keys { .. }));
+        |state: &Client| state.blocked.as_ref().is_some_and(|blocked| matches!(blocked.on, BlockedOn::Keys { .. }));
     if !server.clients.get(client).is_some_and(waits_on_keys) {
         return false;
     }
-    server.unblock_bookkeeping(client);
+    let Some(blocked) = server.unblock_bookkeeping(client) else { return false };
     let Some(mut out) = take_output(server, client) else { return false };
-    match reason {
-        UnblockReason::TimedOut => out.null_array(),
-        UnblockReason::Error => out.error(crate::server::error::UNBLOCKED.as_bytes()),
+    if server.clients.get(client).is_some_and(|state| state.reply_mode == ReplyMode::On) {
+        match reason {
+            UnblockReason::TimedOut => out.null_array(),
+            UnblockReason::Error => out.error(error::UNBLOCKED.as_bytes()),
+        }
     }
     put_output(server, client, out);
+    count_unserved(server, &blocked, reason);
     server.resumed.push(client);
     true
 }
 
+/// A command that ends without having been run again is counted here.
+fn count_unserved(server: &mut Server, blocked: &Blocked, reason: UnblockReason) {
+    let Some(found) = dispatch::resolve(server, blocked.args.as_args()) else { return };
+    let track = server.config.latency_tracking;
+    let stats = &mut server.stats.commands[found.id as usize];
+    stats.count(0, track);
+    if reason == UnblockReason::Error {
+        stats.failed += 1;
+        server.stats.count_error(error::UNBLOCKED.code());
+    }
+    server.stats.commands_processed += 1;
+}
+
 /// Runs the commands that CLIENT PAUSE held back, once it is over.
 pub fn resume_paused(server: &mut Server) {
-    if server.blocked.paused.is_empty() || server.run.pause_at(server.now_ms()).is_some() {
+    if !server.end_pause_when_due() || server.blocked.paused.is_empty() {
         return;
     }
     for client in std::mem::take(&mut server.blocked.paused) {
         let Some(blocked) = server.unblock_bookkeeping(client) else { continue };
         let Some(mut out) = take_output(server, client) else { continue };
         let args = blocked.args.as_args();
+        server.call.hint = KeyHint::default();
         let found = server.commands.find(&args[0]);
         let outcome = dispatch::execute(server, client, args, found, &mut out);
         put_output(server, client, out);

@@ -3,26 +3,39 @@
 
 pub mod arg;
 pub mod batch;
+pub mod client;
+pub mod command_info;
 pub mod config;
+pub mod connection;
 pub mod debug;
+pub mod function;
 pub mod help;
 pub mod info;
 pub mod key;
 pub mod latency;
 pub mod memory;
+pub mod pubsub;
+pub mod replication;
 pub mod server_admin;
 pub mod slowlog;
 pub mod string;
+pub mod transaction;
 
 use crate::server::CommandSpec;
 
 /// The rows of all families, for the command table.
 pub const FAMILIES: &[&[CommandSpec]] = &[
+    client::ROWS,
+    command_info::ROWS,
     config::ROWS,
+    connection::ROWS,
     debug::ROWS,
+    function::ROWS,
     info::ROWS,
     latency::ROWS,
     memory::ROWS,
+    pubsub::ROWS,
+    replication::ROWS,
     server_admin::ROWS,
     slowlog::ROWS,
     key::basic::ROWS,
@@ -37,4 +50,5 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     string::number::ROWS,
     string::read::ROWS,
     string::set::ROWS,
+    transaction::ROWS,
 ];

@@ -8,7 +8,7 @@ use crate::resp::Args;
 use crate::server::error::{self, ReplyError};
 use crate::server::run::PauseKind;
 use crate::server::spec::{Found, flag};
-use crate::server::{Client, ClientRef, Server};
+use crate::server::{Client, ClientKind, ClientRef, Server};
 
 /// A request that may go on.
 pub(super) enum Admitted {
@@ -19,12 +19,19 @@ pub(super) enum Admitted {
     Postpone,
 }
 
+/// A request that may not, and which command it named.
+pub(super) struct Rejection {
+    pub found: Option<Found>,
+    pub error: ReplyError,
+}
+
 struct Request<'a> {
     found: Found,
-    args: Args<'a>,
     client: &'a Client,
-    /// Flags of the command, or of everything queued when it is EXEC.
+    /// Flags of the command, and of everything queued when it is EXEC.
     flags: u32,
+    /// Flags that the command lacks, or that something queued lacks.
+    missing_flags: u32,
 }
 
 type Check = fn(&Server, &Request<'_>) -> Result<(), ReplyError>;
@@ -32,11 +39,11 @@ type Check = fn(&Server, &Request<'_>) -> Result<(), ReplyError>;
 const CHECKS: &[Check] = &[
     check_protected,
     check_authenticated,
+    check_multi,
     check_memory,
     check_disk,
     check_subscribe_mode,
     check_loading,
-    check_multi,
 ];
 
 pub(super) fn admit(
@@ -44,14 +51,19 @@ pub(super) fn admit(
     client: ClientRef,
     found: Option<Found>,
     args: Args<'_>,
-) -> Result<Admitted, ReplyError> {
-    let found = find_and_count(server, found, args)?;
+) -> Result<Admitted, Rejection> {
+    let found = find_exactly(server, found, args)?;
     let client = server.clients.get(client).expect("the sender of a request is in the table");
-    let queued = client.transaction.as_ref().filter(|_| found.spec.has(flag::TRANSACTION_CONTROL));
-    let flags = found.spec.flags | queued.map_or(0, |transaction| transaction.flags & !flag::LOADING & !flag::STALE);
-    let request = Request { found, args, client, flags };
+    let queue = client.transaction.as_ref().filter(|_| found.spec.has(flag::RUNS_QUEUE));
+    let (queued_flags, queued_missing) = queue.map_or((0, 0), |queue| (queue.flags, queue.missing_flags));
+    let request = Request {
+        found,
+        client,
+        flags: found.spec.flags | queued_flags & !flag::REPORTS_DISK,
+        missing_flags: !found.spec.flags | queued_missing,
+    };
     for check in CHECKS {
-        check(server, &request)?;
+        check(server, &request).map_err(|error| Rejection { found: Some(found), error })?;
     }
     if is_paused(server, &request) {
         return Ok(Admitted::Postpone);
@@ -64,17 +76,18 @@ pub(super) fn admit(
 
 /// Unknown command, unknown subcommand, wrong arity.
 #[inline]
-fn find_and_count(server: &Server, found: Option<Found>, args: Args<'_>) -> Result<Found, ReplyError> {
-    let Some(mut found) = found else { return Err(unknown_command(args)) };
+fn find_exactly(server: &Server, found: Option<Found>, args: Args<'_>) -> Result<Found, Rejection> {
+    let unknown = |error| Rejection { found: None, error };
+    let Some(mut found) = found else { return Err(unknown(unknown_command(args))) };
     if !found.spec.subcommands.is_empty() && args.len() > 1 {
         let parent = found;
         found = server
             .commands
             .find_subcommand(parent, &args[1])
-            .ok_or_else(|| error::unknown_subcommand(&args[1], parent.spec.name))?;
+            .ok_or_else(|| unknown(error::unknown_subcommand(&args[1], parent.spec.name)))?;
     }
     if !found.spec.arity_fits(args.len()) {
-        return Err(error::wrong_arity(&found.full_name()));
+        return Err(Rejection { found: Some(found), error: error::wrong_arity(&found.full_name()) });
     }
     Ok(found)
 }
@@ -127,7 +140,8 @@ fn check_subscribe_mode(_: &Server, request: &Request<'_>) -> Result<(), ReplyEr
 
 #[inline]
 fn check_loading(server: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
-    if server.run.loading.is_none() || request.found.spec.has(flag::LOADING) { Ok(()) } else { Err(error::LOADING) }
+    let denied = server.run.loading.is_some() && request.missing_flags & flag::LOADING != 0;
+    if denied { Err(error::LOADING) } else { Ok(()) }
 }
 
 #[inline]
@@ -135,12 +149,15 @@ fn check_multi(_: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
     if request.client.transaction.is_some() && request.found.spec.has(flag::NO_MULTI) {
         return Err(error::NOT_ALLOWED_IN_MULTI);
     }
-    let _ = request.args;
     Ok(())
 }
 
+/// Whether CLIENT PAUSE holds this request back. Replicas are never paused.
 #[inline]
 fn is_paused(server: &Server, request: &Request<'_>) -> bool {
+    if request.client.kind == ClientKind::Replica {
+        return false;
+    }
     match server.run.pause_at(server.call.now_ms) {
         None => false,
         Some(PauseKind::All) => true,

@@ -12,10 +12,11 @@ mod admission;
 
 use crate::keyspace::Touch;
 use crate::resp::{Args, Reply};
-use crate::server::client::{Blocked, BlockedOn, ReplyMode};
+use crate::dispatch::admission::Rejection;
+use crate::server::client::{Blocked, BlockedOn, Queued, ReplyMode};
 use crate::server::error::{self, ReplyError};
 use crate::server::spec::{Found, flag};
-use crate::server::{Caller, ClientRef, Ctx, Server};
+use crate::server::{Action, Caller, ClientRef, Ctx, Server};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,36 +38,74 @@ pub fn execute(
     found: Option<Found>,
     out: &mut Reply,
 ) -> Outcome {
+    if found.is_none() && is_http(args) {
+        return refuse_http(server, client);
+    }
     let reply_start = out.len();
-    server.call.client = Some(client);
+    let previous = server.call.client.replace(client);
     let outcome = match admission::admit(server, client, found, args) {
-        Ok(admission::Admitted::Run(found)) => run_admitted(server, client, found, args, out),
+        Ok(admission::Admitted::Run(found)) => run_admitted(server, client, Caller::Client, found, args, out),
         Ok(admission::Admitted::Queue(found)) => {
             queue(server, client, found, args);
             out.raw(b"+QUEUED\r\n");
             Outcome::Done
         }
-        Ok(admission::Admitted::Postpone) => {
-            let blocked = Blocked { on: BlockedOn::Pause, args: args.to_owned(), deadline_ms: None, order: 0 };
-            server.block_client(client, blocked);
-            Outcome::Blocked
-        }
+        Ok(admission::Admitted::Postpone) => postpone(server, client, args),
         Err(rejection) => {
-            reject(server, client, found, rejection, out);
+            reject(server, client, rejection, out);
             Outcome::Done
         }
     };
-    finish_request(server, client, out, reply_start, outcome)
+    finish_request(server, client, out, reply_start);
+    server.call.client = previous;
+    outcome
 }
 
-fn run_admitted(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>, out: &mut Reply) -> Outcome {
-    call(server, client, Caller::Client, found, args, out);
+fn run_admitted(
+    server: &mut Server,
+    client: ClientRef,
+    caller: Caller,
+    found: Found,
+    args: Args<'_>,
+    out: &mut Reply,
+) -> Outcome {
+    if let Some(state) = server.clients.get_mut(client) {
+        state.last_command = Some(found.id);
+    }
+    call(server, client, caller, found, args, out);
     match server.clients.get(client) {
         Some(state) if state.is_blocked() => Outcome::Blocked,
-        Some(state) if state.close_after_reply => Outcome::Close,
+        Some(state) if state.close_after_reply || state.close_now => Outcome::Close,
         Some(_) => Outcome::Done,
         None => Outcome::Close,
     }
+}
+
+/// Keeps a request until CLIENT PAUSE ends; it is then admitted anew.
+fn postpone(server: &mut Server, client: ClientRef, args: Args<'_>) -> Outcome {
+    let blocked = Blocked { on: BlockedOn::Pause, args: args.to_owned(), deadline_ms: None, order: 0 };
+    server.blocked.rerun = None;
+    server.block_client(client, blocked);
+    Outcome::Blocked
+}
+
+/// A web browser made to send HTTP here (cross-protocol scripting): such a client is cut off.
+fn is_http(args: Args<'_>) -> bool {
+    [&b"post"[..], b"host:"].iter().any(|word| args[0].eq_ignore_ascii_case(word))
+}
+
+#[cold]
+fn refuse_http(server: &mut Server, client: ClientRef) -> Outcome {
+    log::warn!(
+        "Possible SECURITY ATTACK detected: a client sends POST or Host: lines, as a browser would that is used to \
+         reach this server. Connection from {} aborted.",
+        server.clients.get(client).map_or("", |state| &state.address)
+    );
+    if let Some(state) = server.clients.get_mut(client) {
+        state.close_now = true;
+    }
+    server.actions.push(Action::Close(client));
+    Outcome::Close
 }
 
 /// Runs a client's kept command again (a key it waits for is ready). The client is not blocked
@@ -75,9 +114,15 @@ pub fn execute_unblocked(server: &mut Server, client: ClientRef, args: Args<'_>,
     let Some(found) = resolve(server, args) else { return Outcome::Done };
     let reply_start = out.len();
     let previous = server.call.client.replace(client);
-    call(server, client, Caller::Unblocked, found, args, out);
-    let blocked = server.clients.get(client).is_some_and(|state| state.is_blocked());
-    let outcome = finish_request(server, client, out, reply_start, if blocked { Outcome::Blocked } else { Outcome::Done });
+    let outcome = match admission::admit(server, client, Some(found), args) {
+        Ok(admission::Admitted::Postpone) => postpone(server, client, args),
+        Err(rejection) => {
+            reject(server, client, rejection, out);
+            Outcome::Done
+        }
+        Ok(_) => run_admitted(server, client, Caller::Unblocked, found, args, out),
+    };
+    finish_request(server, client, out, reply_start);
     server.call.client = previous;
     outcome
 }
@@ -91,9 +136,8 @@ pub fn resolve(server: &Server, args: Args<'_>) -> Option<Found> {
     server.commands.find_subcommand(found, args.get(1)?)
 }
 
-/// CLIENT REPLY and messages that were waiting for the reply to be complete.
-fn finish_request(server: &mut Server, client: ClientRef, out: &mut Reply, start: usize, outcome: Outcome) -> Outcome {
-    server.call.client = None;
+/// CLIENT REPLY, and messages that were waiting for the reply to be complete.
+fn finish_request(server: &mut Server, client: ClientRef, out: &mut Reply, start: usize) {
     if let Some(state) = server.clients.get_mut(client)
         && state.reply_mode != ReplyMode::On
     {
@@ -107,28 +151,37 @@ fn finish_request(server: &mut Server, client: ClientRef, out: &mut Reply, start
     if !server.call.deferred_pushes.is_empty() {
         out.buffer.append(&mut server.call.deferred_pushes);
     }
-    outcome
 }
 
-fn reject(server: &mut Server, client: ClientRef, found: Option<Found>, rejection: ReplyError, out: &mut Reply) {
+fn reject(server: &mut Server, client: ClientRef, rejection: Rejection, out: &mut Reply) {
+    let Rejection { found, mut error } = rejection;
     if let Some(found) = found {
         server.stats.commands[found.id as usize].rejected += 1;
     }
-    server.stats.count_error(rejection.code());
-    if let Some(transaction) = server.clients.get_mut(client).and_then(|state| state.transaction.as_mut()) {
+    if found.is_some_and(|found| found.spec.has(flag::RUNS_QUEUE)) {
+        server.discard_transaction(client);
+        error = error::exec_abort(&error);
+    } else if let Some(transaction) = server.clients.get_mut(client).and_then(|state| state.transaction.as_mut()) {
         transaction.aborted = true;
     }
-    out.error(rejection.as_bytes());
+    server.stats.count_error(error.code());
+    out.error(error.as_bytes());
 }
 
 fn queue(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>) {
     let Some(state) = server.clients.get_mut(client) else { return };
+    state.last_command = Some(found.id);
+    let doomed = state.watch_dirty;
+    let Some(transaction) = state.transaction.as_mut() else { return };
+    transaction.flags |= found.spec.flags;
+    transaction.missing_flags |= !found.spec.flags;
+    if transaction.aborted || doomed {
+        // It will not run, so it need not take memory.
+        return;
+    }
     let args = args.to_owned();
     state.multi_bytes += args.memory_bytes();
-    if let Some(transaction) = state.transaction.as_mut() {
-        transaction.flags |= found.spec.flags;
-        transaction.queue.push(crate::server::client::Queued { args, command_id: found.id });
-    }
+    transaction.queue.push(Queued { args, command_id: found.id });
 }
 
 /// Runs a command: handler, statistics, propagation. Admission is the caller's affair.
@@ -158,7 +211,7 @@ pub fn call(server: &mut Server, client: ClientRef, caller: Caller, found: Found
     server.propagation.end_unit();
     server.call.touch = saved_touch;
     server.call.propagated = saved_propagated;
-    finish_call(server, client, caller, found, args, duration_ns);
+    finish_call(server, client, found, args, duration_ns);
     match result {
         Ok(()) => true,
         Err(failure) => {
@@ -174,21 +227,17 @@ fn answer_error(server: &mut Server, found: Found, failure: &ReplyError, out: &m
     out.error(failure.as_bytes());
 }
 
-/// Statistics after a command: its own and the server's.
-fn finish_call(server: &mut Server, client: ClientRef, caller: Caller, found: Found, args: Args<'_>, duration_ns: u64) {
-    let blocked = server.clients.get(client).is_some_and(|state| state.is_blocked());
-    if blocked {
+/// Statistics after a command, its own and the server's; the slow log.
+fn finish_call(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>, duration_ns: u64) {
+    let Some(state) = server.clients.get_mut(client) else { return };
+    if state.is_blocked() || server.call.replaying {
         return;
     }
+    state.commands += 1;
     let track = server.config.latency_tracking;
     server.stats.commands[found.id as usize].count(duration_ns, track);
     server.stats.commands_processed += 1;
-    if let Some(state) = server.clients.get_mut(client) {
-        state.last_command = Some(found.id);
-        state.commands += 1;
-    }
     server.note_slow(client, found, args, duration_ns);
-    let _ = caller;
 }
 
 /// Propagation made so far goes to the AOF; called at the end of a turn and before a fork.

@@ -5,7 +5,9 @@
 //! new one, so a look-up compares the id. Ids are never reused.
 
 use crate::resp::{OwnedArgs, Protocol};
+use crate::server::blocked::DbKey;
 use crate::server::output::Output;
+use crate::value::ValueType;
 use std::collections::HashMap;
 use std::collections::HashSet;
 
@@ -43,7 +45,14 @@ pub enum ReplyMode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockedOn {
     /// One of these keys of this database becomes ready; the command is then run again.
-    Keys { db: usize, keys: Vec<Box<[u8]>> },
+    Keys {
+        db: usize,
+        keys: Vec<Box<[u8]>>,
+        /// Only a key of this type is ready; one of another type lets the client wait on.
+        wanted: ValueType,
+        /// A key that goes or becomes another type is ready too (XREADGROUP).
+        also_when_gone: bool,
+    },
     /// `CLIENT PAUSE` ends.
     Pause,
     /// The child that writes a snapshot or a rewrite ends, or a shutdown is over.
@@ -76,6 +85,8 @@ pub struct Transaction {
     pub aborted: bool,
     /// Union of the queued commands' flags.
     pub flags: u32,
+    /// Flags that at least one queued command lacks.
+    pub missing_flags: u32,
 }
 
 /// A key watched by `WATCH`.
@@ -209,6 +220,12 @@ impl Client {
             + self.name.capacity()
             + self.address.capacity()
             + self.local_address.capacity()
+    }
+
+    /// Whether the client waits for this key.
+    pub fn waits_for(&self, key: &DbKey) -> bool {
+        let on = self.blocked.as_ref().map(|blocked| &blocked.on);
+        matches!(on, Some(BlockedOn::Keys { db, keys, .. }) if *db == key.db && keys.contains(&key.key))
     }
 
     pub fn is_blocked(&self) -> bool {

@@ -94,9 +94,25 @@ errors! {
     MAX_CLIENTS = "ERR max number of clients reached";
     UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
     NO_PROTO = "NOPROTO unsupported protocol version";
+    PROTOCOL_VERSION = "ERR Protocol version is not an integer or out of range";
+    HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+    CLIENT_NAME = "ERR Client names cannot contain spaces, newlines or special characters.";
+    TIMEOUT_NOT_INTEGER = "ERR timeout is not an integer or out of range";
     TIMEOUT_NOT_FLOAT = "ERR timeout is not a float or out of range";
     TIMEOUT_NEGATIVE = "ERR timeout is negative";
     TIMEOUT_OUT_OF_RANGE = "ERR timeout is out of range";
+}
+
+/// EXEC itself was refused: `EXECABORT Transaction discarded because of: ...`.
+pub fn exec_abort(reason: &ReplyError) -> ReplyError {
+    let reason = reason.as_bytes();
+    let reason = reason.strip_prefix(b"ERR ").unwrap_or(reason);
+    ReplyError::coded([b"EXECABORT Transaction discarded because of: ", reason].concat())
+}
+
+/// `ERR value is out of range, value must between 0 and 10` (the grammar is Redis's).
+pub fn out_of_int_range(min: i64, max: i64) -> ReplyError {
+    ReplyError::err(format!("value is out of range, value must between {min} and {max}"))
 }
 
 /// `ERR wrong number of arguments for 'get' command`.
@@ -114,6 +130,14 @@ pub fn unknown_subcommand(given: &[u8], parent: &str) -> ReplyError {
     let shown = &given[..given.len().min(128)];
     let mut text = b"unknown subcommand '".to_vec();
     text.extend_from_slice(shown);
+    text.extend_from_slice(format!("'. Try {} HELP.", parent.to_uppercase()).as_bytes());
+    ReplyError::err(text)
+}
+
+/// `ERR unknown subcommand or wrong number of arguments for 'x'. Try CONFIG HELP.`
+pub fn wrong_subcommand_syntax(given: &[u8], parent: &str) -> ReplyError {
+    let mut text = b"unknown subcommand or wrong number of arguments for '".to_vec();
+    text.extend_from_slice(&given[..given.len().min(128)]);
     text.extend_from_slice(format!("'. Try {} HELP.", parent.to_uppercase()).as_bytes());
     ReplyError::err(text)
 }

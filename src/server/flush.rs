@@ -1,13 +1,12 @@
 //! Emptying and exchanging whole databases, with what follows for watchers and waiting clients.
 
 use crate::server::Server;
-use crate::server::client::{ClientRef, WatchedKey};
 
 impl Server {
     /// Empties one database; watchers of its keys and clients that wait there are told. Returns how
     /// many keys went. `lazily` leaves the freeing to the lazy-free thread.
     pub fn flush_db(&mut self, db: usize, lazily: bool) -> usize {
-        self.touch_watchers_of_db(db, None);
+        self.touch_all_watched(db, None);
         let count = self.keyspace.flush(db, lazily);
         if count > 0 {
             self.blocked.db_ready(db);
@@ -31,34 +30,10 @@ impl Server {
         if first == second {
             return;
         }
-        self.touch_watchers_of_db(first, Some(second));
-        self.touch_watchers_of_db(second, Some(first));
+        self.touch_all_watched(first, Some(second));
+        self.touch_all_watched(second, Some(first));
         self.keyspace.swap(first, second);
         self.blocked.db_ready(first);
         self.blocked.db_ready(second);
-    }
-
-    /// Marks the transactions that watch a key of `db` which is there now, or is in the database
-    /// that takes its place.
-    fn touch_watchers_of_db(&mut self, db: usize, replacement: Option<usize>) {
-        if self.watches.is_empty() {
-            return;
-        }
-        let now_ms = self.call.now_ms;
-        let is_there = |watched: &WatchedKey, db: usize| {
-            let hash = self.keyspace.hash(&watched.key);
-            self.keyspace.exists_quietly(db, hash, &watched.key, now_ms)
-        };
-        let affected: Vec<ClientRef> = self
-            .watches
-            .of_db(db)
-            .filter(|(watched, _)| is_there(watched, db) || replacement.is_some_and(|other| is_there(watched, other)))
-            .flat_map(|(_, clients)| clients.iter().copied())
-            .collect();
-        for client in affected {
-            if let Some(client) = self.clients.get_mut(client) {
-                client.watch_dirty = true;
-            }
-        }
     }
 }

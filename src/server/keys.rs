@@ -154,15 +154,6 @@ impl Server {
         }
     }
 
-    #[cold]
-    fn mark_watchers(&mut self, db: usize, key: &[u8]) {
-        for client in self.watches.watchers(db, key).to_vec() {
-            if let Some(client) = self.clients.get_mut(client) {
-                client.watch_dirty = true;
-            }
-        }
-    }
-
     /// Reports what the keyspace did on its own: deletes are propagated, events published.
     #[cold]
     pub fn drain_effects(&mut self) {

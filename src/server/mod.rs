@@ -16,6 +16,7 @@
 //! | `run` | identity and phase of this process |
 //! | `call` | the command that runs now |
 
+pub mod auth;
 pub mod blocked;
 pub mod client;
 pub mod config;
@@ -23,12 +24,14 @@ pub mod ctx;
 pub mod error;
 pub mod flush;
 pub mod host;
+pub mod key_extraction;
 pub mod keys;
 pub mod latency;
 pub mod machine;
 pub mod memory;
 pub mod notify;
 pub mod output;
+pub mod pause;
 pub mod propagation;
 pub mod pubsub;
 pub mod run;
@@ -194,15 +197,6 @@ impl Server {
         self.clients.remove(reference)
     }
 
-    /// Forgets the keys a client watches.
-    pub fn unwatch_all(&mut self, reference: ClientRef) {
-        let Some(client) = self.clients.get_mut(reference) else { return };
-        client.watch_dirty = false;
-        for watched in std::mem::take(&mut client.watched) {
-            self.watches.remove(&watched, reference);
-        }
-    }
-
     /// Takes a client out of all channels and patterns without telling it.
     pub fn unsubscribe_all(&mut self, reference: ClientRef) {
         let Some(client) = self.clients.get_mut(reference) else { return };
@@ -225,7 +219,7 @@ impl Server {
             self.blocked.remove_deadline(deadline_ms, reference);
         }
         match &blocked.on {
-            client::BlockedOn::Keys { db, keys } => {
+            client::BlockedOn::Keys { db, keys, .. } => {
                 for key in keys {
                     self.blocked.stop_waiting(&blocked::DbKey { db: *db, key: key.clone() }, blocked.order);
                 }
@@ -251,7 +245,7 @@ impl Server {
             self.blocked.add_deadline(deadline_ms, reference);
         }
         match &blocked.on {
-            client::BlockedOn::Keys { db, keys } => {
+            client::BlockedOn::Keys { db, keys, .. } => {
                 for key in keys {
                     self.blocked.wait(blocked::DbKey { db: *db, key: key.clone() }, blocked.order, reference);
                 }

@@ -34,10 +34,10 @@ pub struct Output {
 }
 
 impl Output {
-    /// Bytes not sent yet.
+    /// Bytes not sent yet; 0 while a command of this client runs, which has the buffer then.
     #[inline]
     pub fn pending_bytes(&self) -> usize {
-        self.buffer.len() - self.sent
+        self.buffer.len().saturating_sub(self.sent)
     }
 
     #[inline]

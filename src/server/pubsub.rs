@@ -4,12 +4,15 @@ use crate::base::glob;
 use crate::server::client::ClientRef;
 use std::collections::HashMap;
 
+/// Who listens, by name of channel or pattern.
+pub type Subscribers = HashMap<Box<[u8]>, Vec<ClientRef>>;
+
 /// Subscribers by channel and by pattern; shard channels have a table of their own.
 #[derive(Debug, Default)]
 pub struct PubSub {
-    pub channels: HashMap<Box<[u8]>, Vec<ClientRef>>,
-    pub patterns: HashMap<Box<[u8]>, Vec<ClientRef>>,
-    pub shard_channels: HashMap<Box<[u8]>, Vec<ClientRef>>,
+    pub channels: Subscribers,
+    pub patterns: Subscribers,
+    pub shard_channels: Subscribers,
 }
 
 /// One delivery of a published message.
@@ -46,12 +49,12 @@ impl PubSub {
 }
 
 /// Adds a subscriber to a table. The client's own set has told that it is new.
-pub fn subscribe(table: &mut HashMap<Box<[u8]>, Vec<ClientRef>>, name: &[u8], client: ClientRef) {
+pub fn subscribe(table: &mut Subscribers, name: &[u8], client: ClientRef) {
     table.entry(name.into()).or_default().push(client);
 }
 
 /// Removes a subscriber from a table and an empty name with it.
-pub fn unsubscribe(table: &mut HashMap<Box<[u8]>, Vec<ClientRef>>, name: &[u8], client: ClientRef) {
+pub fn unsubscribe(table: &mut Subscribers, name: &[u8], client: ClientRef) {
     if let Some(clients) = table.get_mut(name) {
         clients.retain(|other| *other != client);
         if clients.is_empty() {

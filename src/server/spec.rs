@@ -46,6 +46,8 @@ pub mod flag {
     pub const SUBSCRIBE_MODE: u32 = 1 << 22;
     /// Answers MISCONF as writes do, so that a monitor sees it (PING).
     pub const REPORTS_DISK: u32 = 1 << 23;
+    /// Runs what MULTI has queued: checked as all of it together (EXEC).
+    pub const RUNS_QUEUE: u32 = 1 << 24;
 
     /// Names in COMMAND INFO's order; flags that are ours alone have none.
     pub const NAMES: &[(u32, &str)] = &[
@@ -253,6 +255,8 @@ pub struct CommandSpec {
     pub since: &'static str,
     pub complexity: &'static str,
     pub summary: &'static str,
+    /// Hints for clients and proxies (COMMAND INFO's tips).
+    pub tips: &'static [&'static str],
     pub handler: Handler,
     pub subcommands: &'static [CommandSpec],
 }
@@ -269,6 +273,7 @@ impl CommandSpec {
         since: "1.0.0",
         complexity: "O(1)",
         summary: "",
+        tips: &[],
         handler: no_handler,
         subcommands: &[],
     };

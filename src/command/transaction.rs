@@ -1,0 +1,143 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Queueing is done by dispatch; EXEC runs the queue through dispatch again, in one unit of
+//! propagation, so that it reaches the AOF whole or not at all.
+
+use crate::dispatch;
+use crate::resp::Args;
+use crate::server::client::Transaction;
+use crate::server::error::{self, CommandResult};
+use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
+use crate::server::{Caller, CommandSpec, Ctx};
+
+const CONTROL: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY;
+
+const ROW: CommandSpec = CommandSpec {
+    arity: 1,
+    group: Group::Transactions,
+    categories: category::TRANSACTION,
+    ..CommandSpec::DEFAULT
+};
+
+pub const ROWS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "multi",
+        flags: CONTROL | flag::TRANSACTION_CONTROL,
+        since: "1.2.0",
+        summary: "Begins a transaction: commands are queued until EXEC.",
+        handler: multi,
+        ..ROW
+    },
+    CommandSpec {
+        name: "exec",
+        flags: flag::NOSCRIPT
+            | flag::LOADING
+            | flag::STALE
+            | flag::SKIP_SLOWLOG
+            | flag::TRANSACTION_CONTROL
+            | flag::RUNS_QUEUE,
+        since: "1.2.0",
+        complexity: "that of the queued commands",
+        summary: "Runs the queued commands as one.",
+        handler: exec,
+        ..ROW
+    },
+    CommandSpec {
+        name: "discard",
+        flags: CONTROL | flag::TRANSACTION_CONTROL,
+        since: "2.0.0",
+        complexity: "O(N), N: queued commands",
+        summary: "Forgets the queued commands.",
+        handler: discard,
+        ..ROW
+    },
+    CommandSpec {
+        name: "watch",
+        arity: -2,
+        flags: CONTROL | flag::TRANSACTION_CONTROL,
+        since: "2.2.0",
+        complexity: "O(1) for every key",
+        summary: "Makes the next EXEC fail if one of these keys is changed before it.",
+        keys: &[KeySpec::rest(1, key_flag::RO)],
+        handler: watch,
+        ..ROW
+    },
+    CommandSpec {
+        name: "unwatch",
+        flags: CONTROL,
+        since: "2.2.0",
+        summary: "Forgets the watched keys.",
+        handler: unwatch,
+        ..ROW
+    },
+];
+
+fn multi(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let client = ctx.client_mut();
+    if client.transaction.is_some() {
+        return Err(error::MULTI_NESTED);
+    }
+    client.transaction = Some(Box::default());
+    ctx.out.ok();
+    Ok(())
+}
+
+fn discard(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    if ctx.client().transaction.is_none() {
+        return Err(error::DISCARD_WITHOUT_MULTI);
+    }
+    let client = ctx.client;
+    ctx.server.discard_transaction(client);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn watch(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if ctx.client().transaction.is_some() {
+        return Err(error::WATCH_IN_MULTI);
+    }
+    if !ctx.client().watch_dirty {
+        let (client, db) = (ctx.client, ctx.db);
+        for key in args.tail(1).iter() {
+            ctx.server.watch(client, db, key);
+        }
+    }
+    ctx.out.ok();
+    Ok(())
+}
+
+fn unwatch(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let client = ctx.client;
+    ctx.server.unwatch_all(client);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let client = ctx.client;
+    let Some(transaction) = ctx.client().transaction.as_ref() else { return Err(error::EXEC_WITHOUT_MULTI) };
+    let aborted = transaction.aborted;
+    let touched = ctx.client().watch_dirty || ctx.server.watched_key_expired(client);
+    let transaction = ctx.server.discard_transaction(client);
+    if aborted {
+        return Err(error::EXEC_ABORT);
+    }
+    match transaction {
+        Some(transaction) if !touched => run_queue(ctx, *transaction),
+        _ => {
+            ctx.out.null_array();
+            Ok(())
+        }
+    }
+}
+
+fn run_queue(ctx: &mut Ctx<'_>, transaction: Transaction) -> CommandResult {
+    ctx.out.array(transaction.queue.len());
+    for queued in &transaction.queue {
+        let found = ctx.server.commands.all()[queued.command_id as usize];
+        dispatch::call(ctx.server, ctx.client, Caller::Exec, found, queued.args.as_args(), ctx.out);
+    }
+    // A queued SELECT has moved the client; the context follows.
+    ctx.db = ctx.client().db;
+    Ok(())
+}
