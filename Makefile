@@ -11,6 +11,9 @@ CONF ?= redis.conf
 # Seconds of `make fuzz` and of `make soak`, for each program of theirs.
 FUZZ_SECONDS ?= 300
 SOAK_SECONDS ?= 1800
+# Alternating rounds of `make bench`, and more of its options: BENCH_ARGS="--only memory".
+ROUNDS ?= 3
+BENCH_ARGS ?=
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/release
@@ -34,10 +37,10 @@ test: test-redis
 test-redis:
 	@sh tests/install-redis.sh
 
-# The criterion benches, if there are any; the load program has options of its own:
-# cargo bench --bench load -- --help
+# The end-to-end comparison with redis-server (needs redis-server and redis-tools; says so when they are missing).
+# The in-process benches are `cargo bench --bench micro`, the open-loop load program `cargo bench --bench load`.
 bench:
-	$(CARGO) bench --benches
+	$(CARGO) bench --bench compare -- --rounds $(ROUNDS) $(BENCH_ARGS)
 
 lint:
 	$(CARGO) fmt --check
