@@ -22,6 +22,8 @@ use std::io::{self, Read, Write};
 const BATCH_MAX: usize = 32;
 /// Room made for one read when the connection has an incomplete request.
 const READ_ROOM_BYTES: usize = 16 * 1024;
+/// Most room filled for one read of a large argument: it is zeroed before each read.
+const READ_ROOM_MAX_BYTES: usize = 256 * 1024;
 /// Room beyond which a connection's own buffer is given back when it is empty.
 const KEEP_QUERY_BYTES: usize = 32 * 1024;
 
@@ -76,6 +78,8 @@ pub struct Connection {
     pub in_ready_list: bool,
     /// The kernel may have more to read.
     pub readable: bool,
+    /// The peer has closed its side: the end of the stream is still to be read.
+    pub peer_closed: bool,
 }
 
 /// Why reading stopped.
@@ -124,6 +128,7 @@ impl Connection {
             query: Vec::new(),
             in_ready_list: false,
             readable: false,
+            peer_closed: false,
         }
     }
 
@@ -156,9 +161,10 @@ impl Connection {
 
     fn receive_in_own(&mut self, server: &mut Server, scratch: &mut Scratch) -> Received {
         let start = self.query.len();
-        let missing = self.parser.missing_bytes(start);
-        let room = if missing > READ_ROOM_BYTES { missing } else { READ_ROOM_BYTES };
-        self.query.reserve_exact(room);
+        let missing = self.parser.missing_bytes(start).max(READ_ROOM_BYTES);
+        // Room for the whole argument at once, but only as much of it filled as one read takes.
+        let room = missing.min(READ_ROOM_MAX_BYTES);
+        self.query.reserve_exact(missing);
         self.query.resize(start + room, 0);
         let read = self.stream.read(&mut self.query[start..]);
         self.query.truncate(start + *read.as_ref().unwrap_or(&0));
@@ -169,7 +175,11 @@ impl Connection {
                 self.run_buffered(server, scratch);
                 if count == room { Received::More } else { Received::Drained }
             }
-            Err(failure) => classify(&failure),
+            Err(failure) => {
+                // Nothing new; but after a wait, requests may stand in the buffer complete.
+                self.run_buffered(server, scratch);
+                classify(&failure)
+            }
         };
         self.after_receive(server, received)
     }
@@ -197,6 +207,7 @@ impl Connection {
         if let Some(client) = server.clients.get_mut(self.client) {
             client.last_interaction_ms = now_ms;
             client.bytes_in += count as u64;
+            client.query_bytes = self.query.len().max(count);
         }
     }
 
@@ -229,7 +240,8 @@ impl Connection {
         if let Some(client) = server.clients.get_mut(self.client) {
             let pushed = std::mem::replace(&mut client.output.buffer, out.buffer);
             client.output.buffer.extend_from_slice(&pushed);
-            if !client.output.is_empty() {
+            // Without output too (CLIENT REPLY OFF), a client that is to go must be looked at.
+            if !client.output.is_empty() || client.close_after_reply {
                 server.schedule_write(self.client);
             }
         }
@@ -344,6 +356,8 @@ impl Connection {
             server.call.hint = request.hint;
             let args = args_of(request, buffer, spans);
             let outcome = dispatch::execute(server, self.client, args, request.found, out);
+            // Another key may come to stand at the same address later.
+            server.call.hint = KeyHint::default();
             if server.blocked.has_ready() {
                 blocking::serve_ready(server);
             }

@@ -138,6 +138,7 @@ impl Net {
         let client = connection.client;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             connection.readable = true;
+            connection.peer_closed |= event.is_read_closed();
             if event.is_read_closed() && server.clients.get(client).is_some_and(|state| state.is_blocked()) {
                 // Nobody would read a blocked client's end of stream.
                 self.close(server, client);
@@ -173,6 +174,14 @@ impl Net {
                 continue;
             }
             match connection.receive(server, &mut self.scratch) {
+                // The end of the stream came with the last bytes: no event will tell it again.
+                Received::Drained if connection.peer_closed => {
+                    if server.clients.get(client).is_some_and(|state| state.is_blocked()) {
+                        self.close(server, client);
+                    } else {
+                        self.mark_ready(slot);
+                    }
+                }
                 Received::Drained => connection.readable = false,
                 Received::More => self.mark_ready(slot),
                 Received::Closed => self.close(server, client),
