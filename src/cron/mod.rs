@@ -10,10 +10,10 @@
 
 mod clients;
 
-use crate::command::server_admin::{ShutdownRequest, prepare_shutdown};
+use crate::command::server_admin::prepare_shutdown;
 use crate::keyspace::ExpireRule;
 use crate::server::Server;
-use crate::server::run::Exit;
+use crate::server::run::{Exit, ShutdownRequest};
 use crate::sys::info;
 use crate::sys::signals::SignalEvents;
 use std::time::Duration;
@@ -45,9 +45,12 @@ pub fn run_due(server: &mut Server) {
     }
     server.run.hz = rounds_per_second(server);
     server.run.next_cron_us = now_us + 1_000_000 / server.run.hz as u64;
-    if !server.run.cron_paused {
-        round(server);
+    if server.run.cron_paused {
+        return;
     }
+    let start = server.clock.ticks();
+    round(server);
+    server.stats.cron_ns += server.clock.elapsed_ns(start);
 }
 
 /// `hz`, raised with the number of clients when `dynamic-hz` is on.
@@ -65,6 +68,10 @@ fn rounds_per_second(server: &Server) -> u32 {
 
 fn round(server: &mut Server) {
     server.run.cron_rounds += 1;
+    if let Some(request) = server.run.shutdown_asked.take() {
+        // What goes wrong is in the log, and the server goes on.
+        let _ = prepare_shutdown(server, request);
+    }
     server.run.lru_clock = (server.now_ms() / 1000 & LRU_CLOCK_MASK) as u32;
     sample_rates(server);
     expire_keys(server);
@@ -139,8 +146,8 @@ pub fn take_signals(server: &mut Server, events: SignalEvents) {
         return;
     }
     log::warn!("Received {name} scheduling shutdown...");
-    // What goes wrong is in the log, and the server goes on.
-    let _ = prepare_shutdown(server, ShutdownRequest::from(options));
+    server.run.shutdown_asked = Some(ShutdownRequest::from(options));
+    server.run.next_cron_us = 0;
 }
 
 fn reopen_log(server: &Server) {

@@ -237,6 +237,7 @@ fn finish_call(server: &mut Server, client: ClientRef, found: Found, args: Args<
     let track = server.config.latency_tracking;
     server.stats.commands[found.id as usize].count(duration_ns, track);
     server.stats.commands_processed += 1;
+    server.stats.event_loop_commands_ns += duration_ns;
     server.note_slow(client, found, args, duration_ns);
 }
 

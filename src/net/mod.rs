@@ -105,12 +105,13 @@ impl Net {
         let start_us = server.clock.now_monotonic_us();
         server.refresh_time();
         server.stats.event_loop_cycles += 1;
+        let commands_before = server.stats.commands_processed;
         self.take_events(server);
         self.serve_ready(server);
         blocking::serve_timeouts(server);
         cron::run_due(server);
         self.end_turn(server);
-        server.stats.event_loop_us += server.clock.now_monotonic_us().saturating_sub(start_us);
+        server.stats.note_turn(server.clock.now_monotonic_us().saturating_sub(start_us), commands_before);
     }
 
     fn take_events(&mut self, server: &mut Server) {
@@ -199,7 +200,9 @@ impl Net {
                 self.mark_ready(client.slot);
             }
         }
+        let start = server.clock.ticks();
         dispatch::flush_propagation(server);
+        server.stats.aof_ns += server.clock.elapsed_ns(start);
         self.write_pending(server);
         for action in std::mem::take(&mut server.actions) {
             self.carry_out(server, action);

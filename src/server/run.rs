@@ -2,6 +2,7 @@
 
 use crate::base::clock::Clock;
 use crate::base::rng;
+use crate::server::config::ShutdownOnSignal;
 
 /// Version of Redis whose behaviour is the reference; clients choose features by it.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -48,6 +49,26 @@ pub struct DebugSettings {
     pub allow_everything_in_scripts: bool,
 }
 
+/// How to go: SHUTDOWN's options, or those of a signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownRequest {
+    /// Save even without save points.
+    pub save: bool,
+    /// Never save.
+    pub nosave: bool,
+    /// Do not wait for replicas.
+    pub now: bool,
+    /// Go even if saving fails.
+    pub force: bool,
+}
+
+impl From<ShutdownOnSignal> for ShutdownRequest {
+    fn from(options: ShutdownOnSignal) -> Self {
+        let ShutdownOnSignal { save, nosave, now, force } = options;
+        ShutdownRequest { save, nosave, now, force }
+    }
+}
+
 /// A way out that has been decided; the loop ends at its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
@@ -71,6 +92,8 @@ pub struct RunState {
     pub loading: Option<LoadingState>,
     pub pause: Option<Pause>,
     pub exit: Option<Exit>,
+    /// A signal asked for the end; cron carries it out.
+    pub shutdown_asked: Option<ShutdownRequest>,
     /// `DEBUG SET-ACTIVE-EXPIRE`.
     pub active_expire: bool,
     /// `DEBUG PAUSE-CRON`.
@@ -105,6 +128,7 @@ impl RunState {
             loading: None,
             pause: None,
             exit: None,
+            shutdown_asked: None,
             active_expire: true,
             cron_paused: false,
             cron_rounds: 0,

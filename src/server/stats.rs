@@ -91,7 +91,14 @@ pub struct Stats {
     pub output_buffer_limit_disconnections: u64,
     pub event_loop_cycles: u64,
     pub event_loop_us: u64,
-    pub event_loop_commands_us: u64,
+    /// Nanoseconds spent in commands.
+    pub event_loop_commands_ns: u64,
+    /// Longest turn, and most commands of one.
+    pub turn_max_us: u64,
+    pub turn_commands_max: u64,
+    /// Nanoseconds spent in cron, and in handing changes to the AOF.
+    pub cron_ns: u64,
+    pub aof_ns: u64,
     pub used_memory_peak: usize,
     pub errors: BTreeMap<Vec<u8>, u64>,
     pub commands: Vec<CommandStats>,
@@ -106,6 +113,14 @@ pub struct Stats {
 impl Stats {
     pub fn new(commands: usize) -> Self {
         Stats { commands: (0..commands).map(|_| CommandStats::default()).collect(), ..Stats::default() }
+    }
+
+    /// Notes a turn of the loop: its length, and `commands_processed` when it began.
+    pub fn note_turn(&mut self, duration_us: u64, commands_before: u64) {
+        self.event_loop_us += duration_us;
+        self.turn_max_us = self.turn_max_us.max(duration_us);
+        let commands = self.commands_processed.saturating_sub(commands_before);
+        self.turn_commands_max = self.turn_commands_max.max(commands);
     }
 
     /// Counts an error reply by its code.

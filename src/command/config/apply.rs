@@ -169,7 +169,7 @@ fn set_access_policy(server: &mut Server, _: &Config) -> Result<(), String> {
 
 /// The score of this process; children get theirs after the fork. What it was before comes back
 /// when the directive is switched off.
-fn set_oom_score(server: &mut Server, _: &Config) -> Result<(), String> {
+fn set_oom_score(server: &mut Server, old: &Config) -> Result<(), String> {
     let proc = Path::new("/proc");
     let own = server.config.oom_score_adj_values.primary;
     if server.config.oom_score_adj != OomScoreAdj::No && server.host.oom_score_before.is_none() {
@@ -192,6 +192,9 @@ fn set_oom_score(server: &mut Server, _: &Config) -> Result<(), String> {
     }
     sys::oom::write_score_adj(proc, score).map_err(|failure| {
         log::warn!("Unable to write oom_score_adj: {failure}");
-        "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()
+        if old.oom_score_adj == OomScoreAdj::No {
+            server.host.oom_score_before = None;
+        }
+        "Failed to set current oom_score_adj. Check server logs.".to_owned()
     })
 }

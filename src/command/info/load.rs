@@ -88,8 +88,17 @@ fn event_loop(server: &Server, info: &mut InfoText) {
     let stats = &server.stats;
     info.field("eventloop_cycles", stats.event_loop_cycles);
     info.field("eventloop_duration_sum", stats.event_loop_us);
-    info.field("eventloop_duration_cmd_sum", stats.event_loop_commands_us);
+    info.field("eventloop_duration_cmd_sum", stats.event_loop_commands_ns / 1000);
     info.field("instantaneous_eventloop_cycles_per_sec", stats.rate_cycles.per_second());
     let (cycles, busy_us) = (stats.rate_cycles.per_second(), stats.rate_busy_us.per_second());
     info.field("instantaneous_eventloop_duration_usec", busy_us.checked_div(cycles).unwrap_or(0));
+}
+
+/// Shown only when asked for by name.
+pub(super) fn debug(server: &Server, info: &mut InfoText) {
+    let stats = &server.stats;
+    info.field("eventloop_duration_aof_sum", stats.aof_ns / 1000);
+    info.field("eventloop_duration_cron_sum", stats.cron_ns / 1000);
+    info.field("eventloop_duration_max", stats.turn_max_us);
+    info.field("eventloop_cmd_per_cycle_max", stats.turn_commands_max);
 }

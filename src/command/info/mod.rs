@@ -95,7 +95,11 @@ const SECTIONS: &[Section] = &[
     section(&["latencystats"], "Latencystats", false, commands::latencies),
     section(&["cluster"], "Cluster", true, data::cluster),
     section(&["keyspace"], "Keyspace", true, data::keyspace),
+    section(&[HIDDEN], "Debug", false, load::debug),
 ];
+
+/// The section that not even `everything` shows.
+const HIDDEN: &str = "debug";
 
 fn no_fields(_: &Server, _: &mut InfoText) {}
 
@@ -124,7 +128,7 @@ fn is_wanted(section: &Section, names: &[&[u8]]) -> bool {
     }
     names.iter().any(|name| match name.to_ascii_lowercase().as_slice() {
         b"default" => section.by_default,
-        b"all" | b"everything" => true,
+        b"all" | b"everything" => !section.names.contains(&HIDDEN),
         name => section.names.iter().any(|own| own.as_bytes() == name),
     })
 }

@@ -7,30 +7,9 @@
 //! What cannot be saved keeps the server alive, unless FORCE.
 
 use crate::resp::Args;
-use crate::server::config::ShutdownOnSignal;
 use crate::server::error::{self, CommandResult, ReplyError};
-use crate::server::run::Exit;
+use crate::server::run::{Exit, ShutdownRequest};
 use crate::server::{Ctx, Server};
-
-/// How to go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShutdownRequest {
-    /// Save even without save points.
-    pub save: bool,
-    /// Never save.
-    pub nosave: bool,
-    /// Do not wait for replicas.
-    pub now: bool,
-    /// Go even if saving fails.
-    pub force: bool,
-}
-
-impl From<ShutdownOnSignal> for ShutdownRequest {
-    fn from(options: ShutdownOnSignal) -> Self {
-        let ShutdownOnSignal { save, nosave, now, force } = options;
-        ShutdownRequest { save, nosave, now, force }
-    }
-}
 
 /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`. No reply when it succeeds: the connection ends.
 pub(super) fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -51,8 +30,10 @@ pub(super) fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Err(error::SYNTAX);
     }
     if abort {
-        // Nothing to wait for exists yet, so no shutdown is ever under way between two commands.
-        return Err(ReplyError::err("No shutdown in progress."));
+        ctx.server.run.shutdown_asked.take().ok_or(ReplyError::err("No shutdown in progress."))?;
+        log::info!("Shutdown manually aborted");
+        ctx.out.ok();
+        return Ok(());
     }
     prepare_shutdown(ctx.server, request)
 }
