@@ -10,6 +10,7 @@ pub mod info;
 pub mod key;
 pub mod latency;
 pub mod memory;
+pub mod rewrite;
 pub mod server_admin;
 pub mod slowlog;
 pub mod string;
@@ -23,6 +24,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     info::ROWS,
     latency::ROWS,
     memory::ROWS,
+    rewrite::ROWS,
     server_admin::ROWS,
     slowlog::ROWS,
     key::basic::ROWS,

@@ -3,6 +3,7 @@
 //! Nothing here runs per iteration of the loop but [`run_due`]'s look at the clock.
 
 use crate::keyspace::ExpireRule;
+use crate::persist::fork::ChildKind;
 use crate::server::{Action, Server};
 use crate::sys::signals::SignalEvents;
 use std::time::Duration;
@@ -57,6 +58,8 @@ fn round(server: &mut Server) {
     sample_rates(server);
     expire_keys(server);
     close_idle_clients(server);
+    serve_children(server);
+    server.aof_cron();
     server.stats.used_memory_peak = server.stats.used_memory_peak.max(server.used_memory());
 }
 
@@ -104,8 +107,21 @@ fn close_idle_clients(server: &mut Server) {
     }
 }
 
+/// Reaps a child that has ended and hands its end on. Signals of children coalesce, so this is
+/// called by the clock too.
+fn serve_children(server: &mut Server) {
+    let Some(end) = server.persistence.poll_child(&mut server.keyspace) else { return };
+    match end.kind {
+        ChildKind::AofRewrite => server.rewrite_child_ended(&end),
+        ChildKind::Snapshot | ChildKind::Replication => {}
+    }
+}
+
 /// What the signals that arrived ask for.
 pub fn take_signals(server: &mut Server, events: SignalEvents) {
+    if events.child > 0 {
+        serve_children(server);
+    }
     if events.shutdown_requested() {
         log::warn!("Received shutdown signal, scheduling shutdown...");
         server.run.exit = Some(crate::server::run::Exit { code: 0 });
