@@ -5,6 +5,7 @@ pub mod arg;
 pub mod batch;
 pub mod config;
 pub mod debug;
+pub mod dump;
 pub mod help;
 pub mod info;
 pub mod key;
@@ -13,6 +14,7 @@ pub mod memory;
 pub mod rewrite;
 pub mod server_admin;
 pub mod slowlog;
+pub mod snapshot;
 pub mod string;
 
 use crate::server::CommandSpec;
@@ -21,12 +23,14 @@ use crate::server::CommandSpec;
 pub const FAMILIES: &[&[CommandSpec]] = &[
     config::ROWS,
     debug::ROWS,
+    dump::ROWS,
     info::ROWS,
     latency::ROWS,
     memory::ROWS,
     rewrite::ROWS,
     server_admin::ROWS,
     slowlog::ROWS,
+    snapshot::ROWS,
     key::basic::ROWS,
     key::expire::ROWS,
     key::flush::ROWS,
