@@ -8,6 +8,7 @@ pub mod command_info;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod dump;
 pub mod function;
 pub mod help;
 pub mod info;
@@ -16,8 +17,10 @@ pub mod latency;
 pub mod memory;
 pub mod pubsub;
 pub mod replication;
+pub mod rewrite;
 pub mod server_admin;
 pub mod slowlog;
+pub mod snapshot;
 pub mod string;
 pub mod transaction;
 
@@ -36,8 +39,11 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     memory::ROWS,
     pubsub::ROWS,
     replication::ROWS,
+    dump::ROWS,
+    rewrite::ROWS,
     server_admin::ROWS,
     slowlog::ROWS,
+    snapshot::ROWS,
     key::basic::ROWS,
     key::expire::ROWS,
     key::flush::ROWS,
