@@ -51,6 +51,7 @@ pub struct Net {
     connections: Vec<Option<Connection>>,
     /// Slots with something to read or run.
     ready: Vec<u32>,
+    spare_ready: Vec<u32>,
     /// Clients whose output waits for the AOF.
     gated: Vec<ClientRef>,
     scratch: Scratch,
@@ -75,6 +76,7 @@ impl Net {
             listeners: Vec::new(),
             connections: Vec::new(),
             ready: Vec::new(),
+            spare_ready: Vec::new(),
             gated: Vec::new(),
             scratch: Scratch::new(READ_BYTES),
             waker,
@@ -163,7 +165,9 @@ impl Net {
 
     /// Each client that has something gets one read, and runs what is complete.
     fn serve_ready(&mut self, server: &mut Server) {
-        for slot in std::mem::take(&mut self.ready) {
+        // Two lists take turns, so that neither is grown anew each turn.
+        let mut serving = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_ready));
+        for slot in serving.drain(..) {
             let Some(connection) = self.connections.get_mut(slot as usize).and_then(Option::as_mut) else { continue };
             connection.in_ready_list = false;
             let client = connection.client;
@@ -188,6 +192,7 @@ impl Net {
                 Received::Closed => self.close(server, client),
             }
         }
+        self.spare_ready = serving;
     }
 
     /// What follows the commands of a turn: unblocked clients' buffered requests, the AOF, writes.

@@ -21,9 +21,11 @@ pub struct Propagation {
 #[derive(Debug, Default)]
 struct Unit {
     depth: u32,
-    /// Where in `stream` the unit's first command begins (after its SELECT).
+    /// Where in `stream` the unit's first command begins, its SELECT included.
     start: usize,
     commands: u32,
+    /// Not to be wrapped, however many commands it has.
+    plain: bool,
 }
 
 impl Propagation {
@@ -36,15 +38,22 @@ impl Propagation {
     pub fn begin_unit(&mut self) {
         if self.unit.depth == 0 {
             self.unit.commands = 0;
+            self.unit.plain = false;
         }
         self.unit.depth += 1;
+    }
+
+    /// The commands of this unit need not be replayed together: a walk over keys (SCAN) found
+    /// expired ones, which have nothing to do with each other. Without effect inside a transaction.
+    pub fn stay_plain(&mut self) {
+        self.unit.plain = self.unit.depth == 1;
     }
 
     /// Ends a unit and wraps it when it has more than one command.
     pub fn end_unit(&mut self) {
         debug_assert!(self.unit.depth > 0);
         self.unit.depth -= 1;
-        if self.unit.depth > 0 || self.unit.commands < 2 {
+        if self.unit.depth > 0 || self.unit.commands < 2 || self.unit.plain {
             return;
         }
         const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
@@ -80,15 +89,15 @@ impl Propagation {
     }
 
     fn begin_command(&mut self, db: usize, count: usize) {
+        if self.unit.commands == 0 {
+            self.unit.start = self.stream.len();
+        }
+        self.unit.commands += 1;
         if self.selected_db != Some(db) {
             self.selected_db = Some(db);
             self.stream.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n");
             push_bulk(&mut self.stream, itoa::Buffer::new().format(db).as_bytes());
         }
-        if self.unit.commands == 0 {
-            self.unit.start = self.stream.len();
-        }
-        self.unit.commands += 1;
         push_header(&mut self.stream, b'*', count);
     }
 }
@@ -126,6 +135,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_unit_is_not_wrapped_unless_it_is_part_of_a_transaction() {
+        let mut propagation = Propagation::default();
+        for depth in [1, 2] {
+            (0..depth).for_each(|_| propagation.begin_unit());
+            propagation.stay_plain();
+            propagation.add_slices(0, &[b"DEL", b"a"]);
+            propagation.add_slices(0, &[b"DEL", b"b"]);
+            (0..depth).for_each(|_| propagation.end_unit());
+            assert_eq!(text(&propagation).contains("MULTI"), depth == 2);
+        }
+    }
+
+    #[test]
     fn several_commands_become_a_transaction() {
         let mut propagation = Propagation::default();
         propagation.begin_unit();
@@ -136,7 +158,7 @@ mod tests {
         propagation.end_unit();
         assert_eq!(
             text(&propagation),
-            "*2 $6 SELECT $1 0 *1 $5 MULTI *2 $3 DEL $1 a *2 $6 SELECT $1 1 *2 $4 INCR $1 b *1 $4 EXEC "
+            "*1 $5 MULTI *2 $6 SELECT $1 0 *2 $3 DEL $1 a *2 $6 SELECT $1 1 *2 $4 INCR $1 b *1 $4 EXEC "
         );
     }
 }

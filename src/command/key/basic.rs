@@ -151,6 +151,7 @@ const RANDOM_TRIES: usize = 100;
 fn randomkey(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     let db = ctx.db;
     let mut tries = 0;
+    ctx.server.propagation.stay_plain();
     loop {
         let server = &mut *ctx.server;
         let Some(view) = server.keyspace.db(db).random(&mut server.rng) else {

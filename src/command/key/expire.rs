@@ -252,7 +252,7 @@ fn reply_expiry(ctx: &mut Ctx<'_>, args: Args<'_>, base_ms: i64, unit: Unit) -> 
         Some(None) => -1,
         Some(Some(expiry_ms)) => {
             let left_ms = expiry_ms.saturating_sub(base_ms).max(0);
-            if unit == Unit::Millis { left_ms } else { left_ms.saturating_add(500) / 1000 }
+            if unit == Unit::Millis { left_ms } else { ((left_ms as u64 + 500) / 1000) as i64 }
         }
     };
     ctx.out.integer(value);

@@ -102,6 +102,11 @@ impl<'a> ScanOptions<'a> {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name, Case::Sensitive))
     }
 
+    /// Whether a key of this type passes TYPE.
+    fn has_type(&self, kind: ValueType) -> bool {
+        self.wanted_type.is_none_or(|wanted| wanted == Some(kind))
+    }
+
     /// Buckets that one step may visit.
     pub fn buckets_max(&self) -> usize {
         self.count.saturating_mul(BUCKETS_PER_ELEMENT)
@@ -125,7 +130,7 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             }
             if view.expiry_ms().is_some_and(|expiry_ms| now_ms > expiry_ms) {
                 expired.push(view.key().into());
-            } else if options.wanted_type.is_none_or(|wanted| wanted == Some(view.value_type())) {
+            } else if options.has_type(view.value_type()) {
                 names.bulk(view.key());
                 sent += 1;
             }
@@ -134,9 +139,10 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             break;
         }
     }
+    server.propagation.stay_plain();
     // Looking an expired key up removes it, or finds that this is not our decision.
     for key in &expired {
-        if server.exists(ctx.db, key) {
+        if server.find(ctx.db, key).is_some_and(|view| options.has_type(view.value_type())) {
             names.bulk(key);
             sent += 1;
         }

@@ -13,7 +13,7 @@ use crate::server::error::{self, CommandResult, ReplyError};
 use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
 use crate::server::{CommandSpec, Ctx};
 use crate::sys::data_alloc::DataBytes;
-use crate::value::string::{Digits, EMBEDDED_MAX_BYTES};
+use crate::value::string::{Digits, EMBEDDED_MAX_BYTES, StrRef};
 use crate::value::{StringValue, Value};
 
 const READ: CommandSpec = CommandSpec {
@@ -99,15 +99,21 @@ fn setbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     };
     let byte = (offset >> 3) as usize;
     let mut digits = Digits::new();
-    let bytes = ctx.server.find_string(db, key)?.map_or(&b""[..], |string| string.bytes(&mut digits));
+    let string = ctx.server.find_string(db, key)?.unwrap_or(StrRef::Short { bytes: b"", raw: true });
+    let is_raw = string.encoding() == "raw";
+    let bytes = string.bytes(&mut digits);
     let (len, old) = (bytes.len(), bit_of(bytes, offset));
-    if byte >= len || old != on {
+    let changes = byte >= len || old != on;
+    // Redis makes the string `raw` even if its bits stay as they are.
+    if changes || !is_raw {
         let mask = 0x80 >> (offset & 7);
         edit::edit_string(ctx.server, db, key, len.max(byte + 1), |mut string| {
             string.grow(byte + 1);
             let target = &mut string.bytes_mut()[byte];
             *target = if on { *target | mask } else { *target & !mask };
         });
+    }
+    if changes {
         ctx.server.key_changed(db, key);
         ctx.server.notify(NotifyFlags::STRING, "setbit", db, key);
     }
