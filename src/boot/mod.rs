@@ -24,6 +24,7 @@ use crate::server::config::{
 };
 use crate::server::{CommandTable, Server, machine};
 use crate::sys;
+use crate::tools;
 use crate::sys::log_sink::LogSink;
 use crate::sys::notify::Supervisor;
 use crate::sys::signals::{SignalOptions, Signals};
@@ -38,18 +39,31 @@ const DEFAULT_PIDFILE: &str = "/var/run/tine.pid";
 /// Runs the server until it ends; returns the exit status.
 pub fn run() -> i32 {
     let arguments: Vec<Vec<u8>> = std::env::args_os().map(|argument| argument.as_bytes().to_vec()).collect();
+    let program = arguments.first().map_or(b"".as_slice(), Vec::as_slice);
+    if let Some(code) = run_as_tool(program) {
+        return code;
+    }
     let options = arguments.get(1..).unwrap_or(&[]);
     let line = parse_command_line(options);
     match line.action {
         StartAction::ShowVersion => text::show_version(),
         StartAction::ShowHelp => text::show_help(),
-        StartAction::Serve => match serve(&line, arguments.first().map_or(b"".as_slice(), Vec::as_slice)) {
+        StartAction::Serve => match serve(&line, program) {
             Ok(code) => code,
             Err(failure) => {
                 eprintln!("{failure}");
                 1
             }
         },
+    }
+}
+
+/// The program under another name is a tool (`redis-check-rdb` may be a link to it).
+fn run_as_tool(program: &[u8]) -> Option<i32> {
+    let name = program.rsplit(|byte| *byte == b'/').next()?;
+    match name {
+        b"redis-check-rdb" | b"tine-check-rdb" => Some(tools::check_rdb::run()),
+        _ => None,
     }
 }
 

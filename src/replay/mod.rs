@@ -20,6 +20,7 @@ mod tail;
 mod tests;
 
 pub use self::log::replay_file;
+pub use self::snapshot::reload_snapshot;
 pub use self::start::{load_at_start, reload_aof};
 
 use crate::server::Server;

@@ -16,10 +16,25 @@ const GIVEN_UP: &str = "Terminating server after rdb file reading failure.";
 /// # Errors
 /// The last line for the log: the file is damaged. The others are in the log already.
 pub fn load_snapshot(server: &mut Server, pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
-    let path = server.snapshot_path();
-    let start = Instant::now();
     server.remove_stale_snapshots();
     let options = LoadOptions { drop_expired: true, ..load_options(server) };
+    load_with(server, options, pump)
+}
+
+/// Loads the snapshot into the data set as it is (DEBUG RELOAD); `merge` lets it replace keys.
+/// False when there is no file.
+///
+/// # Errors
+/// The last line for the log.
+pub fn reload_snapshot(server: &mut Server, merge: bool) -> Result<bool, String> {
+    let options = LoadOptions { drop_expired: true, allow_duplicates: merge, ..load_options(server) };
+    // Nobody is served meanwhile: the command itself holds the server.
+    load_with(server, options, &mut |_| {}).map(|(_, found)| found)
+}
+
+fn load_with(server: &mut Server, options: LoadOptions, pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
+    let path = server.snapshot_path();
+    let start = Instant::now();
     let storage = Arc::clone(&server.persistence.storage);
     let opened = Loader::open(&*storage, &path, options).map_err(|failure| refuse(&path, &failure))?;
     let Some(loader) = opened else { return Ok((LoadEnd::Complete, false)) };
@@ -61,7 +76,7 @@ fn load_options(server: &Server) -> LoadOptions {
     LoadOptions {
         now_ms: server.now_ms(),
         drop_expired: false,
-        checksum: server.config.rdbchecksum,
+        checksum: server.config.rdbchecksum && !server.run.debug.skip_checksums,
         key_delay: server.config.key_load_delay,
         allow_duplicates: false,
     }
