@@ -18,6 +18,7 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::command;
 use crate::net::Net;
+use crate::replay::load_at_start;
 use crate::server::config::{
     CommandLine, DiskFiles, LoadedConfig, Marks, StartAction, Supervised, load, parse_command_line,
 };
@@ -28,6 +29,7 @@ use crate::sys::notify::Supervisor;
 use crate::sys::signals::{SignalOptions, Signals};
 use crate::sys::title::ProcessTitle;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 use std::path::{Path, PathBuf};
 
 /// Where a server in the background leaves its process id when `pidfile` does not say.
@@ -127,8 +129,8 @@ fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
 
 /// Brings the data set back; clients are served (with LOADING) meanwhile.
 fn load_data(server: &mut Server, net: &mut Net) -> Result<(), String> {
-    let _ = (server, net);
-    Ok(())
+    server.persistence.aof.attach_waker(net.waker());
+    load_at_start(server, &mut |server| net.turn(server, Duration::ZERO)).map(|_| ())
 }
 
 fn farewell(server: &mut Server, net: &mut Net, pidfile: Option<&Path>) {

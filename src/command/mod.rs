@@ -16,6 +16,7 @@ pub mod latency;
 pub mod memory;
 pub mod pubsub;
 pub mod replication;
+pub mod rewrite;
 pub mod server_admin;
 pub mod slowlog;
 pub mod string;
@@ -36,6 +37,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     memory::ROWS,
     pubsub::ROWS,
     replication::ROWS,
+    rewrite::ROWS,
     server_admin::ROWS,
     slowlog::ROWS,
     key::basic::ROWS,

@@ -12,6 +12,7 @@ mod clients;
 
 use crate::command::server_admin::prepare_shutdown;
 use crate::keyspace::ExpireRule;
+use crate::persist::fork::ChildKind;
 use crate::server::Server;
 use crate::server::run::{Exit, ShutdownRequest};
 use crate::sys::info;
@@ -76,6 +77,8 @@ fn round(server: &mut Server) {
     sample_rates(server);
     expire_keys(server);
     clients::look_at_some(server);
+    serve_children(server);
+    server.aof_cron();
     server.stats.used_memory_peak = server.stats.used_memory_peak.max(server.used_memory());
     if is_time_for(server, 100) {
         server.memory.rss_bytes = info::current_rss_bytes() as usize;
@@ -128,8 +131,21 @@ fn expire_keys(server: &mut Server) {
     server.stats.expire_cycle_timeouts += timed_out as u64;
 }
 
+/// Reaps a child that has ended and hands its end on. Signals of children coalesce, so this is
+/// called by the clock too.
+fn serve_children(server: &mut Server) {
+    let Some(end) = server.persistence.poll_child(&mut server.keyspace) else { return };
+    match end.kind {
+        ChildKind::AofRewrite => server.rewrite_child_ended(&end),
+        ChildKind::Snapshot | ChildKind::Replication => {}
+    }
+}
+
 /// What the signals that arrived ask for.
 pub fn take_signals(server: &mut Server, events: SignalEvents) {
+    if events.child > 0 {
+        serve_children(server);
+    }
     if events.hangup > 0 {
         reopen_log(server);
     }

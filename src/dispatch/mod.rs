@@ -221,6 +221,19 @@ pub fn call(server: &mut Server, client: ClientRef, caller: Caller, found: Found
     }
 }
 
+/// Runs a command of a log that is being replayed: its handler and what the keyspace does under it.
+/// No statistics, no propagation; errors are the log's affair, its reply is thrown away.
+#[inline]
+pub fn replay(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>, out: &mut Reply) {
+    let Some(db) = server.clients.get(client).map(|state| state.db) else { return };
+    let mut ctx = Ctx { server, client, db, out, caller: Caller::Replay, command: found };
+    // A command that failed when it was logged fails again and changes nothing.
+    let _ = (found.spec.handler)(&mut ctx, args);
+    if !server.effects.is_empty() {
+        server.drain_effects();
+    }
+}
+
 fn answer_error(server: &mut Server, found: Found, failure: &ReplyError, out: &mut Reply) {
     server.stats.commands[found.id as usize].failed += 1;
     server.stats.count_error(failure.code());
@@ -243,7 +256,7 @@ fn finish_call(server: &mut Server, client: ClientRef, found: Found, args: Args<
 
 /// Propagation made so far goes to the AOF; called at the end of a turn and before a fork.
 pub fn flush_propagation(server: &mut Server) {
-    server.propagation.stream.clear();
+    server.flush_to_aof();
 }
 
 /// The error for a missing command, as admission gives it.

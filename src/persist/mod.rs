@@ -3,11 +3,13 @@
 //! Knows the keyspace and files; knows no commands and no clients. `Persistence` is the state the
 //! server keeps; what to do when is decided by `cron` and by commands through its methods.
 
+pub mod aof;
 pub mod child;
 pub mod fork;
 pub mod rdb;
 
 use crate::keyspace::Keyspace;
+use crate::persist::aof::Aof;
 use crate::persist::child::{ChildLink, ChildSetup};
 use crate::persist::fork::{ChildEnd, ChildKind, ChildProcess, ForkError, ForkLog};
 use crate::sys::io::{OsStorage, Storage};
@@ -26,6 +28,8 @@ pub struct Persistence {
     pub child_setup: ChildSetup,
     /// Forks so far.
     pub forks: ForkLog,
+    /// The append-only file.
+    pub aof: Aof,
 }
 
 impl Default for Persistence {
@@ -36,6 +40,7 @@ impl Default for Persistence {
             child: None,
             child_setup: ChildSetup::default(),
             forks: ForkLog::default(),
+            aof: Aof::default(),
         }
     }
 }
@@ -85,15 +90,20 @@ impl Persistence {
     }
 
     /// The AOF offset that replies made now must wait for; `None` while no write is pending.
+    #[inline]
     pub fn pending_aof_offset(&self) -> Option<u64> {
-        None
+        self.aof.pending_offset()
     }
 
     /// Hands what was appended in this turn on to the file.
-    pub fn flush_aof(&mut self) {}
+    #[inline]
+    pub fn flush_aof(&mut self) {
+        self.aof.flush();
+    }
 
     /// Replies that wait for an offset up to this one may leave.
+    #[inline]
     pub fn released_aof_offset(&self) -> u64 {
-        u64::MAX
+        self.aof.released()
     }
 }

@@ -16,6 +16,7 @@
 //! | `run` | identity and phase of this process |
 //! | `call` | the command that runs now |
 
+pub mod aof;
 pub mod auth;
 pub mod blocked;
 pub mod client;

@@ -62,6 +62,11 @@ impl Propagation {
         self.stream.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
     }
 
+    /// Whether the running command is part of a larger one (EXEC, a script).
+    pub fn in_transaction(&self) -> bool {
+        self.unit.depth > 1
+    }
+
     /// Whether a unit is open (a command is running).
     pub fn in_unit(&self) -> bool {
         self.unit.depth > 0

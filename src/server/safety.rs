@@ -8,7 +8,11 @@ impl Server {
     ///
     /// # Errors
     /// The refusal to send.
+    #[inline]
     pub fn refuse_unsafe_write(&self) -> Result<(), ReplyError> {
-        Ok(())
+        match self.persistence.aof.refusal() {
+            None => Ok(()),
+            Some(reason) => Err(ReplyError::coded(format!("MISCONF Errors writing to the AOF file: {reason}"))),
+        }
     }
 }

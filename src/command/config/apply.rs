@@ -28,6 +28,13 @@ const APPLIERS: &[(&str, Applier)] = &[
     ("lfu-decay-time", set_access_policy),
     ("oom-score-adj", set_oom_score),
     ("oom-score-adj-values", set_oom_score),
+    ("appendonly", set_append_only),
+    ("appendfsync", set_append_policy),
+    ("no-appendfsync-on-rewrite", set_append_policy),
+    ("aof-rewrite-buffer-limit", set_append_policy),
+    ("aof-max-sync-lag", set_append_policy),
+    ("aof-timestamp-enabled", set_append_policy),
+    ("aof-checksum", set_append_policy),
 ];
 
 /// Applies `changed`, in order. On a failure the server has its old configuration again.
@@ -74,6 +81,22 @@ pub fn apply_at_start(server: &mut Server) {
             log::warn!("{reason}");
         }
     }
+}
+
+/// Switches the AOF on (the first rewrite makes it) or off.
+fn set_append_only(server: &mut Server, _: &Config) -> Result<(), String> {
+    if server.config.appendonly {
+        let may_fork = !server.propagation.in_transaction();
+        let started = server.turn_aof_on(may_fork);
+        return started.map_err(|_| "Unable to turn on AOF. Check server logs.".to_owned());
+    }
+    server.turn_aof_off();
+    Ok(())
+}
+
+fn set_append_policy(server: &mut Server, _: &Config) -> Result<(), String> {
+    server.apply_aof_settings();
+    Ok(())
 }
 
 fn listen_on_port(server: &mut Server, before: &Config) -> Result<(), String> {

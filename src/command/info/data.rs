@@ -1,6 +1,7 @@
 //! INFO persistence, replication, cluster, keyspace: the data set and its copies.
 
 use super::{InfoText, flag_of};
+use crate::persist::aof::AofState;
 use crate::server::Server;
 
 pub(super) fn persistence(server: &Server, info: &mut InfoText) {
@@ -16,16 +17,41 @@ pub(super) fn persistence(server: &Server, info: &mut InfoText) {
     info.field("rdb_last_bgsave_time_sec", -1);
     info.field("rdb_current_bgsave_time_sec", -1);
     info.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    info.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    info.field("aof_last_rewrite_time_sec", -1);
-    info.field("aof_current_rewrite_time_sec", -1);
-    info.field("aof_last_bgrewrite_status", "ok");
-    info.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    info.field("aof_last_write_status", "ok");
-    info.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    append_only_file(server, info);
+    info.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
     if let Some(loading) = loading {
         progress(server, loading, info);
     }
+}
+
+fn append_only_file(server: &Server, info: &mut InfoText) {
+    let aof = &server.persistence.aof;
+    let rewrite = &aof.rewrite;
+    let status = |ok: bool| if ok { "ok" } else { "err" };
+    info.field("aof_enabled", flag_of(aof.state != AofState::Off));
+    info.field("aof_rewrite_in_progress", flag_of(rewrite.in_progress()));
+    info.field("aof_rewrite_scheduled", flag_of(rewrite.scheduled));
+    info.field("aof_last_rewrite_time_sec", rewrite.last_duration_s);
+    info.field("aof_current_rewrite_time_sec", rewrite.current_duration_s());
+    info.field("aof_last_bgrewrite_status", status(rewrite.last_ok));
+    info.field("aof_rewrites", rewrite.count);
+    info.field("aof_rewrites_consecutive_failures", rewrite.failures);
+    info.field("aof_last_write_status", status(aof.last_write_ok()));
+    info.field("aof_last_cow_size", rewrite.last_cow_bytes);
+    info.field("aof_rewrite_final_step_us", rewrite.final_step_us);
+    info.field("aof_rewrite_switch_us", rewrite.switch_us);
+    info.field("aof_sync_lag_ms", aof.sync_lag_ms());
+    info.field("aof_unwritten_bytes", aof.unwritten_bytes());
+    if aof.state == AofState::Off {
+        return;
+    }
+    info.field("aof_current_size", aof.current_size());
+    info.field("aof_base_size", rewrite.base_bytes);
+    info.field("aof_pending_rewrite", 0);
+    info.field("aof_buffer_length", aof.buffer_length());
+    info.field("aof_rewrite_buffer_length", aof.rewrite_buffer_length());
+    info.field("aof_pending_bio_fsync", aof.pending_fsyncs());
+    info.field("aof_delayed_fsync", aof.delayed_fsyncs());
 }
 
 fn progress(server: &Server, loading: &crate::server::run::LoadingState, info: &mut InfoText) {

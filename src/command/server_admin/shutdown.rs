@@ -58,6 +58,7 @@ pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result
 }
 
 fn make_safe(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {
+    server.leave_aof(request.force)?;
     let wants_save = request.save || (!request.nosave && !server.config.save.0.is_empty());
     if wants_save {
         log::info!("Saving the final RDB snapshot before exiting.");

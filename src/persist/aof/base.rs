@@ -1,0 +1,97 @@
+//! What the child of a rewrite writes: the new base, as commands or with an RDB preamble.
+//!
+//! Only what is in memory counts, so deleted history leaves nothing behind. The child calls this
+//! after the fork: it takes no lock of ours and touches nothing but its file.
+
+use crate::keyspace::{EntryView, Keyspace};
+use crate::persist::child::ChildLink;
+use crate::sys::durable::DurableFile;
+use crate::sys::io::{IoResult, Storage, parent_dir};
+use crate::value::ValueRef;
+use crate::value::string::Digits;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes between two syncs with `aof-rewrite-incremental-fsync`.
+const SYNC_STEP_BYTES: u64 = 4 << 20;
+/// Bytes collected before they are handed to the file.
+const CHUNK_BYTES: usize = 32 * 1024;
+
+/// How the base is written.
+#[derive(Clone, Debug)]
+pub struct BaseOptions {
+    /// The AOF; the temporary file stands in its folder.
+    pub target: PathBuf,
+    /// `aof-rewrite-incremental-fsync`.
+    pub incremental_sync: bool,
+    /// `aof-timestamp-enabled`: the base begins with the time of the fork, Unix seconds.
+    pub stamp_s: Option<i64>,
+}
+
+/// The temporary file of the child `pid`.
+pub fn temp_path(target: &Path, pid: i32) -> PathBuf {
+    parent_dir(target).join(format!("temp-rewriteaof-bg-{pid}.aof"))
+}
+
+/// Writes the data set as commands into `temp` and syncs it.
+///
+/// # Errors
+/// The first failed operation; the file is removed then.
+pub fn write_commands(
+    storage: Arc<dyn Storage>,
+    keyspace: &Keyspace,
+    link: &mut ChildLink,
+    options: &BaseOptions,
+    temp: &Path,
+) -> IoResult<u64> {
+    let mut file = DurableFile::create(storage, &options.target, temp)?;
+    if options.incremental_sync {
+        file.pace_sync(SYNC_STEP_BYTES, false);
+    }
+    let mut chunk = Vec::with_capacity(2 * CHUNK_BYTES);
+    if let Some(stamp_s) = options.stamp_s {
+        chunk.extend_from_slice(format!("#TS:{stamp_s}\r\n").as_bytes());
+    }
+    for index in 0..keyspace.databases() {
+        let db = keyspace.db(index);
+        if db.is_empty() {
+            continue;
+        }
+        push_command(&mut chunk, &[b"SELECT", itoa::Buffer::new().format(index).as_bytes()]);
+        for view in db.iter() {
+            push_entry(&mut chunk, &view);
+            link.advance(1);
+            if chunk.len() >= CHUNK_BYTES {
+                file.append(&chunk)?;
+                chunk.clear();
+                link.set_bytes_written(file.bytes_written());
+            }
+        }
+    }
+    file.append(&chunk)?;
+    file.finish_unrenamed()
+}
+
+/// The commands that make one key.
+fn push_entry(out: &mut Vec<u8>, view: &EntryView<'_>) {
+    match view.value() {
+        ValueRef::String(string) => push_command(out, &[b"SET", view.key(), string.bytes(&mut Digits::new())]),
+    }
+    if let Some(expiry_ms) = view.expiry_ms() {
+        push_command(out, &[b"PEXPIREAT", view.key(), itoa::Buffer::new().format(expiry_ms).as_bytes()]);
+    }
+}
+
+fn push_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    let mut digits = itoa::Buffer::new();
+    out.push(b'*');
+    out.extend_from_slice(digits.format(args.len()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for argument in args {
+        out.push(b'$');
+        out.extend_from_slice(digits.format(argument.len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(argument);
+        out.extend_from_slice(b"\r\n");
+    }
+}

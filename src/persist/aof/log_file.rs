@@ -1,0 +1,80 @@
+//! The file that is appended to, and what a failed write leaves behind.
+//!
+//! A write that fails half-way is cut back, so that the file always ends with a whole batch; when
+//! even that fails, the caller goes on behind what is there, so that no byte is written twice.
+
+use crate::sys::io::{IoFault, IoResult, Operation, Storage, StorageFile};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An open append-only file.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    file: Box<dyn StorageFile>,
+    /// Length, bytes.
+    size: u64,
+    path: PathBuf,
+}
+
+/// A write that failed.
+#[derive(Debug)]
+pub(super) struct AppendFailure {
+    pub fault: IoFault,
+    /// Bytes of this batch that are in the file and could not be taken back.
+    pub kept: usize,
+}
+
+impl LogFile {
+    /// Opens the file at its end; creates it when it is missing.
+    pub fn open(storage: &dyn Storage, path: &Path) -> IoResult<LogFile> {
+        let file = storage.open_append(path)?;
+        let size = file.len()?;
+        Ok(LogFile { file, size, path: path.to_path_buf() })
+    }
+
+    /// Appends a batch whole, or cuts back what was written of it.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), AppendFailure> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.file.write(&bytes[done..]) {
+                Ok(0) => {
+                    let fault = IoFault::new(Operation::Write, &self.path, io::ErrorKind::WriteZero.into());
+                    return Err(self.take_back(done, fault));
+                }
+                Ok(count) => done += count,
+                Err(fault) => return Err(self.take_back(done, fault)),
+            }
+        }
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn take_back(&mut self, done: usize, fault: IoFault) -> AppendFailure {
+        if done == 0 {
+            return AppendFailure { fault, kept: 0 };
+        }
+        log::warn!("Short write while writing to the AOF file: {done} bytes were written ({fault})");
+        match self.file.truncate(self.size) {
+            Ok(()) => AppendFailure { fault, kept: 0 },
+            Err(failure) => {
+                log::warn!("Could not remove short write from the append-only file. The next write goes on behind it. {failure}");
+                self.size += done as u64;
+                AppendFailure { fault, kept: done }
+            }
+        }
+    }
+
+    /// Makes everything written durable.
+    pub fn sync(&self) -> IoResult<()> {
+        self.file.sync_data()
+    }
+
+    /// A second handle, for the thread that syncs.
+    pub fn sync_handle(&self) -> IoResult<Box<dyn StorageFile>> {
+        self.file.try_clone()
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}

@@ -1,0 +1,368 @@
+//! What the main thread, the writer and the syncer share: one queue, one file, progress in atomics.
+//!
+//! ```text
+//!  main ──batches, orders──► Queue ──► writer ──write──► LogFile ◄──fdatasync── syncer
+//!    └──────── inline write while the writer is idle and no sync runs ────┘
+//!  main ◄── written, synced, problems (atomics) + waker ── both
+//! ```
+//! Main is the only producer of batches. `idle` is true while the queue is empty and the writer
+//! waits; then nobody but main touches the file, and main may write without a hand-over.
+//! Lock order: `queue` before `file`; the writer holds neither while it waits for the disk, except
+//! `file` during its own write.
+
+use crate::persist::aof::log_file::{AppendFailure, LogFile};
+use crate::sys::io::{IoFault, Storage};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// Batches are joined in the queue up to this size, bytes: one write for many turns.
+const JOIN_MAX_BYTES: usize = 1 << 20;
+
+/// When the file is synced (`appendfsync`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SyncPolicy {
+    /// Each batch, before its replies leave.
+    Always = 0,
+    /// Once a second.
+    #[default]
+    EverySecond = 1,
+    /// When the kernel likes.
+    No = 2,
+}
+
+impl SyncPolicy {
+    fn from_code(code: u8) -> SyncPolicy {
+        match code {
+            0 => SyncPolicy::Always,
+            1 => SyncPolicy::EverySecond,
+            _ => SyncPolicy::No,
+        }
+    }
+}
+
+/// Order to put a new base in place.
+#[derive(Debug)]
+pub(super) struct SwitchOrder {
+    /// What the child wrote.
+    pub temp: PathBuf,
+    pub target: PathBuf,
+    /// Whether the new file is to be appended to from then on (the AOF is on).
+    pub keep_open: bool,
+}
+
+/// What the writer is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Bytes to append; `end` is the stream's offset behind them.
+    Batch { bytes: Vec<u8>, end: u64 },
+    /// From here on batches go to the rewrite buffer too.
+    RewriteBegin { limit_bytes: u64 },
+    /// The rewrite has failed: forget the buffer.
+    RewriteAbort,
+    /// The child is done.
+    Switch(SwitchOrder),
+    /// A helper has appended a part of the buffer to the new file and synced it.
+    RoundDone { file: LogFile, failure: Option<IoFault> },
+    /// Sync what has been written.
+    Sync,
+}
+
+/// How a switch ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwitchOutcome {
+    /// The new file is in place and durable.
+    Done {
+        /// Its length, bytes.
+        size: u64,
+        /// Bytes of the rewrite buffer that were appended to it.
+        appended_bytes: u64,
+        /// The last step between two batches, microseconds (of the writer, not of main).
+        final_step_us: u64,
+    },
+    /// Why not; the old file goes on.
+    Failed(String),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub messages: VecDeque<Message>,
+    /// The writer works on a message it has taken.
+    pub busy: bool,
+    pub stop: bool,
+}
+
+/// See the module header.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub storage: Arc<dyn Storage>,
+    started: Instant,
+    queue: Mutex<Queue>,
+    /// The queue has a message.
+    pub wake_writer: Condvar,
+    /// The queue has become empty.
+    pub drained: Condvar,
+    pub file: Mutex<Option<LogFile>>,
+    pub syncer: super::syncer::SyncSlot,
+    policy: AtomicU8,
+    /// `no-appendfsync-on-rewrite` while a child lives.
+    sync_paused: AtomicBool,
+    idle: AtomicBool,
+    pub written: AtomicU64,
+    pub synced: AtomicU64,
+    queued_bytes: AtomicU64,
+    /// When the oldest batch that waits for its write was handed over, 0: none waits.
+    queued_since_us: AtomicU64,
+    pub file_bytes: AtomicU64,
+    pub buffer_bytes: AtomicU64,
+    pub buffer_overflow: AtomicBool,
+    /// errno of the last write when it failed, 0 when it succeeded.
+    write_errno: AtomicI32,
+    /// errno of a failed sync of this file: it is never trusted again.
+    sync_errno: AtomicI32,
+    /// A batch is missing in this file: only a rewrite makes it whole again.
+    abandoned: AtomicBool,
+    pub outcome: Mutex<Option<SwitchOutcome>>,
+    /// `always` cannot be kept: the process must end.
+    fatal: OnceLock<String>,
+    waker: OnceLock<Arc<mio::Waker>>,
+}
+
+impl Shared {
+    pub fn new(storage: Arc<dyn Storage>) -> Shared {
+        Shared {
+            storage,
+            started: Instant::now(),
+            queue: Mutex::default(),
+            wake_writer: Condvar::new(),
+            drained: Condvar::new(),
+            file: Mutex::default(),
+            syncer: super::syncer::SyncSlot::default(),
+            policy: AtomicU8::new(SyncPolicy::default() as u8),
+            sync_paused: AtomicBool::new(false),
+            idle: AtomicBool::new(true),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            queued_bytes: AtomicU64::new(0),
+            queued_since_us: AtomicU64::new(0),
+            file_bytes: AtomicU64::new(0),
+            buffer_bytes: AtomicU64::new(0),
+            buffer_overflow: AtomicBool::new(false),
+            write_errno: AtomicI32::new(0),
+            sync_errno: AtomicI32::new(0),
+            abandoned: AtomicBool::new(false),
+            outcome: Mutex::new(None),
+            fatal: OnceLock::new(),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// Microseconds since this was made, never 0 (0 stands for "none").
+    pub fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64 + 1
+    }
+
+    pub fn set_waker(&self, waker: Arc<mio::Waker>) {
+        // The loop is made once; a second one would be a test's, and keeps the first waker.
+        let _ = self.waker.set(waker);
+    }
+
+    /// Wakes the main loop: replies may be released, or there is something to decide.
+    pub fn wake_main(&self) {
+        if let Some(waker) = self.waker.get()
+            && let Err(failure) = waker.wake()
+        {
+            log::warn!("Cannot wake the event loop: {failure}");
+        }
+    }
+
+    pub fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
+    }
+
+    pub fn push(&self, message: Message) {
+        let mut queue = self.lock_queue();
+        self.idle.store(false, Ordering::Release);
+        queue.messages.push_back(message);
+        drop(queue);
+        self.wake_writer.notify_one();
+    }
+
+    /// Adds a batch, joined to the last one while that is small. Empties `bytes`.
+    pub fn push_batch(&self, bytes: &mut Vec<u8>, end: u64) {
+        let mut queue = self.lock_queue();
+        self.idle.store(false, Ordering::Release);
+        if self.queued_bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel) == 0 {
+            self.queued_since_us.store(self.now_us(), Ordering::Release);
+        }
+        match queue.messages.back_mut() {
+            Some(Message::Batch { bytes: last, end: last_end }) if last.len() + bytes.len() <= JOIN_MAX_BYTES => {
+                last.extend_from_slice(bytes);
+                *last_end = end;
+                bytes.clear();
+            }
+            _ => queue.messages.push_back(Message::Batch { bytes: std::mem::take(bytes), end }),
+        }
+        drop(queue);
+        self.wake_writer.notify_one();
+    }
+
+    /// The next message; waits for it. `None`: the writer is to end.
+    pub fn next_message(&self) -> Option<Message> {
+        let mut queue = self.lock_queue();
+        loop {
+            if let Some(message) = queue.messages.pop_front() {
+                queue.busy = true;
+                return Some(message);
+            }
+            queue.busy = false;
+            self.idle.store(true, Ordering::Release);
+            self.drained.notify_all();
+            if queue.stop {
+                return None;
+            }
+            queue = self.wake_writer.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Bytes of a batch have left the queue for good.
+    pub fn batch_done(&self, bytes: usize, end: u64) {
+        let before = self.queued_bytes.fetch_sub(bytes as u64, Ordering::AcqRel);
+        let since_us = if before == bytes as u64 { 0 } else { self.now_us() };
+        self.queued_since_us.store(since_us, Ordering::Release);
+        self.written.store(end, Ordering::SeqCst);
+    }
+
+    /// Main may write by itself: nobody else is at the file.
+    pub fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Acquire)
+    }
+
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes.load(Ordering::Acquire)
+    }
+
+    /// How long the oldest unwritten batch has waited, microseconds.
+    pub fn queued_for_us(&self) -> u64 {
+        match self.queued_since_us.load(Ordering::Acquire) {
+            0 => 0,
+            since_us => self.now_us().saturating_sub(since_us),
+        }
+    }
+
+    pub fn policy(&self) -> SyncPolicy {
+        SyncPolicy::from_code(self.policy.load(Ordering::Acquire))
+    }
+
+    /// Sets policy and pause. Returns whether that changed anything.
+    pub fn set_policy(&self, policy: SyncPolicy, paused: bool) -> bool {
+        let before = self.policy_in_force();
+        self.policy.store(policy as u8, Ordering::Release);
+        self.sync_paused.store(paused, Ordering::Release);
+        if before == self.policy_in_force() {
+            return false;
+        }
+        // The time without a promise does not count as a lag.
+        self.syncer.restart_age(self.now_us());
+        true
+    }
+
+    pub fn sync_paused(&self) -> bool {
+        self.sync_paused.load(Ordering::Acquire)
+    }
+
+    /// The policy, with the pause of `no-appendfsync-on-rewrite` applied.
+    pub fn policy_in_force(&self) -> SyncPolicy {
+        if self.sync_paused() { SyncPolicy::No } else { self.policy() }
+    }
+
+    pub fn note_written(&self, file: &LogFile) {
+        self.file_bytes.store(file.size(), Ordering::Release);
+        if self.write_errno.swap(0, Ordering::AcqRel) != 0 {
+            log::warn!("AOF write error looks solved. The server can write again.");
+        }
+    }
+
+    pub fn note_write_failure(&self, failure: &AppendFailure) {
+        let errno = failure.fault.errno().unwrap_or(libc::EIO);
+        if self.write_errno.swap(errno, Ordering::AcqRel) != errno {
+            log::warn!("Error writing to the AOF file: {}", failure.fault);
+        }
+        if self.policy() == SyncPolicy::Always {
+            self.set_fatal(format!(
+                "Can't recover from AOF write error when the AOF fsync policy is 'always': {}. Exiting...",
+                failure.fault
+            ));
+        }
+        self.wake_main();
+    }
+
+    pub fn note_sync_failure(&self, fault: &IoFault) {
+        let errno = fault.errno().unwrap_or(libc::EIO);
+        if self.sync_errno.swap(errno, Ordering::AcqRel) == 0 {
+            log::warn!("AOF fsync error, this file is not trusted any more, a rewrite will replace it: {fault}");
+        }
+        if self.policy() == SyncPolicy::Always {
+            self.set_fatal(format!(
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {fault}. Exiting..."
+            ));
+        }
+        self.wake_main();
+    }
+
+    /// The file lacks a batch from here on.
+    pub fn abandon_file(&self) {
+        if !self.abandoned.swap(true, Ordering::AcqRel) {
+            log::warn!("The AOF file lacks changes that could not be written; a rewrite will replace it");
+        }
+        self.wake_main();
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Only a rewrite makes the file whole.
+    pub fn needs_rewrite(&self) -> bool {
+        self.is_abandoned() || self.sync_errno.load(Ordering::Acquire) != 0
+    }
+
+    /// errno of what is wrong with the file, 0 when nothing is.
+    pub fn problem_errno(&self) -> i32 {
+        match self.write_errno.load(Ordering::Acquire) {
+            0 => match self.sync_errno.load(Ordering::Acquire) {
+                0 if self.is_abandoned() => libc::EIO,
+                errno => errno,
+            },
+            errno => errno,
+        }
+    }
+
+    pub fn write_failed(&self) -> bool {
+        self.write_errno.load(Ordering::Acquire) != 0 || self.is_abandoned()
+    }
+
+    /// A new file is in place: old faults are over.
+    pub fn forgive(&self) {
+        self.write_errno.store(0, Ordering::Release);
+        self.sync_errno.store(0, Ordering::Release);
+        self.abandoned.store(false, Ordering::Release);
+    }
+
+    pub fn set_fatal(&self, text: String) {
+        // The first reason is the one to report.
+        let _ = self.fatal.set(text);
+        self.wake_main();
+    }
+
+    pub fn fatal(&self) -> Option<&str> {
+        self.fatal.get().map(String::as_str)
+    }
+}
+
+/// Locks; a thread that panicked with the lock held has left plain data behind.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

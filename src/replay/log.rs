@@ -1,0 +1,325 @@
+//! Replaying one log file.
+//!
+//! ```text
+//!  block reader ─► up to BATCH_MAX requests ─► hash keys, prefetch ─► run each ─► next
+//!               ─► tail: what is not a whole command at the end is judged and cut, or refused
+//! ```
+//! A transaction is collected and run at its EXEC, so that an open one leaves no trace.
+
+use crate::base::crc64::Crc64;
+use crate::base::numbers::parse_i64;
+use crate::dispatch;
+use crate::keyspace::ExpireRule;
+use crate::persist::aof::reader::{Annotation, BlockReader, Item, next_item};
+use crate::replay::tail::{self, TailOptions};
+use crate::replay::{LoadEnd, Pump};
+use crate::resp::{Args, OwnedArgs, Reply, Span};
+use crate::server::spec::{BeginSearch, Found};
+use crate::server::{ClientKind, ClientRef, KeyHint, Server};
+use std::path::Path;
+
+/// Requests parsed ahead and prefetched together.
+const BATCH_MAX: usize = 32;
+
+/// One parsed request.
+struct Request {
+    first_span: usize,
+    last_span: usize,
+    /// Where it begins in the file.
+    offset: u64,
+    found: Option<Found>,
+    hint: KeyHint,
+}
+
+/// A transaction whose EXEC has not come.
+struct OpenTransaction {
+    /// Where its MULTI begins.
+    offset: u64,
+    queue: Vec<(OwnedArgs, Option<Found>)>,
+}
+
+/// The fake client and what it is in the middle of.
+struct Session<'a> {
+    client: ClientRef,
+    name: &'a str,
+    transaction: Option<OpenTransaction>,
+    out: Reply,
+}
+
+/// Why the parse of a batch stopped.
+enum Stop {
+    /// The batch is full, or a note or nothing stands next.
+    Full,
+    /// More bytes are needed.
+    Starved,
+    Damaged,
+}
+
+struct Batch {
+    requests: Vec<Request>,
+    spans: Vec<Span>,
+    /// Bytes of everything parsed.
+    bytes: usize,
+    stop: Stop,
+}
+
+/// Replays the file from `offset` on. `repair` is `None` for files whose tail must be whole.
+///
+/// # Errors
+/// The line for the log, Redis's text where it has one.
+pub fn replay_file(
+    server: &mut Server,
+    path: &Path,
+    offset: u64,
+    repair: Option<TailOptions>,
+    pump: &mut Pump<'_>,
+) -> Result<LoadEnd, String> {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let storage = server.persistence.aof.storage();
+    let file = storage.open_read(path).map_err(|fault| {
+        format!("Fatal error: can't open the append log file {name} for reading: {fault}")
+    })?;
+    let now_ms = server.clock.monotonic_us() / 1000;
+    let client = server.clients.add(ClientKind::Fake, now_ms);
+    let saved_rule = std::mem::replace(&mut server.keyspace.expire_rule, ExpireRule::Ignore);
+    let saved_replaying = std::mem::replace(&mut server.call.replaying, true);
+    let mut session = Session { client, name: &name, transaction: None, out: Reply::default() };
+    let mut reader = BlockReader::new(file, offset);
+    let replayed = run(server, &mut session, &mut reader, pump);
+    server.call.replaying = saved_replaying;
+    server.keyspace.expire_rule = saved_rule;
+    server.remove_client(client);
+    match replayed? {
+        Ended::Interrupted => Ok(LoadEnd::Interrupted),
+        Ended::Whole if session.transaction.is_none() => Ok(LoadEnd::Complete),
+        _ => {
+            let open_since = session.transaction.map(|transaction| transaction.offset);
+            tail::treat(server, path, reader, open_since, repair)?;
+            Ok(LoadEnd::Complete)
+        }
+    }
+}
+
+enum Ended {
+    /// The file ends with a whole command.
+    Whole,
+    /// What the reader stands at is no whole command.
+    Tail,
+    Interrupted,
+}
+
+fn run(
+    server: &mut Server,
+    session: &mut Session<'_>,
+    reader: &mut BlockReader,
+    pump: &mut Pump<'_>,
+) -> Result<Ended, String> {
+    let mut batch = Batch { requests: Vec::with_capacity(BATCH_MAX), spans: Vec::new(), bytes: 0, stop: Stop::Full };
+    loop {
+        parse_batch(&mut batch, reader);
+        look_ahead(server, session.client, &mut batch, reader.bytes());
+        run_batch(server, session, &batch, reader.bytes())?;
+        reader.consume(batch.bytes);
+        match batch.stop {
+            Stop::Damaged => return Ok(Ended::Tail),
+            Stop::Full if take_notes(reader, session.name)? => {}
+            Stop::Full => return Ok(Ended::Tail),
+            Stop::Starved => {
+                let more = reader.fill().map_err(|fault| unreadable(session.name, &fault.to_string()))?;
+                report_progress(server, reader.offset(), pump);
+                if server.run.exit.is_some() {
+                    return Ok(Ended::Interrupted);
+                }
+                if !more {
+                    return Ok(if reader.bytes().is_empty() { Ended::Whole } else { Ended::Tail });
+                }
+            }
+        }
+    }
+}
+
+fn unreadable(name: &str, reason: &str) -> String {
+    format!("Unrecoverable error reading the append only file {name}: {reason}")
+}
+
+fn report_progress(server: &mut Server, offset: u64, pump: &mut Pump<'_>) {
+    if let Some(loading) = &mut server.run.loading {
+        loading.loaded_bytes = offset;
+    }
+    pump(server);
+}
+
+fn parse_batch(batch: &mut Batch, reader: &BlockReader) {
+    batch.requests.clear();
+    batch.spans.clear();
+    batch.bytes = 0;
+    batch.stop = Stop::Full;
+    let bytes = reader.bytes();
+    while batch.requests.len() < BATCH_MAX {
+        let first_span = batch.spans.len();
+        match next_item(&bytes[batch.bytes..], &mut batch.spans) {
+            Item::Request(len) => {
+                let shift = batch.bytes as u32;
+                for span in &mut batch.spans[first_span..] {
+                    span.start += shift;
+                    span.end += shift;
+                }
+                batch.requests.push(Request {
+                    first_span,
+                    last_span: batch.spans.len(),
+                    offset: reader.offset() + batch.bytes as u64,
+                    found: None,
+                    hint: KeyHint::default(),
+                });
+                batch.bytes += len;
+            }
+            Item::Nothing(len) => batch.bytes += len,
+            Item::Note(..) => return,
+            Item::Incomplete => {
+                batch.stop = Stop::Starved;
+                return;
+            }
+            Item::Damaged(_) => {
+                batch.stop = Stop::Damaged;
+                return;
+            }
+        }
+    }
+}
+
+/// Takes the notes at the head. False: a checksum says that what follows is damaged.
+fn take_notes(reader: &mut BlockReader, name: &str) -> Result<bool, String> {
+    while let Item::Note(len, note) = next_item(reader.bytes(), &mut Vec::new()) {
+        if let Annotation::Checksum { bytes, crc } = note {
+            let wanted = len as u64 + bytes;
+            while (reader.bytes().len() as u64) < wanted && !reader.at_end() {
+                reader.fill().map_err(|fault| unreadable(name, &fault.to_string()))?;
+            }
+            // Fewer bytes than promised are a short tail, which the parser finds by itself.
+            let covered = reader.bytes().get(len..wanted as usize);
+            if covered.is_some_and(|covered| Crc64::update(0, covered) != crc) {
+                ::log::warn!("Wrong checksum in the append only file {name} at offset {}", reader.offset());
+                return Ok(false);
+            }
+        }
+        reader.consume(len);
+    }
+    Ok(true)
+}
+
+#[inline]
+fn args_of<'a>(request: &Request, bytes: &'a [u8], spans: &'a [Span]) -> Args<'a> {
+    Args::new(bytes, &spans[request.first_span..request.last_span])
+}
+
+/// Finds commands, hashes first keys and starts loading what they will touch.
+fn look_ahead(server: &Server, client: ClientRef, batch: &mut Batch, bytes: &[u8]) {
+    let db = server.clients.get(client).map_or(0, |state| state.db);
+    let db = server.keyspace.db(db);
+    for request in &mut batch.requests {
+        let args = args_of(request, bytes, &batch.spans);
+        request.found = dispatch::resolve(server, args);
+        let key = request.found.and_then(|found| found.spec.keys.first()).and_then(|spec| match spec.begin {
+            BeginSearch::Index(index) => args.get(index),
+            _ => None,
+        });
+        if let Some(key) = key {
+            let hash = server.keyspace.hash(key);
+            request.hint = KeyHint { address: key.as_ptr() as usize, len: key.len(), hash };
+            db.prefetch_bucket(hash);
+        }
+    }
+    for request in batch.requests.iter().filter(|request| request.hint.len > 0) {
+        db.prefetch_entry(request.hint.hash);
+    }
+}
+
+fn run_batch(server: &mut Server, session: &mut Session<'_>, batch: &Batch, bytes: &[u8]) -> Result<(), String> {
+    for request in &batch.requests {
+        let args = args_of(request, bytes, &batch.spans);
+        server.call.hint = request.hint;
+        run_request(server, session, request, args)?;
+    }
+    Ok(())
+}
+
+fn run_request(
+    server: &mut Server,
+    session: &mut Session<'_>,
+    request: &Request,
+    args: Args<'_>,
+) -> Result<(), String> {
+    let name = args.at(0);
+    if name.eq_ignore_ascii_case(b"multi") {
+        return begin_transaction(session, request.offset);
+    }
+    if name.eq_ignore_ascii_case(b"exec") {
+        return end_transaction(server, session, request.offset);
+    }
+    if request.found.is_none() && !is_select(name) {
+        return Err(unknown_command(session.name, name, request.offset));
+    }
+    match &mut session.transaction {
+        Some(transaction) => transaction.queue.push((args.to_owned(), request.found)),
+        None => apply(server, session, request.found, args, request.offset)?,
+    }
+    Ok(())
+}
+
+#[inline]
+fn is_select(name: &[u8]) -> bool {
+    name.len() == 6 && name.eq_ignore_ascii_case(b"select")
+}
+
+/// Runs one command; SELECT is the fake client's own state.
+#[inline]
+fn apply(
+    server: &mut Server,
+    session: &mut Session<'_>,
+    found: Option<Found>,
+    args: Args<'_>,
+    offset: u64,
+) -> Result<(), String> {
+    if is_select(args.at(0)) {
+        return select(server, session, args, offset);
+    }
+    if let Some(found) = found {
+        dispatch::replay(server, session.client, found, args, &mut session.out);
+        session.out.buffer.clear();
+    }
+    Ok(())
+}
+
+fn select(server: &mut Server, session: &Session<'_>, args: Args<'_>, offset: u64) -> Result<(), String> {
+    let index = args.get(1).and_then(parse_i64).and_then(|index| usize::try_from(index).ok());
+    let Some(index) = index.filter(|index| *index < server.keyspace.databases()) else {
+        return Err(tail::bad_format(session.name, offset, "SELECT of a database that is not there (databases)"));
+    };
+    if let Some(client) = server.clients.get_mut(session.client) {
+        client.db = index;
+    }
+    Ok(())
+}
+
+fn begin_transaction(session: &mut Session<'_>, offset: u64) -> Result<(), String> {
+    if session.transaction.is_some() {
+        return Err(tail::bad_format(session.name, offset, "MULTI inside MULTI"));
+    }
+    session.transaction = Some(OpenTransaction { offset, queue: Vec::new() });
+    Ok(())
+}
+
+fn end_transaction(server: &mut Server, session: &mut Session<'_>, offset: u64) -> Result<(), String> {
+    let Some(transaction) = session.transaction.take() else {
+        return Err(tail::bad_format(session.name, offset, "EXEC without MULTI"));
+    };
+    for (args, found) in &transaction.queue {
+        server.call.hint = KeyHint::default();
+        apply(server, session, *found, args.as_args(), offset)?;
+    }
+    Ok(())
+}
+
+fn unknown_command(file: &str, name: &[u8], offset: u64) -> String {
+    format!("Unknown command '{}' reading the append only file {file} (offset {offset})", String::from_utf8_lossy(name))
+}

@@ -1,0 +1,36 @@
+//! Floor 8: bringing the data set back at the start, by RDB or by replaying the AOF.
+//!
+//! ```text
+//!  appendonly no  ─► dump.rdb, when there is one
+//!  appendonly yes ─► <dir>/appendonly.aof          ─► replay, go on appending to it
+//!                 ─► <dir>/appendonlydir/ (Redis 7) ─► replay base + increments, write a base of
+//!                                                     our own, set the folder aside
+//!                 ─► only dump.rdb                 ─► load it, write a first AOF
+//!                 ─► nothing                       ─► begin an empty AOF
+//!                 ─► both forms                    ─► refused: nobody can know which is newer
+//! ```
+//! A log is executed through a fake client by `dispatch`. Expired keys are kept until it ends, as
+//! the log says itself when they go.
+
+mod log;
+mod start;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+pub use self::log::replay_file;
+pub use self::start::{load_at_start, reload_aof};
+
+use crate::server::Server;
+
+/// Called now and then while a load runs, so that the server can answer its clients.
+pub type Pump<'a> = dyn FnMut(&mut Server) + 'a;
+
+/// How a load ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadEnd {
+    /// Everything is there.
+    Complete,
+    /// The server was told to exit meanwhile.
+    Interrupted,
+}

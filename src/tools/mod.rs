@@ -1,0 +1,2 @@
+//! Floor 11: the check tools behind the small binaries.
+
