@@ -1,8 +1,10 @@
 //! Which files to load at the start, and what to make of them.
 
-use crate::persist::aof::base::{self, BaseOptions};
+use crate::persist::aof::base;
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::child::ChildLink;
+use crate::persist::rdb::save::Walk;
+use crate::persist::rdb::{LoadOptions, LoadReport, Loader};
 use crate::replay::log::replay_file;
 use crate::replay::tail::TailOptions;
 use crate::replay::{LoadEnd, Pump};
@@ -14,6 +16,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Longest manifest, bytes: thousands of files, where Redis writes a handful.
 const MANIFEST_MAX_BYTES: u64 = 1 << 20;
+/// RDB bytes loaded between two looks at the clients: some milliseconds.
+const RDB_STEP_BYTES: u64 = 2 << 20;
 
 /// Loads the data set as the configuration says and opens the AOF. To be called once, before the
 /// server is ready; `pump` lets clients be answered meanwhile.
@@ -90,6 +94,7 @@ fn unix_seconds(time: SystemTime) -> u64 {
 /// Runs `load` with the loading state shown to clients; changes it makes do not count as changes.
 fn while_loading(
     server: &mut Server,
+    source: &str,
     total_bytes: u64,
     load: impl FnOnce(&mut Server) -> Result<LoadEnd, String>,
 ) -> Result<LoadEnd, String> {
@@ -101,14 +106,14 @@ fn while_loading(
     server.run.loading = None;
     server.persistence.dirty = dirty;
     if let Ok(LoadEnd::Complete) = end {
-        log::info!("DB loaded from append only file: {:.3} seconds", start.elapsed().as_secs_f64());
+        log::info!("DB loaded from {source}: {:.3} seconds", start.elapsed().as_secs_f64());
     }
     end
 }
 
 fn load_single(server: &mut Server, file: &Path, bytes: u64, pump: &mut Pump<'_>) -> Result<LoadEnd, String> {
     let repair = tail_options(server);
-    while_loading(server, bytes, |server| load_part(server, file, Some(repair), pump))
+    while_loading(server, "append only file", bytes, |server| load_part(server, file, Some(repair), pump))
 }
 
 fn tail_options(server: &Server) -> TailOptions {
@@ -125,10 +130,8 @@ fn load_part(
     repair: Option<TailOptions>,
     pump: &mut Pump<'_>,
 ) -> Result<LoadEnd, String> {
-    let start = match begins_with_rdb(server, file)? {
-        true => load_preamble(server, file, pump)?,
-        false => 0,
-    };
+    let start = if begins_with_rdb(server, file)? { load_preamble(server, file, pump)? } else { Some(0) };
+    let Some(start) = start else { return Ok(LoadEnd::Interrupted) };
     replay_file(server, file, start, repair, pump)
 }
 
@@ -139,14 +142,60 @@ fn begins_with_rdb(server: &Server, file: &Path) -> Result<bool, String> {
     Ok(read == magic.len() && &magic == b"REDIS")
 }
 
-/// Loads the RDB part; returns the offset behind it.
-fn load_preamble(_server: &mut Server, file: &Path, _pump: &mut Pump<'_>) -> Result<u64, String> {
-    Err(format!("Error reading the RDB preamble of the AOF file {}, AOF loading aborted", file.display()))
+/// Loads the RDB part; returns the offset behind it, `None` when the server is to exit.
+fn load_preamble(server: &mut Server, file: &Path, pump: &mut Pump<'_>) -> Result<Option<u64>, String> {
+    log::info!("Reading RDB preamble from AOF file...");
+    // What has expired goes by the log's own commands, or later.
+    let report = run_loader(server, file, false, pump).map_err(|reason| {
+        format!("Error reading the RDB preamble of the AOF file {}, AOF loading aborted: {reason}", file.display())
+    })?;
+    log::info!("Reading the remaining AOF tail...");
+    Ok(report.map(|report| report.bytes))
 }
 
 /// Loads the RDB file if there is one; says whether there was.
-fn load_rdb(_server: &mut Server, _pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
-    Ok((LoadEnd::Complete, false))
+fn load_rdb(server: &mut Server, pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
+    let path = server.data_path(server.config.dbfilename.as_path());
+    let Some(found) = existing(&*server.persistence.aof.storage(), &path)? else {
+        return Ok((LoadEnd::Complete, false));
+    };
+    let end = while_loading(server, "disk", found.len, |server| {
+        let loaded = run_loader(server, &path, true, pump);
+        match loaded.map_err(|reason| format!("Fatal error loading the DB {}: {reason}. Exiting.", path.display()))? {
+            Some(_) => Ok(LoadEnd::Complete),
+            None => Ok(LoadEnd::Interrupted),
+        }
+    })?;
+    Ok((end, true))
+}
+
+/// Loads an RDB in steps; `None` when the server was told to exit meanwhile.
+fn run_loader(
+    server: &mut Server,
+    path: &Path,
+    drop_expired: bool,
+    pump: &mut Pump<'_>,
+) -> Result<Option<LoadReport>, String> {
+    let options = LoadOptions {
+        now_ms: server.now_ms(),
+        drop_expired,
+        checksum: server.config.rdbchecksum,
+        key_delay: server.config.key_load_delay,
+        allow_duplicates: false,
+    };
+    let storage = server.persistence.aof.storage();
+    let file = storage.open_read(path).map_err(|fault| fault.to_string())?;
+    let mut loader = Loader::of_file(file, options).map_err(|failure| failure.to_string())?;
+    while !loader.step(&mut server.keyspace, RDB_STEP_BYTES).map_err(|failure| failure.to_string())? {
+        if let Some(loading) = &mut server.run.loading {
+            loading.loaded_bytes = loader.progress().loaded_bytes;
+        }
+        pump(server);
+        if server.run.exit.is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(loader.finish()))
 }
 
 /// No AOF yet: the RDB file is the data set, and a first AOF is written from it.
@@ -193,7 +242,7 @@ fn load_parts(
         total_bytes += found.ok_or_else(|| format!("The AOF file {} doesn't exist", file.display()))?.len;
     }
     let repair = tail_options(server);
-    while_loading(server, total_bytes, |server| {
+    while_loading(server, "append only file", total_bytes, |server| {
         for (index, file) in files.iter().enumerate() {
             let last = index + 1 == files.len();
             if load_part(server, file, last.then_some(repair), pump)? == LoadEnd::Interrupted {
@@ -209,14 +258,10 @@ fn write_first(server: &mut Server) -> Result<(), String> {
     let target = server.aof_path();
     let storage = server.persistence.aof.storage();
     let temp = base::temp_path(&target, std::process::id() as i32);
-    let options = BaseOptions {
-        target: target.clone(),
-        incremental_sync: server.config.aof_rewrite_incremental_fsync,
-        stamp_s: None,
-    };
+    let options = server.aof_base_options(target.clone(), Walk::Tables);
     let mut link = ChildLink::disconnected();
     let fail = |fault: IoFault| format!("Can't write the first append only file: {fault}");
-    base::write_commands(server.persistence.aof.storage(), &server.keyspace, &mut link, &options, &temp).map_err(fail)?;
+    base::write(server.persistence.aof.storage(), &server.keyspace, &mut link, &options, &temp).map_err(fail)?;
     storage.rename(&temp, &target).map_err(fail)?;
     storage.sync_dir(parent_dir(&target)).map_err(fail)
 }

@@ -7,10 +7,12 @@
 //! A rewrite is started by BGREWRITEAOF, by CONFIG SET appendonly yes, by growth, and to heal a file
 //! that a failed write or sync has spoilt. Never inside EXEC or a script: there it is scheduled.
 
-use crate::persist::aof::base::{self, BaseOptions};
+use crate::persist::aof::base::{self, BaseForm, BaseOptions};
 use crate::persist::aof::rewrite::RewritePhase;
 use crate::persist::aof::{AofSettings, AofState, SwitchOutcome, SyncPolicy};
 use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
+use crate::persist::rdb::SaveOptions;
+use crate::persist::rdb::save::Walk;
 use crate::server::Server;
 use crate::server::config::AppendFsync;
 use crate::server::error::ReplyError;
@@ -142,15 +144,10 @@ impl Server {
         self.persistence.aof.begin_rewrite().map_err(|fault| fault.to_string())?;
         self.propagation.forget_selected_db();
         let storage = self.persistence.aof.storage();
-        let now_s = self.call.now_ms / 1000;
-        let options = BaseOptions {
-            target,
-            incremental_sync: self.config.aof_rewrite_incremental_fsync,
-            stamp_s: self.config.aof_timestamp_enabled.then_some(now_s),
-        };
+        let options = self.aof_base_options(target, Walk::Memory);
         let child = self.persistence.fork(ChildKind::AofRewrite, &mut self.keyspace, |keyspace, link| {
             let temp = base::temp_path(&options.target, std::process::id() as i32);
-            base::write_commands(Arc::clone(&storage), keyspace, link, &options, &temp)
+            base::write(Arc::clone(&storage), keyspace, link, &options, &temp)
                 .map(|_| ())
                 .map_err(|fault| fault.to_string())
         });
@@ -159,6 +156,25 @@ impl Server {
         self.persistence.aof.rewrite.begin();
         self.apply_aof_settings();
         Ok(())
+    }
+
+    /// How a new base is written. `walk` by memory gives pages back: only in a child.
+    pub fn aof_base_options(&self, target: PathBuf, walk: Walk) -> BaseOptions {
+        let unix_s = self.call.now_ms / 1000;
+        let save = SaveOptions {
+            compress: self.config.rdbcompression,
+            checksum: self.config.rdbchecksum,
+            walk,
+            aof_base: true,
+            unix_s,
+            ..SaveOptions::default()
+        };
+        BaseOptions {
+            form: if self.config.aof_use_rdb_preamble { BaseForm::Rdb(Box::new(save)) } else { BaseForm::Commands },
+            target,
+            incremental_sync: self.config.aof_rewrite_incremental_fsync,
+            stamp_s: self.config.aof_timestamp_enabled.then_some(unix_s),
+        }
     }
 
     /// The child of a rewrite has been reaped.

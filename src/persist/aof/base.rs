@@ -5,6 +5,7 @@
 
 use crate::keyspace::{EntryView, Keyspace};
 use crate::persist::child::ChildLink;
+use crate::persist::rdb::{SaveOptions, save_to};
 use crate::sys::durable::DurableFile;
 use crate::sys::io::{IoResult, Storage, parent_dir};
 use crate::value::ValueRef;
@@ -17,9 +18,19 @@ const SYNC_STEP_BYTES: u64 = 4 << 20;
 /// Bytes collected before they are handed to the file.
 const CHUNK_BYTES: usize = 32 * 1024;
 
+/// What the base consists of.
+#[derive(Clone, Debug)]
+pub enum BaseForm {
+    /// One command or more for each key, which any version of Redis reads.
+    Commands,
+    /// A snapshot (`aof-use-rdb-preamble`).
+    Rdb(Box<SaveOptions>),
+}
+
 /// How the base is written.
 #[derive(Clone, Debug)]
 pub struct BaseOptions {
+    pub form: BaseForm,
     /// The AOF; the temporary file stands in its folder.
     pub target: PathBuf,
     /// `aof-rewrite-incremental-fsync`.
@@ -33,11 +44,11 @@ pub fn temp_path(target: &Path, pid: i32) -> PathBuf {
     parent_dir(target).join(format!("temp-rewriteaof-bg-{pid}.aof"))
 }
 
-/// Writes the data set as commands into `temp` and syncs it.
+/// Writes the data set into `temp` and syncs it. Returns its length, bytes.
 ///
 /// # Errors
 /// The first failed operation; the file is removed then.
-pub fn write_commands(
+pub fn write(
     storage: Arc<dyn Storage>,
     keyspace: &Keyspace,
     link: &mut ChildLink,
@@ -48,8 +59,23 @@ pub fn write_commands(
     if options.incremental_sync {
         file.pace_sync(SYNC_STEP_BYTES, false);
     }
+    match &options.form {
+        BaseForm::Rdb(save) => {
+            save_to(&mut file, keyspace, save, link)?;
+        }
+        BaseForm::Commands => write_commands(&mut file, keyspace, link, options.stamp_s)?,
+    }
+    file.finish_unrenamed()
+}
+
+fn write_commands(
+    file: &mut DurableFile,
+    keyspace: &Keyspace,
+    link: &mut ChildLink,
+    stamp_s: Option<i64>,
+) -> IoResult<()> {
     let mut chunk = Vec::with_capacity(2 * CHUNK_BYTES);
-    if let Some(stamp_s) = options.stamp_s {
+    if let Some(stamp_s) = stamp_s {
         chunk.extend_from_slice(format!("#TS:{stamp_s}\r\n").as_bytes());
     }
     for index in 0..keyspace.databases() {
@@ -68,8 +94,7 @@ pub fn write_commands(
             }
         }
     }
-    file.append(&chunk)?;
-    file.finish_unrenamed()
+    file.append(&chunk)
 }
 
 /// The commands that make one key.
