@@ -15,11 +15,10 @@
 mod log;
 mod start;
 mod tail;
-#[cfg(test)]
-mod tests;
 
 pub use self::log::replay_file;
 pub use self::start::{load_at_start, reload_aof};
+pub use self::tail::{TailOptions, cut};
 
 use crate::server::Server;
 

@@ -1,2 +1,3 @@
 //! Floor 11: the check tools behind the small binaries.
 
+pub mod check_aof;
