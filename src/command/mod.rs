@@ -8,6 +8,7 @@ pub mod command_info;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod dump;
 pub mod function;
 pub mod help;
 pub mod info;
@@ -19,6 +20,7 @@ pub mod replication;
 pub mod rewrite;
 pub mod server_admin;
 pub mod slowlog;
+pub mod snapshot;
 pub mod string;
 pub mod transaction;
 
@@ -31,6 +33,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     config::ROWS,
     connection::ROWS,
     debug::ROWS,
+    dump::ROWS,
     function::ROWS,
     info::ROWS,
     latency::ROWS,
@@ -40,6 +43,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     rewrite::ROWS,
     server_admin::ROWS,
     slowlog::ROWS,
+    snapshot::ROWS,
     key::basic::ROWS,
     key::expire::ROWS,
     key::flush::ROWS,

@@ -78,6 +78,7 @@ fn round(server: &mut Server) {
     expire_keys(server);
     clients::look_at_some(server);
     serve_children(server);
+    server.snapshot_cron();
     server.aof_cron();
     server.stats.used_memory_peak = server.stats.used_memory_peak.max(server.used_memory());
     if is_time_for(server, 100) {
@@ -137,7 +138,8 @@ fn serve_children(server: &mut Server) {
     let Some(end) = server.persistence.poll_child(&mut server.keyspace) else { return };
     match end.kind {
         ChildKind::AofRewrite => server.rewrite_child_ended(&end),
-        ChildKind::Snapshot | ChildKind::Replication => {}
+        ChildKind::Snapshot => server.snapshot_child_ended(&end),
+        ChildKind::Replication => {}
     }
 }
 

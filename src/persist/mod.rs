@@ -7,11 +7,13 @@ pub mod aof;
 pub mod child;
 pub mod fork;
 pub mod rdb;
+pub mod schedule;
 
 use crate::keyspace::Keyspace;
 use crate::persist::aof::Aof;
 use crate::persist::child::{ChildLink, ChildSetup};
 use crate::persist::fork::{ChildEnd, ChildKind, ChildProcess, ForkError, ForkLog};
+use crate::persist::schedule::SnapshotState;
 use crate::sys::io::{OsStorage, Storage};
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ pub struct Persistence {
     pub child_setup: ChildSetup,
     /// Forks so far.
     pub forks: ForkLog,
+    /// Snapshots: when, how, how it went.
+    pub snapshot: SnapshotState,
     /// The append-only file.
     pub aof: Aof,
 }
@@ -40,6 +44,7 @@ impl Default for Persistence {
             child: None,
             child_setup: ChildSetup::default(),
             forks: ForkLog::default(),
+            snapshot: SnapshotState::default(),
             aof: Aof::default(),
         }
     }

@@ -22,7 +22,13 @@ impl Server {
     /// The whole data set went on a client's word (FLUSHALL): a snapshot being written describes
     /// what is no more, and the save points promise that the file follows. Persistence has no
     /// snapshots yet, so nothing is left to do.
-    pub fn data_set_flushed(&mut self) {}
+    pub fn data_set_flushed(&mut self) {
+        self.cancel_background_save();
+        if !self.config.save.0.is_empty() && self.run.loading.is_none() && !self.call.replaying {
+            // A failure is in the log; the changes stay counted, so cron tries again.
+            let _ = self.save_now();
+        }
+    }
 
     /// Exchanges the contents of two databases; clients stay where they are. O(1) but for watched
     /// and waited-for keys.

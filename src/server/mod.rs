@@ -38,6 +38,7 @@ pub mod pubsub;
 pub mod run;
 pub mod safety;
 pub mod slowlog;
+pub mod snapshot;
 pub mod spec;
 pub mod stats;
 pub mod watch;
@@ -174,6 +175,8 @@ impl Server {
             rng,
         };
         server.refresh_time();
+        // As in Redis: the start counts as a save, so that save points count from there.
+        server.persistence.snapshot.last_save_s = server.now_ms() / 1000;
         Ok(server)
     }
 

@@ -20,7 +20,7 @@ mod tools;
 
 pub use client::{Client, Decoder, Reply, encode_command};
 pub use in_process::{InProcess, START_MS, split};
-pub use server::{Program, Server, StartFailure};
+pub use server::{Program, Server, StartFailure, new_folder};
 pub use tools::{Corpus, CorpusFile, corpus, redis_benchmark, redis_cli, require_tool};
 
 use std::net::{Ipv4Addr, TcpListener};

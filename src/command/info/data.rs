@@ -2,26 +2,49 @@
 
 use super::{InfoText, flag_of};
 use crate::persist::aof::AofState;
+use crate::persist::fork::ChildKind;
 use crate::server::Server;
 
 pub(super) fn persistence(server: &Server, info: &mut InfoText) {
     let loading = server.run.loading.as_ref();
     info.field("loading", flag_of(loading.is_some()));
-    info.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    info.ratio("current_fork_perc", 0.0);
-    info.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    info.field("rdb_changes_since_last_save", server.persistence.dirty);
-    info.field("rdb_bgsave_in_progress", 0);
-    info.field("rdb_last_save_time", server.run.started_ms / 1000);
-    info.field("rdb_last_bgsave_status", "ok");
-    info.field("rdb_last_bgsave_time_sec", -1);
-    info.field("rdb_current_bgsave_time_sec", -1);
-    info.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    child(server, info);
+    snapshots(server, info);
     append_only_file(server, info);
     info.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
     if let Some(loading) = loading {
         progress(server, loading, info);
     }
+}
+
+/// The living child's progress; zeros without one.
+fn child(server: &Server, info: &mut InfoText) {
+    let child = server.persistence.child.as_ref();
+    let progress = child.map(|child| child.progress.clone()).unwrap_or_default();
+    let age_s = progress.cow_measured.map_or(0, |measured| measured.elapsed().as_secs());
+    info.field("async_loading", 0);
+    info.field("current_cow_peak", progress.cow_peak_bytes);
+    info.field("current_cow_size", progress.cow_bytes);
+    info.field("current_cow_size_age", age_s);
+    info.ratio("current_fork_perc", progress.percent());
+    info.field("current_save_keys_processed", progress.keys_done);
+    info.field("current_save_keys_total", progress.keys_total);
+}
+
+fn snapshots(server: &Server, info: &mut InfoText) {
+    let state = &server.persistence.snapshot;
+    let running = server.persistence.child.as_ref().filter(|child| child.kind == ChildKind::Snapshot);
+    info.field("rdb_changes_since_last_save", server.persistence.dirty);
+    info.field("rdb_bgsave_in_progress", flag_of(running.is_some()));
+    info.field("rdb_last_save_time", state.last_save_s);
+    info.field("rdb_last_bgsave_status", if state.last_ok { "ok" } else { "err" });
+    info.field("rdb_last_bgsave_time_sec", state.last_duration.map_or(-1, |time| time.as_secs() as i64));
+    let current_s = running.map_or(-1, |child| child.started.elapsed().as_secs() as i64);
+    info.field("rdb_current_bgsave_time_sec", current_s);
+    info.field("rdb_saves", state.saves);
+    info.field("rdb_last_cow_size", state.last_cow_bytes);
+    info.field("rdb_last_load_keys_expired", state.last_load_keys_expired);
+    info.field("rdb_last_load_keys_loaded", state.last_load_keys_loaded);
 }
 
 fn append_only_file(server: &Server, info: &mut InfoText) {

@@ -80,8 +80,9 @@ fn traffic(server: &Server, info: &mut InfoText) {
     info.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
 }
 
-fn forks(_: &Server, info: &mut InfoText) {
-    info.zeros(&["latest_fork_usec", "total_forks"]);
+fn forks(server: &Server, info: &mut InfoText) {
+    info.field("latest_fork_usec", server.persistence.forks.latest_us);
+    info.field("total_forks", server.persistence.forks.total);
 }
 
 fn event_loop(server: &Server, info: &mut InfoText) {

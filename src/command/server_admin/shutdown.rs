@@ -60,8 +60,12 @@ pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result
 fn make_safe(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {
     server.leave_aof(request.force)?;
     let wants_save = request.save || (!request.nosave && !server.config.save.0.is_empty());
+    if server.cancel_background_save() {
+        log::warn!("There is a child saving an .rdb. Killing it!");
+    }
     if wants_save {
         log::info!("Saving the final RDB snapshot before exiting.");
+        server.save_now()?;
     }
     Ok(())
 }

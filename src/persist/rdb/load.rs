@@ -128,9 +128,9 @@ impl Loader {
         let until = self.parser.input.offset().saturating_add(budget_bytes.max(1));
         let start = Instant::now();
         while !self.done && self.parser.input.offset() < until {
-            if self.options.key_delay == 0 {
+            if self.options.key_delay == 0 && self.parser.is_between_keys() {
                 self.load_batches(keyspace, until)?;
-            } else if start.elapsed() >= DELAYED_STEP {
+            } else if self.options.key_delay != 0 && start.elapsed() >= DELAYED_STEP {
                 break;
             }
             self.load_one(keyspace)?;

@@ -62,6 +62,8 @@ pub struct Parser {
     /// What is being read, for messages.
     pub step: Step,
     pub type_number: Option<u8>,
+    /// Found since the last key; other opcodes may stand between them and their key (KeyDB).
+    attributes: Attributes,
     compare_checksum: bool,
 }
 
@@ -80,6 +82,7 @@ impl Parser {
             checksum: ChecksumState::NotLooked,
             step: Step::Start,
             type_number: None,
+            attributes: Attributes::default(),
             compare_checksum,
         };
         match parser.read_header() {
@@ -99,6 +102,11 @@ impl Parser {
         let text = String::from_utf8_lossy(digits);
         let version = text.parse().ok().filter(|version| wanted.contains(version));
         version.ok_or_else(|| RdbErrorKind::UnsupportedVersion(text.trim_start_matches('0').to_owned()))
+    }
+
+    /// Whether a key that comes next has nothing before it.
+    pub fn is_between_keys(&self) -> bool {
+        self.attributes == Attributes::default()
     }
 
     /// An error at the present place.
@@ -123,22 +131,21 @@ impl Parser {
     }
 
     fn read_event(&mut self) -> Result<Event, RdbErrorKind> {
-        let mut attributes = Attributes::default();
         loop {
             self.step = Step::Type;
             let byte = self.input.take_u8()?;
             match byte {
                 opcode::EXPIRETIME_MS => {
                     self.step = Step::Expire;
-                    attributes.expiry_ms = Some(i64::from_le_bytes(self.input.take_array()?));
+                    self.attributes.expiry_ms = Some(i64::from_le_bytes(self.input.take_array()?));
                 }
                 opcode::EXPIRETIME => {
                     self.step = Step::Expire;
                     let seconds = i32::from_le_bytes(self.input.take_array()?);
-                    attributes.expiry_ms = Some(i64::from(seconds) * 1000);
+                    self.attributes.expiry_ms = Some(i64::from(seconds) * 1000);
                 }
-                opcode::FREQ => attributes.frequency = Some(self.input.take_u8()?),
-                opcode::IDLE => attributes.idle_s = Some(read_len(&mut self.input)?),
+                opcode::FREQ => self.attributes.frequency = Some(self.input.take_u8()?),
+                opcode::IDLE => self.attributes.idle_s = Some(read_len(&mut self.input)?),
                 opcode::SLOT_INFO => {
                     self.step = Step::Len;
                     (0..3).try_for_each(|_| read_len(&mut self.input).map(|_| ()))?;
@@ -148,7 +155,7 @@ impl Parser {
                     self.type_number = Some(byte);
                     string::read_bytes(&mut self.input, &mut self.scratch, &mut self.key)?;
                     self.step = Step::Value;
-                    return Ok(Event::Key(byte, attributes));
+                    return Ok(Event::Key(byte, std::mem::take(&mut self.attributes)));
                 }
                 _ => return self.read_opcode(byte),
             }

@@ -1,0 +1,232 @@
+//! Snapshots as the server drives them: SAVE, BGSAVE, save points, the end of a child.
+
+use crate::persist::child::ChildLink;
+use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
+use crate::persist::rdb::save::Walk;
+use crate::persist::rdb::{self, AccessRecord, SaveOptions};
+use crate::persist::schedule;
+use crate::server::Server;
+use crate::server::config::MaxmemoryPolicy;
+use crate::server::run::REDIS_VERSION;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl Server {
+    /// The snapshot's path.
+    pub fn snapshot_path(&self) -> PathBuf {
+        self.data_path(self.config.dbfilename.as_path())
+    }
+
+    fn temp_snapshot_path(&self, pid: u32) -> PathBuf {
+        self.data_path(Path::new(&schedule::temp_name(pid)))
+    }
+
+    /// How the configuration wants files to be written.
+    pub fn save_options(&self) -> SaveOptions {
+        let config = &self.config;
+        SaveOptions {
+            version: config.rdb_version,
+            compress: config.rdbcompression,
+            checksum: config.rdbchecksum,
+            access: access_record(config.maxmemory_policy),
+            walk: Walk::Tables,
+            aof_base: false,
+            redis_version: REDIS_VERSION,
+            unix_s: self.now_ms() / 1000,
+            key_delay: config.rdb_key_save_delay,
+            incremental_sync: config.rdb_save_incremental_fsync,
+            verify: config.rdb_verify,
+            functions: self.persistence.snapshot.functions.clone(),
+            extra_fields: Vec::new(),
+        }
+    }
+
+    /// SAVE: writes the snapshot here and now; every client waits.
+    ///
+    /// # Errors
+    /// The reason, which is in the log too.
+    pub fn save_now(&mut self) -> Result<(), String> {
+        let (path, temp) = (self.snapshot_path(), self.temp_snapshot_path(std::process::id()));
+        let options = self.save_options();
+        let storage = Arc::clone(&self.persistence.storage);
+        self.persistence.snapshot.saves += 1;
+        let mut link = ChildLink::disconnected();
+        let saved = rdb::save_file(&storage, &path, &temp, &self.keyspace, &options, &mut link);
+        self.refresh_time();
+        let now_s = self.now_ms() / 1000;
+        match saved {
+            Ok(_) => {
+                log::info!("DB saved on disk");
+                self.persistence.dirty = 0;
+                self.persistence.snapshot.succeeded(now_s);
+                Ok(())
+            }
+            Err(reason) => {
+                log::warn!("{reason}");
+                Err(reason)
+            }
+        }
+    }
+
+    /// BGSAVE: forks a child that writes the snapshot.
+    ///
+    /// # Errors
+    /// Another child lives, or the fork failed; the reason is in the log too.
+    pub fn start_background_save(&mut self) -> Result<(), String> {
+        let path = self.snapshot_path();
+        let (storage, target) = (Arc::clone(&self.persistence.storage), path.clone());
+        let folder = self.data_path(Path::new(""));
+        let options = SaveOptions { walk: Walk::Memory, ..self.save_options() };
+        let started = self.persistence.fork(ChildKind::Snapshot, &mut self.keyspace, |keyspace, link| {
+            let temp = folder.join(schedule::temp_name(std::process::id()));
+            rdb::save_file(&storage, &target, &temp, keyspace, &options, link)?;
+            log::info!("DB saved on disk");
+            Ok(())
+        });
+        let now_s = self.call.now_ms / 1000;
+        match started {
+            Ok(child) => {
+                log::info!("Background saving started by pid {}", child.pid);
+                let dirty = self.persistence.dirty;
+                self.persistence.snapshot.began(path, dirty, now_s);
+                Ok(())
+            }
+            Err(failure) => {
+                let reason = format!("Can't save in background: {failure}");
+                log::warn!("{reason}");
+                self.persistence.snapshot.failed(reason.clone(), now_s);
+                Err(reason)
+            }
+        }
+    }
+
+    /// The child of a snapshot has been reaped.
+    pub fn snapshot_child_ended(&mut self, end: &ChildEnd) {
+        let running = self.persistence.snapshot.running.take();
+        self.persistence.snapshot.last_cow_bytes = end.progress.cow_peak_bytes;
+        self.persistence.snapshot.last_duration = Some(end.duration);
+        self.remove_temp_snapshot(end);
+        let now_s = self.now_ms() / 1000;
+        let result = match (&end.result, running) {
+            (ChildResult::Done, Some(running)) => {
+                let proven = self.proof_of(&running.path, end.progress.bytes_written);
+                proven.map(|()| self.persistence.dirty -= running.dirty_at_fork.min(self.persistence.dirty))
+            }
+            (ChildResult::Done, None) => Err("nobody knows what it saved".to_owned()),
+            (ChildResult::Cancelled, _) => {
+                log::info!("Background saving cancelled");
+                return;
+            }
+            (ChildResult::Failed(reason), _) => Err(reason.clone()),
+        };
+        match result {
+            Ok(()) => {
+                log::info!("Background saving terminated with success");
+                self.persistence.snapshot.succeeded(now_s);
+            }
+            Err(reason) => {
+                log::warn!("Background saving error: {reason}");
+                // The try was made when the child began; the retry delay runs from now.
+                self.persistence.snapshot.failed(reason, now_s);
+            }
+        }
+    }
+
+    /// That the file is in place with the child's length.
+    fn proof_of(&self, path: &Path, bytes: u64) -> Result<(), String> {
+        let found = self.persistence.storage.metadata(path).map_err(|fault| fault.to_string())?;
+        if found.len == bytes {
+            return Ok(());
+        }
+        Err(format!("{} has {} bytes, the child wrote {bytes}", path.display(), found.len))
+    }
+
+    /// A child that was killed cannot remove its file.
+    fn remove_temp_snapshot(&self, end: &ChildEnd) {
+        if end.result == ChildResult::Done {
+            return;
+        }
+        let temp = self.temp_snapshot_path(end.pid.unsigned_abs());
+        if let Err(fault) = self.persistence.storage.remove(&temp)
+            && !fault.is_not_found()
+        {
+            log::warn!("Can't remove the temporary file of a failed save: {fault}");
+        }
+    }
+
+    /// BGSAVE CANCEL, FLUSHALL, SHUTDOWN: ends a snapshot child and waits for it. Says whether
+    /// there was one.
+    pub fn cancel_background_save(&mut self) -> bool {
+        if self.persistence.child_kind() != Some(ChildKind::Snapshot) {
+            return false;
+        }
+        if let Some(end) = self.persistence.cancel_child(&mut self.keyspace) {
+            self.snapshot_child_ended(&end);
+        }
+        true
+    }
+
+    /// Save points and scheduled saves; a child that hangs or copies too much. For cron.
+    pub fn snapshot_cron(&mut self) {
+        if self.run.loading.is_some() {
+            return;
+        }
+        if self.persistence.child.is_some() {
+            self.watch_child();
+            return;
+        }
+        let now_s = self.now_ms() / 1000;
+        let points = self.config.save.0.iter().map(|point| (point.seconds, point.changes));
+        let due = self.persistence.snapshot.due(points, self.persistence.dirty, now_s);
+        if let Some((seconds, changes)) = due {
+            log::info!("{changes} changes in {seconds} seconds. Saving...");
+        }
+        let scheduled = self.persistence.snapshot.scheduled && self.persistence.snapshot.may_try(now_s);
+        if due.is_some() || scheduled {
+            // The reason of a failure is in the log; the next try follows by itself.
+            let _ = self.start_background_save();
+        }
+    }
+
+    /// Kills a child without a sign of life for `fork-child-timeout`, or beyond `fork-cow-limit`.
+    fn watch_child(&mut self) {
+        let (timeout_s, limit) = (self.config.fork_child_timeout, self.config.fork_cow_limit.bytes);
+        let Some(child) = &mut self.persistence.child else { return };
+        let heard = child.progress.heard.unwrap_or(child.started);
+        let silent = Instant::now().saturating_duration_since(heard);
+        if timeout_s > 0 && silent > Duration::from_secs(u64::from(timeout_s)) {
+            log::warn!("Killing the {} child {}: no progress for {timeout_s} seconds", child.kind.name(), child.pid);
+            child.kill();
+        } else if limit > 0 && child.progress.cow_bytes > limit {
+            let (kind, pid, copied) = (child.kind.name(), child.pid, child.progress.cow_bytes);
+            log::warn!("Killing the {kind} child {pid}: {copied} bytes copied on write, fork-cow-limit is {limit}");
+            child.kill();
+        }
+    }
+
+    /// Removes temporary snapshots of processes that are gone; at the start.
+    pub fn remove_stale_snapshots(&self) {
+        let folder = self.data_path(Path::new("."));
+        let Ok(names) = self.persistence.storage.list_dir(&folder) else { return };
+        for name in names {
+            let Some(pid) = name.to_str().and_then(schedule::pid_of_temp_name) else { continue };
+            if Path::new("/proc").join(pid.to_string()).exists() && pid != std::process::id() {
+                continue;
+            }
+            let path = self.data_path(Path::new(&name));
+            match self.persistence.storage.remove(&path) {
+                Ok(()) => log::info!("Removed {}, left over by a process that is gone", path.display()),
+                Err(fault) => log::warn!("Can't remove a left-over temporary file: {fault}"),
+            }
+        }
+    }
+}
+
+fn access_record(policy: MaxmemoryPolicy) -> AccessRecord {
+    match policy {
+        MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru => AccessRecord::Idle,
+        MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu => AccessRecord::Frequency,
+        _ => AccessRecord::None,
+    }
+}

@@ -1,0 +1,203 @@
+//! RDB files both ways between this server and the distribution's redis-server, and what the
+//! server does with files at its start.
+
+mod common;
+
+use common::{Client, Program, Reply, Server, new_folder, wait_until};
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Far away, Unix ms.
+const EXPIRY_MS: u64 = 4_102_444_800_000;
+
+/// Values of every string encoding, in all 16 databases.
+fn fill(client: &mut Client) {
+    for db in 0..16 {
+        client.ok(&["SELECT", &db.to_string()]);
+        for (index, value) in values().into_iter().enumerate() {
+            client.ok(&[b"SET", format!("key:{db}:{index}").as_bytes(), &value]);
+        }
+        client.ok(&["SET", "volatile", "v", "PXAT", &(EXPIRY_MS + db).to_string()]);
+        client.ok(&["SET", "123456", "an integer key"]);
+        client.ok(&["SET", &"long key ".repeat(40), "x"]);
+    }
+    client.ok(&["SELECT", "0"]);
+}
+
+fn values() -> Vec<Vec<u8>> {
+    let mut values: Vec<Vec<u8>> = Vec::new();
+    for number in [0i64, 1, -1, 127, 128, -128, -129, 32767, 32768, -32769, i64::from(i32::MAX), i64::from(i32::MIN)] {
+        values.push(number.to_string().into_bytes());
+    }
+    for number in [1i64 << 31, -(1i64 << 31) - 1, i64::MAX, i64::MIN] {
+        values.push(number.to_string().into_bytes());
+    }
+    values.push(Vec::new());
+    values.push(b"007".to_vec());
+    values.push((0..=255).collect());
+    for len in [1usize, 20, 21, 63, 64, 168, 169, 16383, 16384, 100_000] {
+        values.push(vec![b'a'; len]);
+        values.push((0..len).map(|index| (index * 7919 % 251) as u8).collect());
+    }
+    values
+}
+
+fn check(client: &mut Client) {
+    for db in 0..16 {
+        client.ok(&["SELECT", &db.to_string()]);
+        for (index, value) in values().into_iter().enumerate() {
+            let found = client.call(&["GET".to_owned(), format!("key:{db}:{index}")]);
+            assert_eq!(found, Reply::Bulk(value), "database {db}, value {index}");
+        }
+        let expiry = client.call(&["PEXPIRETIME", "volatile"]);
+        assert_eq!(expiry, Reply::Int((EXPIRY_MS + db) as i64));
+        assert_eq!(client.call(&["GET", "123456"]), Reply::bulk("an integer key"));
+        assert_eq!(client.call(&["DBSIZE"]), Reply::Int(values().len() as i64 + 3));
+    }
+}
+
+/// Moves the snapshot of a stopped server to a new one of another program.
+fn carry_over(from: &Server, program: Program, directives: &[&str]) -> Server {
+    let folder = new_folder();
+    std::fs::copy(from.dir().join("dump.rdb"), folder.path().join("dump.rdb")).expect("copy");
+    Server::start(program, folder, directives)
+}
+
+#[test]
+fn redis_loads_what_we_save_and_we_load_what_redis_saves() {
+    let Some(redis) = Program::redis() else { return common::skip("redis-server is not installed") };
+    for compression in ["yes", "no"] {
+        let rdb_compression = format!("rdbcompression {compression}");
+        let directives = ["save \"\"", rdb_compression.as_str()];
+        let ours = Server::tine(&directives);
+        fill(&mut ours.client());
+        ours.client().ok(&["SAVE"]);
+        let theirs = carry_over(&ours, redis.clone(), &directives);
+        check(&mut theirs.client());
+        theirs.client().ok(&["SAVE"]);
+        let again = carry_over(&theirs, Program::Tine, &directives);
+        check(&mut again.client());
+        // And what a child of ours writes, in address order.
+        let reply = again.client().call(&["BGSAVE"]);
+        assert_eq!(reply, Reply::Simple("Background saving started".to_owned()));
+        wait_for_save(&again);
+        let last = carry_over(&again, redis.clone(), &directives);
+        check(&mut last.client());
+    }
+}
+
+fn info(server: &Server, name: &str) -> String {
+    let text = server.client().call(&["INFO", "persistence"]).text();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")).map(str::to_owned));
+    line.unwrap_or_else(|| panic!("INFO has {name}"))
+}
+
+fn wait_for_save(server: &Server) {
+    wait_until("the background save ends", DEADLINE, || info(server, "rdb_bgsave_in_progress") == "0");
+    assert_eq!(info(server, "rdb_last_bgsave_status"), "ok", "{}", server.log());
+}
+
+#[test]
+fn dump_payloads_are_exchanged() {
+    let Some(theirs) = Server::redis(&["save \"\""]) else { return };
+    let ours = Server::tine(&["save \"\""]);
+    for (index, value) in values().into_iter().enumerate() {
+        let key = format!("k{index}");
+        for (from, to) in [(&ours, &theirs), (&theirs, &ours)] {
+            from.client().ok(&[b"SET", key.as_bytes(), &value]);
+            let Reply::Bulk(payload) = from.client().call(&["DUMP", &key]) else { panic!("no payload") };
+            to.client().call(&["DEL", &key]);
+            to.client().ok(&[b"RESTORE", key.as_bytes(), b"0", &payload]);
+            assert_eq!(to.client().call(&["GET", &key]), Reply::Bulk(value.clone()));
+        }
+        assert_eq!(ours.client().call(&["DUMP", &key]), theirs.client().call(&["DUMP", &key]), "{index}");
+    }
+}
+
+#[test]
+fn dirty_counts_what_is_not_saved() {
+    let server = Server::tine(&["save \"\"", "rdb-key-save-delay 20000"]);
+    let mut client = server.client();
+    for number in 0..50 {
+        client.ok(&["SET", &number.to_string(), "v"]);
+    }
+    client.call(&["GET", "1"]);
+    assert_eq!(info(&server, "rdb_changes_since_last_save"), "50");
+    client.call(&["BGSAVE"]);
+    let second = client.call(&["BGSAVE"]);
+    assert_eq!(second, Reply::Error("ERR Background save already in progress".to_owned()));
+    assert!(client.call(&["SAVE"]).is_error());
+    for number in 0..7 {
+        client.ok(&["SET", &number.to_string(), "w"]);
+    }
+    wait_for_save(&server);
+    assert_eq!(info(&server, "rdb_changes_since_last_save"), "7");
+    client.call(&["BGSAVE"]);
+    assert_eq!(client.call(&["BGSAVE", "CANCEL"]).text(), "Background saving cancelled");
+    assert_eq!(info(&server, "rdb_changes_since_last_save"), "7");
+    assert_eq!(info(&server, "rdb_last_bgsave_status"), "ok");
+    let left: Vec<_> = std::fs::read_dir(server.dir()).expect("the folder is there").flatten().collect();
+    let names: Vec<_> = left.iter().map(|entry| entry.file_name().into_string().unwrap_or_default()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("temp-")), "{names:?}");
+}
+
+#[test]
+fn save_points_save_and_shutdown_saves() {
+    let mut server = Server::tine(&["save 1 5"]);
+    let mut client = server.client();
+    for number in 0..10 {
+        client.ok(&["SET", &number.to_string(), "v"]);
+    }
+    wait_until("the save point fires", DEADLINE, || info(&server, "rdb_saves") == "1");
+    wait_for_save(&server);
+    client.ok(&["SET", "late", "v"]);
+    server.stop();
+    server.restart();
+    assert_eq!(server.client().call(&["DBSIZE"]), Reply::Int(11));
+}
+
+#[test]
+fn writes_are_refused_after_a_failed_save_and_allowed_after_a_good_one() {
+    let server = Server::tine(&["save 3600 1000000", "rdb-key-save-delay 10000"]);
+    let mut client = server.client();
+    for number in 0..200 {
+        client.ok(&["SET", &number.to_string(), "v"]);
+    }
+    client.call(&["BGSAVE"]);
+    let log = server.log();
+    let pid = log.rsplit("Background saving started by pid ").next().and_then(|rest| rest.lines().next());
+    let pid: i32 = pid.and_then(|pid| pid.trim().parse().ok()).expect("the log names the child");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).expect("kill");
+    wait_until("the failure is seen", DEADLINE, || info(&server, "rdb_last_bgsave_status") == "err");
+    let refused = client.call(&["SET", "a", "b"]);
+    assert!(matches!(&refused, Reply::Error(text) if text.starts_with("MISCONF")), "{refused:?}");
+    assert_eq!(client.call(&["GET", "1"]), Reply::bulk("v"));
+    client.ok(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    client.call(&["BGSAVE"]);
+    wait_for_save(&server);
+    client.ok(&["SET", "a", "b"]);
+}
+
+#[test]
+fn damaged_snapshots_stop_the_start_with_the_reason() {
+    let mut server = Server::tine(&["save \"\""]);
+    server.client().ok(&["SET", "key", "value"]);
+    server.client().ok(&["SAVE"]);
+    server.kill();
+    let path = server.dir().join("dump.rdb");
+    let good = std::fs::read(&path).expect("read");
+    let mut wrong_sum = good.clone();
+    let last = wrong_sum.len() - 1;
+    wrong_sum[last] ^= 1;
+    for (bytes, line) in [(wrong_sum, "Wrong RDB checksum expected: ("), (good[..20].to_vec(), "Unexpected EOF")] {
+        std::fs::write(&path, bytes).expect("write");
+        let Err(failure) = server.try_restart() else { panic!("a damaged file was loaded") };
+        assert_eq!(failure.status.code(), Some(1));
+        assert!(failure.log.contains(line), "{}", failure.log);
+        assert!(failure.log.contains("Internal error in RDB reading offset "), "{}", failure.log);
+        assert!(failure.log.contains("Terminating server after rdb file reading failure."), "{}", failure.log);
+    }
+    std::fs::write(&path, good).expect("write");
+    server.restart();
+    assert_eq!(server.client().call(&["GET", "key"]), Reply::bulk("value"));
+}
