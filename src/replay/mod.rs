@@ -13,6 +13,7 @@
 //! the log says itself when they go.
 
 mod log;
+mod snapshot;
 mod start;
 mod tail;
 

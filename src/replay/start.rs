@@ -4,8 +4,8 @@ use crate::persist::aof::base;
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::save::Walk;
-use crate::persist::rdb::{LoadOptions, LoadReport, Loader};
 use crate::replay::log::replay_file;
+use crate::replay::snapshot::{load_preamble, load_snapshot};
 use crate::replay::tail::TailOptions;
 use crate::replay::{LoadEnd, Pump};
 use crate::server::Server;
@@ -16,8 +16,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Longest manifest, bytes: thousands of files, where Redis writes a handful.
 const MANIFEST_MAX_BYTES: u64 = 1 << 20;
-/// RDB bytes loaded between two looks at the clients: some milliseconds.
-const RDB_STEP_BYTES: u64 = 2 << 20;
 
 /// Loads the data set as the configuration says and opens the AOF. To be called once, before the
 /// server is ready; `pump` lets clients be answered meanwhile.
@@ -26,7 +24,7 @@ const RDB_STEP_BYTES: u64 = 2 << 20;
 /// The line for the log: the start must be given up.
 pub fn load_at_start(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd, String> {
     if !server.config.appendonly {
-        return load_rdb(server, pump).map(|(end, _)| end);
+        return load_snapshot(server, pump).map(|(end, _)| end);
     }
     let (file, folder) = (server.aof_path(), folder_path(server));
     let storage = server.persistence.aof.storage();
@@ -142,65 +140,9 @@ fn begins_with_rdb(server: &Server, file: &Path) -> Result<bool, String> {
     Ok(read == magic.len() && &magic == b"REDIS")
 }
 
-/// Loads the RDB part; returns the offset behind it, `None` when the server is to exit.
-fn load_preamble(server: &mut Server, file: &Path, pump: &mut Pump<'_>) -> Result<Option<u64>, String> {
-    log::info!("Reading RDB preamble from AOF file...");
-    // What has expired goes by the log's own commands, or later.
-    let report = run_loader(server, file, false, pump).map_err(|reason| {
-        format!("Error reading the RDB preamble of the AOF file {}, AOF loading aborted: {reason}", file.display())
-    })?;
-    log::info!("Reading the remaining AOF tail...");
-    Ok(report.map(|report| report.bytes))
-}
-
-/// Loads the RDB file if there is one; says whether there was.
-fn load_rdb(server: &mut Server, pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
-    let path = server.data_path(server.config.dbfilename.as_path());
-    let Some(found) = existing(&*server.persistence.aof.storage(), &path)? else {
-        return Ok((LoadEnd::Complete, false));
-    };
-    let end = while_loading(server, "disk", found.len, |server| {
-        let loaded = run_loader(server, &path, true, pump);
-        match loaded.map_err(|reason| format!("Fatal error loading the DB {}: {reason}. Exiting.", path.display()))? {
-            Some(_) => Ok(LoadEnd::Complete),
-            None => Ok(LoadEnd::Interrupted),
-        }
-    })?;
-    Ok((end, true))
-}
-
-/// Loads an RDB in steps; `None` when the server was told to exit meanwhile.
-fn run_loader(
-    server: &mut Server,
-    path: &Path,
-    drop_expired: bool,
-    pump: &mut Pump<'_>,
-) -> Result<Option<LoadReport>, String> {
-    let options = LoadOptions {
-        now_ms: server.now_ms(),
-        drop_expired,
-        checksum: server.config.rdbchecksum,
-        key_delay: server.config.key_load_delay,
-        allow_duplicates: false,
-    };
-    let storage = server.persistence.aof.storage();
-    let file = storage.open_read(path).map_err(|fault| fault.to_string())?;
-    let mut loader = Loader::of_file(file, options).map_err(|failure| failure.to_string())?;
-    while !loader.step(&mut server.keyspace, RDB_STEP_BYTES).map_err(|failure| failure.to_string())? {
-        if let Some(loading) = &mut server.run.loading {
-            loading.loaded_bytes = loader.progress().loaded_bytes;
-        }
-        pump(server);
-        if server.run.exit.is_some() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(loader.finish()))
-}
-
 /// No AOF yet: the RDB file is the data set, and a first AOF is written from it.
 fn begin_from_rdb(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd, String> {
-    let (end, found) = load_rdb(server, pump)?;
+    let (end, found) = load_snapshot(server, pump)?;
     if found && end == LoadEnd::Complete {
         log::info!("No append only file yet: a first one is written from the RDB file");
         write_first(server)?;
