@@ -63,6 +63,12 @@ fn run_as_tool(program: &[u8]) -> Option<i32> {
     let name = program.rsplit(|byte| *byte == b'/').next()?;
     match name {
         b"redis-check-rdb" | b"tine-check-rdb" => Some(tools::check_rdb::run()),
+        b"redis-check-aof" | b"tine-check-aof" => {
+            let arguments = std::env::args_os().skip(1);
+            let arguments: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
+            let (mut input, mut out) = (std::io::stdin().lock(), std::io::stdout().lock());
+            Some(tools::check_aof::run(&arguments, &mut input, &mut out))
+        }
         _ => None,
     }
 }

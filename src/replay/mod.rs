@@ -16,12 +16,11 @@ mod log;
 mod snapshot;
 mod start;
 mod tail;
-#[cfg(test)]
-mod tests;
 
 pub use self::log::replay_file;
 pub use self::snapshot::reload_snapshot;
 pub use self::start::{load_at_start, reload_aof};
+pub use self::tail::{TailOptions, cut};
 
 use crate::server::Server;
 

@@ -163,13 +163,25 @@ fn take_over(server: &mut Server, folder: &Path, manifest: &Path, pump: &mut Pum
         return Ok(end);
     }
     write_first(server)?;
-    let mut aside = folder.as_os_str().to_owned();
-    aside.push(format!(".taken-over-{}", server.now_ms() / 1000));
-    let aside = PathBuf::from(aside);
+    let aside = free_name(&*storage, folder, server.now_ms() / 1000)?;
     let moved = storage.rename(folder, &aside).and_then(|()| storage.sync_dir(parent_dir(folder)));
     moved.map_err(|fault| format!("Can't set the folder of the former append only file aside: {fault}"))?;
     log::info!("The append only files of {} were taken over; the folder is {} now", folder.display(), aside.display());
     Ok(end)
+}
+
+/// A name beside the folder that nobody has.
+fn free_name(storage: &dyn Storage, folder: &Path, now_s: i64) -> Result<PathBuf, String> {
+    let mut number = now_s;
+    loop {
+        let mut name = folder.as_os_str().to_owned();
+        name.push(format!(".taken-over-{number}"));
+        let path = PathBuf::from(name);
+        if existing(storage, &path)?.is_none() {
+            return Ok(path);
+        }
+        number += 1;
+    }
 }
 
 fn load_parts(

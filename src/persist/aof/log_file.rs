@@ -49,7 +49,9 @@ impl LogFile {
         Ok(())
     }
 
+    /// What a failed call has written is not known, so the length is asked.
     fn take_back(&mut self, done: usize, fault: IoFault) -> AppendFailure {
+        let done = self.file.len().map_or(done, |len| len.saturating_sub(self.size) as usize);
         if done == 0 {
             return AppendFailure { fault, kept: 0 };
         }

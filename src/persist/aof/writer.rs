@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// What is left of the rewrite buffer when the last step begins, bytes: some milliseconds of disk.
 const FINAL_STEP_MAX_BYTES: u64 = 1 << 20;
 /// Pause before a failed write is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1000 });
 
 /// Batches since the fork.
 #[derive(Debug)]
