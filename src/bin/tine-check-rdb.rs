@@ -1,4 +1,5 @@
 //! Checks an RDB file: `tine-check-rdb dump.rdb`.
+#![deny(unsafe_code)]
 
 fn main() {
     std::process::exit(tine::tools::check_rdb::run());
