@@ -177,7 +177,7 @@ fn a_transaction_is_one_unit_of_propagation() {
     test.call("SELECT 2");
     test.call("SET b 2");
     test.call("EXEC");
-    assert_eq!(test.propagated(), ["SELECT 0", "MULTI", "SET a 1", "SELECT 2", "SET b 2", "EXEC"]);
+    assert_eq!(test.propagated(), ["MULTI", "SELECT 0", "SET a 1", "SELECT 2", "SET b 2", "EXEC"]);
     assert_eq!(test.call("GET b"), "$1 2");
 }
 

@@ -40,7 +40,9 @@ pub fn keys_of(spec: &CommandSpec, args: Args<'_>) -> Result<Vec<KeyAt>, Invalid
             Begin::Missing => continue,
             Begin::Unknown => return Ok(found),
         };
-        add_range(keys, args, first, &mut found)?;
+        let variable = spec.key_flags.filter(|_| keys.flags & key_flag::VARIABLE_FLAGS != 0);
+        let flags = variable.map_or(keys.flags, |flags_of| flags_of(args));
+        add_range(&KeySpec { flags, ..*keys }, args, first, &mut found)?;
         if keys.flags & key_flag::INCOMPLETE != 0 {
             break;
         }

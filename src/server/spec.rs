@@ -251,6 +251,9 @@ pub struct CommandSpec {
     /// Categories beyond those that follow from the flags.
     pub categories: u32,
     pub keys: &'static [KeySpec],
+    /// What the keys of a request are used for, where that depends on the arguments
+    /// ([`key_flag::VARIABLE_FLAGS`]).
+    pub key_flags: Option<fn(Args<'_>) -> u32>,
     pub group: Group,
     pub since: &'static str,
     pub complexity: &'static str,
@@ -269,6 +272,7 @@ impl CommandSpec {
         flags: 0,
         categories: 0,
         keys: &[],
+        key_flags: None,
         group: Group::Generic,
         since: "1.0.0",
         complexity: "O(1)",

@@ -24,6 +24,7 @@ pub const ROWS: &[CommandSpec] = &[
             1,
             key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
         )],
+        key_flags: Some(set_key_flags),
         group: Group::String,
         summary: "Stores a string under a key, whatever the key held before.",
         handler: set,
@@ -126,6 +127,15 @@ pub const ROWS: &[CommandSpec] = &[
         ..CommandSpec::DEFAULT
     },
 ];
+
+/// With GET the old value is read too.
+fn set_key_flags(args: Args<'_>) -> u32 {
+    if args.tail(3).iter().any(|option| option.eq_ignore_ascii_case(b"get")) {
+        key_flag::RW | key_flag::ACCESS | key_flag::UPDATE
+    } else {
+        key_flag::OW | key_flag::UPDATE
+    }
+}
 
 fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if args.len() == 3 {

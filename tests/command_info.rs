@@ -1,0 +1,81 @@
+//! COMMAND, answered from the rows, and what must be true of all rows.
+
+mod common;
+
+use common::InProcess;
+use tine::server::spec::flag;
+
+#[test]
+fn one_command() {
+    let mut test = InProcess::new();
+    assert_eq!(
+        test.call("COMMAND INFO get"),
+        "*1 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@read +@string +@fast *0 *1 *6 $5 flags *2 +RO +access $12 \
+         begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey \
+         :0 $7 keystep :1 $5 limit :0 *0"
+    );
+    assert_eq!(test.call("COMMAND INFO nope get|x config|get|x"), "*3 $-1 $-1 $-1");
+    assert!(test.call("COMMAND INFO CONFIG|GET").contains("config|get"));
+}
+
+#[test]
+fn all_commands() {
+    let mut test = InProcess::new();
+    let count = test.server.commands.top_level().count();
+    assert_eq!(test.call("COMMAND COUNT"), format!(":{count}"));
+    for line in ["COMMAND", "COMMAND INFO"] {
+        assert!(test.call(line).starts_with(&format!("*{count} *10 ")));
+    }
+    assert!(test.call("COMMAND DOCS").starts_with(&format!("*{} ", count * 2)));
+}
+
+#[test]
+fn documentation() {
+    let mut test = InProcess::new();
+    let docs = test.call("COMMAND DOCS echo nope");
+    assert!(docs.starts_with("*2 $4 echo *8 $7 summary "), "{docs}");
+    assert!(docs.ends_with("$5 since $5 1.0.0 $5 group $10 connection $10 complexity $4 O(1)"), "{docs}");
+    assert!(test.call("COMMAND DOCS pubsub").contains("$11 subcommands *12 "));
+}
+
+#[test]
+fn keys_of_requests() {
+    let mut test = InProcess::new();
+    assert_eq!(test.call("COMMAND GETKEYS get key"), "*1 $3 key");
+    assert_eq!(test.call("COMMAND GETKEYS mset a 1 b 2"), "*2 $1 a $1 b");
+    assert_eq!(test.call("COMMAND GETKEYS object encoding key"), "*1 $3 key");
+    assert_eq!(test.call("COMMAND GETKEYSANDFLAGS mset a 1"), "*1 *2 $1 a *2 +OW +update");
+    assert_eq!(test.call("COMMAND GETKEYSANDFLAGS set k v"), "*1 *2 $1 k *2 +OW +update");
+    assert_eq!(test.call("COMMAND GETKEYSANDFLAGS set k v EX 5 GET"), "*1 *2 $1 k *3 +RW +access +update");
+    assert_eq!(test.call("COMMAND GETKEYS nope key"), "-ERR Invalid command specified");
+    assert_eq!(test.call("COMMAND GETKEYS ping"), "-ERR The command has no key arguments");
+    assert_eq!(test.call("COMMAND GETKEYS spublish a b"), "-ERR The command has no key arguments");
+    assert_eq!(test.call("COMMAND GETKEYS get"), "-ERR Invalid number of arguments specified for command");
+}
+
+#[test]
+fn names_by_filter() {
+    let mut test = InProcess::new();
+    assert_eq!(test.call("COMMAND LIST FILTERBY PATTERN gEt"), "*1 $3 get");
+    assert!(test.call("COMMAND LIST FILTERBY PATTERN config*").contains("$10 config|get"));
+    assert_eq!(test.call("COMMAND LIST FILTERBY ACLCAT nope"), "*0");
+    assert!(test.call("COMMAND LIST FILTERBY ACLCAT transaction").contains("$4 exec"));
+    assert_eq!(test.call("COMMAND LIST FILTERBY MODULE m"), "*0");
+    for line in ["COMMAND LIST x", "COMMAND LIST FILTERBY x", "COMMAND LIST FILTERBY x y"] {
+        assert_eq!(test.call(line), "-ERR syntax error");
+    }
+}
+
+/// Every row can be shown and has what a reader needs.
+#[test]
+fn rows_are_complete() {
+    let mut test = InProcess::new();
+    for found in test.server.commands.all().to_vec() {
+        let (spec, name) = (found.spec, found.full_name());
+        assert!(!spec.summary.is_empty(), "{name} has no summary");
+        assert!(!spec.complexity.is_empty(), "{name} has no complexity");
+        assert!(spec.name.chars().all(|letter| !letter.is_ascii_uppercase()), "{name} is not lower case");
+        assert!(spec.arity != 0 && !(spec.has(flag::WRITE) && spec.has(flag::READONLY)), "{name}");
+        assert!(test.call(&format!("COMMAND DOCS {name}")).contains(&name));
+    }
+}
