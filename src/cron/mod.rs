@@ -38,20 +38,21 @@ pub fn time_to_next(server: &Server) -> Duration {
     Duration::from_micros(due_us.saturating_sub(now_us))
 }
 
-/// Runs a round when it is due.
-pub fn run_due(server: &mut Server) {
+/// Runs a round when it is due. Returns whether it did.
+pub fn run_due(server: &mut Server) -> bool {
     let now_us = server.clock.now_monotonic_us();
     if now_us < server.run.next_cron_us {
-        return;
+        return false;
     }
     server.run.hz = rounds_per_second(server);
     server.run.next_cron_us = now_us + 1_000_000 / server.run.hz as u64;
     if server.run.cron_paused {
-        return;
+        return false;
     }
     let start = server.clock.ticks();
     round(server);
     server.stats.cron_ns += server.clock.elapsed_ns(start);
+    true
 }
 
 /// `hz`, raised with the number of clients when `dynamic-hz` is on.

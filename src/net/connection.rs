@@ -1,7 +1,7 @@
 //! One connection: reading, cutting requests out of the bytes, running them in batches, writing.
 //!
 //! ```text
-//!  socket ──read──► scratch buffer (or the connection's own, when a request is incomplete)
+//!  socket ──read──► query buffer
 //!            parse up to BATCH_MAX requests ─► hash first keys, prefetch ─► execute each
 //!            what is left over ──► the connection's own buffer
 //!  client.output ──one write per turn──► socket
@@ -11,6 +11,7 @@
 
 use crate::blocking;
 use crate::dispatch::{self, Outcome};
+use crate::net::query_buffer::QueryBuffer;
 use crate::resp::request::{self, Limits, Parsed, RequestParser};
 use crate::resp::{Args, OwnedArgs, Reply, Span};
 use crate::server::spec::{BeginSearch, Found};
@@ -20,12 +21,6 @@ use std::io::{self, Read, Write};
 
 /// Requests parsed ahead and prefetched together.
 const BATCH_MAX: usize = 32;
-/// Room made for one read when the connection has an incomplete request.
-const READ_ROOM_BYTES: usize = 16 * 1024;
-/// Most room filled for one read of a large argument: it is zeroed before each read.
-const READ_ROOM_MAX_BYTES: usize = 256 * 1024;
-/// Room beyond which a connection's own buffer is given back when it is empty.
-const KEEP_QUERY_BYTES: usize = 32 * 1024;
 
 /// A stream socket of either family.
 pub enum Stream {
@@ -73,7 +68,7 @@ pub struct Connection {
     /// Arguments of a request that is not complete, relative to `query`.
     spans: Vec<Span>,
     /// Received bytes that belong to requests not run yet.
-    query: Vec<u8>,
+    query: QueryBuffer,
     /// The connection is in the loop's list of readable ones.
     pub in_ready_list: bool,
     /// The kernel may have more to read.
@@ -104,17 +99,15 @@ struct Request {
     hint: KeyHint,
 }
 
-/// Buffers shared by all connections, so that idle ones need none.
+/// Lists shared by all connections.
 pub struct Scratch {
-    read: Vec<u8>,
     spans: Vec<Span>,
     requests: Vec<Request>,
 }
 
-impl Scratch {
-    /// `read_bytes` is the most that one read takes from a socket.
-    pub fn new(read_bytes: usize) -> Self {
-        Scratch { read: vec![0; read_bytes], spans: Vec::new(), requests: Vec::with_capacity(BATCH_MAX) }
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch { spans: Vec::new(), requests: Vec::with_capacity(BATCH_MAX) }
     }
 }
 
@@ -125,7 +118,7 @@ impl Connection {
             client,
             parser: RequestParser::default(),
             spans: Vec::new(),
-            query: Vec::new(),
+            query: QueryBuffer::default(),
             in_ready_list: false,
             readable: false,
             peer_closed: false,
@@ -139,41 +132,15 @@ impl Connection {
 
     /// Reads once and runs what is complete.
     pub fn receive(&mut self, server: &mut Server, scratch: &mut Scratch) -> Received {
-        if self.query.is_empty() { self.receive_in_scratch(server, scratch) } else { self.receive_in_own(server, scratch) }
-    }
-
-    fn receive_in_scratch(&mut self, server: &mut Server, scratch: &mut Scratch) -> Received {
-        let mut buffer = std::mem::take(&mut scratch.read);
-        let received = match self.stream.read(&mut buffer) {
+        let room = self.query.room();
+        let room_bytes = room.len();
+        let received = match self.stream.read(room) {
             Ok(0) => Received::Closed,
             Ok(count) => {
-                let full = count == buffer.len();
+                self.query.received(count);
                 self.count_input(server, count);
-                let consumed = self.run_requests(server, scratch, &buffer[..count]);
-                self.query.extend_from_slice(&buffer[consumed..count]);
-                if full { Received::More } else { Received::Drained }
-            }
-            Err(failure) => classify(&failure),
-        };
-        scratch.read = buffer;
-        self.after_receive(server, received)
-    }
-
-    fn receive_in_own(&mut self, server: &mut Server, scratch: &mut Scratch) -> Received {
-        let start = self.query.len();
-        let missing = self.parser.missing_bytes(start).max(READ_ROOM_BYTES);
-        // Room for the whole argument at once, but only as much of it filled as one read takes.
-        let room = missing.min(READ_ROOM_MAX_BYTES);
-        self.query.reserve_exact(missing);
-        self.query.resize(start + room, 0);
-        let read = self.stream.read(&mut self.query[start..]);
-        self.query.truncate(start + *read.as_ref().unwrap_or(&0));
-        let received = match read {
-            Ok(0) => Received::Closed,
-            Ok(count) => {
-                self.count_input(server, count);
-                self.run_buffered(server, scratch);
-                if count == room { Received::More } else { Received::Drained }
+                self.run_filled(server, scratch, count == room_bytes);
+                if count == room_bytes { Received::More } else { Received::Drained }
             }
             Err(failure) => {
                 // Nothing new; but after a wait, requests may stand in the buffer complete.
@@ -181,22 +148,32 @@ impl Connection {
                 classify(&failure)
             }
         };
-        self.after_receive(server, received)
+        self.check_size(server, received)
     }
 
-    /// Runs complete requests of the connection's own buffer.
+    /// Runs complete requests that are in the buffer.
     pub fn run_buffered(&mut self, server: &mut Server, scratch: &mut Scratch) {
-        let query = std::mem::take(&mut self.query);
-        let consumed = self.run_requests(server, scratch, &query);
-        self.query = query;
-        if consumed == self.query.len() {
-            self.query.clear();
-            if self.query.capacity() > KEEP_QUERY_BYTES {
-                self.query = Vec::new();
-            }
-        } else {
-            self.query.drain(..consumed);
+        if !self.query.is_empty() {
+            self.run_filled(server, scratch, false);
         }
+    }
+
+    /// `full`: the last read took all the room there was.
+    fn run_filled(&mut self, server: &mut Server, scratch: &mut Scratch, full: bool) {
+        let mut query = std::mem::take(&mut self.query);
+        let consumed = self.run_requests(server, scratch, query.filled());
+        let missing = self.parser.missing_bytes(query.len() - consumed);
+        query.consume(consumed, missing, full);
+        self.query = query;
+        self.note_query_size(server);
+    }
+
+    /// Gives room of the buffer back when the client has no use for it; called now and then.
+    pub fn shrink(&mut self, server: &mut Server) {
+        let now_ms = server.clock.monotonic_us() / 1000;
+        let Some(client) = server.clients.get(self.client) else { return };
+        let idle_s = now_ms.saturating_sub(client.last_interaction_ms) / 1000;
+        self.query.shrink(idle_s, self.parser.missing_bytes(self.query.len()));
         self.note_query_size(server);
     }
 
@@ -207,12 +184,12 @@ impl Connection {
         if let Some(client) = server.clients.get_mut(self.client) {
             client.last_interaction_ms = now_ms;
             client.bytes_in += count as u64;
-            client.query_bytes = self.query.len().max(count);
+            client.query_bytes = self.query.len();
+            client.query_free_bytes = self.query.free_bytes();
         }
     }
 
-    fn after_receive(&mut self, server: &mut Server, received: Received) -> Received {
-        self.note_query_size(server);
+    fn check_size(&self, server: &mut Server, received: Received) -> Received {
         if self.query.len() > server.config.client_query_buffer_limit {
             log::warn!("Closing client that reached max query buffer length: id={}", self.client.id);
             server.stats.query_buffer_limit_disconnections += 1;
@@ -224,7 +201,7 @@ impl Connection {
     fn note_query_size(&self, server: &mut Server) {
         if let Some(client) = server.clients.get_mut(self.client) {
             client.query_bytes = self.query.len();
-            client.query_free_bytes = self.query.capacity() - self.query.len();
+            client.query_free_bytes = self.query.free_bytes();
             client.pending_args_bytes = self.spans.iter().map(|span| (span.end - span.start) as usize).sum();
         }
     }

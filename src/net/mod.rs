@@ -15,6 +15,7 @@
 mod accept;
 mod connection;
 mod listen;
+mod query_buffer;
 
 pub use listen::ListenError;
 
@@ -32,10 +33,10 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Query buffers looked at in a cron round, at least.
+const SHRINKS_PER_ROUND_MIN: usize = 5;
 /// Events taken from the kernel in one turn.
 const EVENTS_MAX: usize = 1024;
-/// Most bytes of one read.
-const READ_BYTES: usize = 64 * 1024;
 
 const TOKEN_WAKER: Token = Token(usize::MAX);
 const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
@@ -55,6 +56,8 @@ pub struct Net {
     /// Clients whose output waits for the AOF.
     gated: Vec<ClientRef>,
     scratch: Scratch,
+    /// The connection whose query buffer was looked at last.
+    shrink_position: usize,
     waker: Arc<Waker>,
 }
 
@@ -78,7 +81,8 @@ impl Net {
             ready: Vec::new(),
             spare_ready: Vec::new(),
             gated: Vec::new(),
-            scratch: Scratch::new(READ_BYTES),
+            scratch: Scratch::default(),
+            shrink_position: 0,
             waker,
         })
     }
@@ -111,7 +115,9 @@ impl Net {
         self.take_events(server);
         self.serve_ready(server);
         blocking::serve_timeouts(server);
-        cron::run_due(server);
+        if cron::run_due(server) {
+            self.shrink_query_buffers(server);
+        }
         self.end_turn(server);
         server.stats.note_turn(server.clock.now_monotonic_us().saturating_sub(start_us), commands_before);
     }
@@ -193,6 +199,17 @@ impl Net {
             }
         }
         self.spare_ready = serving;
+    }
+
+    /// Looks at a share of the connections, so that each is seen about once a second.
+    fn shrink_query_buffers(&mut self, server: &mut Server) {
+        let share = (self.connections.len() / server.run.hz as usize).max(SHRINKS_PER_ROUND_MIN);
+        for _ in 0..share.min(self.connections.len()) {
+            self.shrink_position = (self.shrink_position + 1) % self.connections.len();
+            if let Some(connection) = &mut self.connections[self.shrink_position] {
+                connection.shrink(server);
+            }
+        }
     }
 
     /// What follows the commands of a turn: unblocked clients' buffered requests, the AOF, writes.
