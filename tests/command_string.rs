@@ -376,6 +376,39 @@ fn bits() {
 }
 
 #[test]
+fn bit_fields() {
+    let mut t = InProcess::new();
+    script(
+        &mut t,
+        "
+        BITFIELD b => *0
+        BITFIELD b GET u8 0 => *1 :0
+        EXISTS b => :0
+        BITFIELD b SET u8 0 255 GET u4 0 => *2 :0 :15
+        BITFIELD b INCRBY u8 0 1 => *1 :0
+        BITFIELD b OVERFLOW SAT INCRBY i8 #1 127 INCRBY i8 #1 1 => *2 :127 :127
+        BITFIELD b OVERFLOW fail INCRBY i8 8 1 SET i8 8 -129 => *2 $-1 $-1
+        BITFIELD b SET i8 0 -100 => *1 :0
+        BITFIELD b GET i8 0 GET u8 0 => *2 :-100 :156
+        BITFIELD b SET u8 0 -1 => *1 :156
+        BITFIELD b OVERFLOW SAT SET i64 64 9223372036854775807 INCRBY i64 64 1 => *2 :0 :9223372036854775807
+        BITFIELD_RO b GET u8 0 => *1 :255
+        BITFIELD_RO b SET u8 0 1 => -ERR BITFIELD_RO only supports the GET subcommand
+        BITFIELD b GET u64 0 => -ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.
+        BITFIELD b GET u8 -1 => -ERR bit offset is not an integer or out of range
+        BITFIELD b OVERFLOW what => -ERR Invalid OVERFLOW type specified
+        BITFIELD b SET u8 0 => -ERR syntax error
+        BITFIELD b SET u8 0 x => -ERR value is not an integer or out of range
+        ",
+    );
+    let dirty = t.dirty();
+    t.call("BITFIELD b SET u8 0 255");
+    assert_eq!(t.dirty(), dirty, "nothing changed");
+    t.call("BITFIELD b SET u8 0 1 SET u8 8 2 GET u8 0");
+    assert_eq!(t.dirty(), dirty + 2);
+}
+
+#[test]
 fn longest_common_subsequence() {
     let mut t = InProcess::new();
     script(

@@ -50,6 +50,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     key::object::ROWS,
     key::scan::ROWS,
     key::transfer::ROWS,
+    string::bitfield::ROWS,
     string::bits::ROWS,
     string::edit::ROWS,
     string::lcs::ROWS,

@@ -85,7 +85,7 @@ pub fn bit_offset(ctx: &Ctx<'_>, text: &[u8]) -> Result<u64, ReplyError> {
     if offset >> 3 >= limit.min(DataBytes::MAX_BYTES) as u64 { Err(error::BIT_OFFSET) } else { Ok(offset) }
 }
 
-fn bit_of(bytes: &[u8], offset: u64) -> bool {
+pub(super) fn bit_of(bytes: &[u8], offset: u64) -> bool {
     bytes.get((offset >> 3) as usize).is_some_and(|byte| byte >> (7 - (offset & 7)) & 1 == 1)
 }
 

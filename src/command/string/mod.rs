@@ -8,8 +8,10 @@
 //! | `number` | INCR DECR INCRBY DECRBY INCRBYFLOAT |
 //! | `edit` | APPEND SETRANGE; growing a string in place |
 //! | `bits` | SETBIT GETBIT BITCOUNT BITPOS BITOP |
+//! | `bitfield` | BITFIELD BITFIELD_RO |
 //! | `lcs` | LCS |
 
+pub mod bitfield;
 pub mod bits;
 pub mod edit;
 pub mod lcs;
