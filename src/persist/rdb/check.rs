@@ -29,7 +29,7 @@ pub struct CheckLine {
 /// A damaged file: why, and what was read before.
 #[derive(Debug)]
 pub struct CheckFailure {
-    pub error: RdbError,
+    pub error: Box<RdbError>,
     pub report: CheckReport,
 }
 
@@ -49,7 +49,7 @@ pub fn check_file(file: Box<dyn StorageFile>, line: &mut dyn FnMut(CheckLine)) -
     let parser = FileInput::new(file).map_err(start).and_then(|input| Parser::new(input, true));
     match parser.and_then(|mut parser| check_all(&mut parser, &mut report, line)) {
         Ok(()) => Ok(report),
-        Err(error) => Err(CheckFailure { error, report }),
+        Err(error) => Err(CheckFailure { error: Box::new(error), report }),
     }
 }
 
