@@ -24,7 +24,6 @@ use crate::server::config::{
 };
 use crate::server::{CommandTable, Server, machine};
 use crate::sys;
-use crate::tools;
 use crate::sys::log_sink::LogSink;
 use crate::sys::notify::Supervisor;
 use crate::sys::signals::{SignalOptions, Signals};
@@ -40,9 +39,6 @@ const DEFAULT_PIDFILE: &str = "/var/run/tine.pid";
 pub fn run() -> i32 {
     let arguments: Vec<Vec<u8>> = std::env::args_os().map(|argument| argument.as_bytes().to_vec()).collect();
     let program = arguments.first().map_or(b"".as_slice(), Vec::as_slice);
-    if let Some(code) = run_as_tool(program) {
-        return code;
-    }
     let options = arguments.get(1..).unwrap_or(&[]);
     let line = parse_command_line(options);
     match line.action {
@@ -55,21 +51,6 @@ pub fn run() -> i32 {
                 1
             }
         },
-    }
-}
-
-/// The program under another name is a tool (`redis-check-rdb` may be a link to it).
-fn run_as_tool(program: &[u8]) -> Option<i32> {
-    let name = program.rsplit(|byte| *byte == b'/').next()?;
-    match name {
-        b"redis-check-rdb" | b"tine-check-rdb" => Some(tools::check_rdb::run()),
-        b"redis-check-aof" | b"tine-check-aof" => {
-            let arguments = std::env::args_os().skip(1);
-            let arguments: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
-            let (mut input, mut out) = (std::io::stdin().lock(), std::io::stdout().lock());
-            Some(tools::check_aof::run(&arguments, &mut input, &mut out))
-        }
-        _ => None,
     }
 }
 

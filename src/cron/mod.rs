@@ -74,7 +74,7 @@ fn round(server: &mut Server) {
         // What goes wrong is in the log, and the server goes on.
         let _ = prepare_shutdown(server, request);
     }
-    server.run.lru_clock = (server.now_ms() / 1000 & LRU_CLOCK_MASK) as u32;
+    server.run.lru_clock = ((server.now_ms() / 1000) & LRU_CLOCK_MASK) as u32;
     sample_rates(server);
     expire_keys(server);
     clients::look_at_some(server);

@@ -50,6 +50,13 @@ struct Scan {
     later_at: Option<u64>,
 }
 
+/// Runs the program with the process's own arguments, input and output; returns the exit status.
+pub fn main() -> i32 {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    run(&arguments, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+}
+
 /// Runs the tool: texts to `out`, the answer to a question from `input`. Returns the exit status.
 pub fn run(arguments: &[String], input: &mut dyn BufRead, out: &mut dyn Write) -> i32 {
     let Some((task, path)) = parse(arguments) else {

@@ -4,6 +4,7 @@ use crate::resp::Args;
 use crate::server::Ctx;
 use crate::server::error::{CommandResult, ReplyError};
 
+#[allow(clippy::approx_constant, reason = "the value that Redis sends, to the digit")]
 pub(super) fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let out = &mut *ctx.out;
     match args.at(2).to_ascii_lowercase().as_slice() {

@@ -146,10 +146,11 @@ impl Conditions {
 
     /// A key without expiry counts as one that expires at the end of time.
     fn allow(self, current: Option<i64>, wanted: i64) -> bool {
-        !(self.if_none && current.is_some())
-            && !(self.if_any && current.is_none())
-            && !(self.if_later && current.is_none_or(|current| wanted <= current))
-            && !(self.if_earlier && current.is_some_and(|current| wanted >= current))
+        let refused = self.if_none && current.is_some()
+            || self.if_any && current.is_none()
+            || self.if_later && current.is_none_or(|current| wanted <= current)
+            || self.if_earlier && current.is_some_and(|current| wanted >= current);
+        !refused
     }
 }
 

@@ -306,7 +306,7 @@ fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn check_pairs(ctx: &Ctx<'_>, args: Args<'_>) -> CommandResult {
-    if args.len() % 2 == 0 { Err(error::wrong_arity(&ctx.command_name())) } else { Ok(()) }
+    if args.len().is_multiple_of(2) { Err(error::wrong_arity(&ctx.command_name())) } else { Ok(()) }
 }
 
 fn set_pairs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
