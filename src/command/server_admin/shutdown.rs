@@ -65,7 +65,8 @@ fn make_safe(server: &mut Server, request: ShutdownRequest) -> Result<(), String
     }
     if wants_save {
         log::info!("Saving the final RDB snapshot before exiting.");
-        server.save_now()?;
+        // The reason is in the log already.
+        server.save_now().map_err(|_| "Error trying to save the DB, can't exit.".to_owned())?;
     }
     Ok(())
 }
