@@ -19,6 +19,10 @@ use crate::sys::info;
 use crate::sys::signals::SignalEvents;
 use std::time::Duration;
 
+/// Time that table maintenance may take in a round, microseconds (Redis gives it as much).
+const MAINTAIN_US: u64 = 1_000;
+/// Maintenance steps in a round; one step rebuilds at most one segment (about 50 us).
+const MAINTAIN_STEPS_MAX: usize = 16;
 /// Share of a round that active expiry may take, percent (Redis's default effort).
 const EXPIRE_SHARE_PERCENT: u64 = 25;
 /// The LRU clock of Redis has 24 bits.
@@ -77,6 +81,7 @@ fn round(server: &mut Server) {
     server.run.lru_clock = ((server.now_ms() / 1000) & LRU_CLOCK_MASK) as u32;
     sample_rates(server);
     expire_keys(server);
+    maintain_tables(server);
     clients::look_at_some(server);
     serve_children(server);
     server.snapshot_cron();
@@ -131,6 +136,20 @@ fn expire_keys(server: &mut Server) {
     server.note_latency("expire-cycle", spent_us / 1000);
     server.stats.expire_cycle_us += spent_us;
     server.stats.expire_cycle_timeouts += timed_out as u64;
+}
+
+/// `activerehashing`: gives table maintenance at most [`MAINTAIN_US`] of a round.
+fn maintain_tables(server: &mut Server) {
+    if !server.config.activerehashing || server.persistence.child_kind().is_some() {
+        return;
+    }
+    let end_us = server.clock.now_monotonic_us() + MAINTAIN_US;
+    for _ in 0..MAINTAIN_STEPS_MAX {
+        server.keyspace.maintain();
+        if server.clock.now_monotonic_us() >= end_us {
+            return;
+        }
+    }
 }
 
 /// Reaps a child that has ended and hands its end on. Signals of children coalesce, so this is

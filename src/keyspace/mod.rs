@@ -56,6 +56,8 @@ pub struct Keyspace {
     pub expired_keys: u64,
     resize: ResizePolicy,
     cycle: ExpireCycle,
+    /// Database and position in hash order where table maintenance goes on.
+    maintained: (usize, u64),
 }
 
 impl Keyspace {
@@ -75,6 +77,7 @@ impl Keyspace {
             expired_keys: 0,
             resize: ResizePolicy::Allow,
             cycle: ExpireCycle::default(),
+            maintained: (0, 0),
         })
     }
 
@@ -277,6 +280,19 @@ impl Keyspace {
         for db in &mut self.dbs {
             db.set_resize_policy(policy);
         }
+    }
+
+    /// One step of table maintenance (`activerehashing`): a table that could not be resized while a
+    /// child lived catches up even when nobody writes to it. At most one segment is rebuilt.
+    pub fn maintain(&mut self) {
+        let (index, position) = self.maintained;
+        let Some(db) = self.dbs.get_mut(index) else {
+            self.maintained = (0, 0);
+            return;
+        };
+        let (table, resolver) = db.table_and_resolver();
+        let next = table.maintain(position, resolver);
+        self.maintained = if next == 0 { (index + 1, 0) } else { (index, next) };
     }
 
     /// Active expiry: removes keys whose time has passed until none is left that is due, or until

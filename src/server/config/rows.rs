@@ -232,7 +232,7 @@ config_rows! {
     "aof-disable-auto-gc": aof_disable_auto_gc: bool = false; YES_NO; HIDDEN,
 
     // Fork
-    "fork-huge-pages": fork_huge_pages: ForkHugePages = ForkHugePages::Auto; names::<ForkHugePages>(); ACTIVE,
+    "fork-huge-pages": fork_huge_pages: ForkHugePages = ForkHugePages::Auto; names::<ForkHugePages>(); 0,
     /// Seconds without progress.
     "fork-child-timeout": fork_child_timeout: u32 = 600; integer(0, INT_MAX); ACTIVE,
     "fork-cow-limit": fork_cow_limit: MemoryLimit = MemoryLimit::default(); memory_or_percent(LONG_MAX); ACTIVE,
@@ -313,19 +313,19 @@ config_rows! {
     "io-threads-do-reads": io_threads_do_reads: bool = false; YES_NO; DEBUG | START_ONLY,
 
     // Encodings of small values
-    "hash-max-listpack-entries" ("hash-max-ziplist-entries"): hash_max_listpack_entries: usize = 512; integer(0, LONG_MAX); ACTIVE,
-    "hash-max-listpack-value" ("hash-max-ziplist-value"): hash_max_listpack_value: usize = 64; memory(0, LONG_MAX); ACTIVE,
+    "hash-max-listpack-entries" ("hash-max-ziplist-entries"): hash_max_listpack_entries: usize = 512; integer(0, LONG_MAX); 0,
+    "hash-max-listpack-value" ("hash-max-ziplist-value"): hash_max_listpack_value: usize = 64; memory(0, LONG_MAX); 0,
     /// Entries, or -1 to -5 for 4 to 64 kb.
-    "list-max-listpack-size" ("list-max-ziplist-size"): list_max_listpack_size: i32 = -2; integer(INT_MIN, INT_MAX); ACTIVE,
+    "list-max-listpack-size" ("list-max-ziplist-size"): list_max_listpack_size: i32 = -2; integer(INT_MIN, INT_MAX); 0,
     "list-compress-depth": list_compress_depth: u32 = 0; integer(0, INT_MAX); DEBUG,
-    "set-max-intset-entries": set_max_intset_entries: usize = 512; integer(0, LONG_MAX); ACTIVE,
-    "set-max-listpack-entries": set_max_listpack_entries: usize = 128; integer(0, LONG_MAX); ACTIVE,
-    "set-max-listpack-value": set_max_listpack_value: usize = 64; integer(0, LONG_MAX); ACTIVE,
-    "zset-max-listpack-entries" ("zset-max-ziplist-entries"): zset_max_listpack_entries: usize = 128; integer(0, LONG_MAX); ACTIVE,
-    "zset-max-listpack-value" ("zset-max-ziplist-value"): zset_max_listpack_value: usize = 64; memory(0, LONG_MAX); ACTIVE,
+    "set-max-intset-entries": set_max_intset_entries: usize = 512; integer(0, LONG_MAX); 0,
+    "set-max-listpack-entries": set_max_listpack_entries: usize = 128; integer(0, LONG_MAX); 0,
+    "set-max-listpack-value": set_max_listpack_value: usize = 64; integer(0, LONG_MAX); 0,
+    "zset-max-listpack-entries" ("zset-max-ziplist-entries"): zset_max_listpack_entries: usize = 128; integer(0, LONG_MAX); 0,
+    "zset-max-listpack-value" ("zset-max-ziplist-value"): zset_max_listpack_value: usize = 64; memory(0, LONG_MAX); 0,
     "hll-sparse-max-bytes": hll_sparse_max_bytes: usize = 3000; memory(0, LONG_MAX); 0,
-    "stream-node-max-bytes": stream_node_max_bytes: usize = 4096; memory(0, LONG_MAX); ACTIVE,
-    "stream-node-max-entries": stream_node_max_entries: usize = 100; integer(0, LONG_MAX); ACTIVE,
+    "stream-node-max-bytes": stream_node_max_bytes: usize = 4096; memory(0, LONG_MAX); 0,
+    "stream-node-max-entries": stream_node_max_entries: usize = 100; integer(0, LONG_MAX); 0,
 
     // Work in the background
     /// Cron rounds a second, 1 to 500.
