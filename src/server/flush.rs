@@ -20,8 +20,7 @@ impl Server {
     }
 
     /// The whole data set went on a client's word (FLUSHALL): a snapshot being written describes
-    /// what is no more, and the save points promise that the file follows. Persistence has no
-    /// snapshots yet, so nothing is left to do.
+    /// what is no more, so it is given up, and the save points promise that the file follows.
     pub fn data_set_flushed(&mut self) {
         self.cancel_background_save();
         if !self.config.save.0.is_empty() && self.run.loading.is_none() && !self.call.replaying {

@@ -35,9 +35,12 @@ impl Default for InProcess {
 }
 
 impl InProcess {
-    /// An empty server with the default configuration.
+    /// An empty server with the default configuration but for the save points: FLUSHALL would
+    /// write a snapshot into the folder that the tests run in.
     pub fn new() -> InProcess {
-        InProcess::with_config(Config::default())
+        let mut test = InProcess::with_config(Config::default());
+        test.configure(&[("save", "")]);
+        test
     }
 
     /// As [`InProcess::new`] with directives set, as CONFIG SET would set them.
