@@ -77,9 +77,7 @@ impl Candidate {
     /// The same allocator for use on another thread.
     fn for_other_thread(self, arena: u32) -> Self {
         match self {
-            Candidate::Jemalloc { .. } => Candidate::Jemalloc {
-                flags: jemalloc_flags(arena),
-            },
+            Candidate::Jemalloc { .. } => Candidate::Jemalloc { flags: jemalloc_flags(arena) },
             other => other,
         }
     }
@@ -180,15 +178,8 @@ fn control<T>(name: &std::ffi::CStr, mut value: T, mut input: Option<*mut extent
         None => (ptr::null_mut(), 0),
     };
     // SAFETY: buffers and lengths belong together; the name ends in zero.
-    let result = unsafe {
-        mallctl(
-            name.as_ptr(),
-            ptr::from_mut(&mut value).cast(),
-            &mut length,
-            new,
-            new_length,
-        )
-    };
+    let result =
+        unsafe { mallctl(name.as_ptr(), ptr::from_mut(&mut value).cast(), &mut length, new, new_length) };
     assert_eq!(result, 0, "mallctl {name:?}");
     value
 }
@@ -207,11 +198,7 @@ fn map_range(huge: bool) {
     assert_ne!(raw, libc::MAP_FAILED);
     let start = raw.expose_provenance().next_multiple_of(HUGE_BYTES);
     RANGE_START.store(start, Ordering::Relaxed);
-    let advice = if huge {
-        libc::MADV_HUGEPAGE
-    } else {
-        libc::MADV_NOHUGEPAGE
-    };
+    let advice = if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
     // SAFETY: our own mapping.
     unsafe { libc::madvise(ptr::with_exposed_provenance_mut(start), RANGE_BYTES, advice) };
 }
@@ -245,16 +232,11 @@ struct CpuClock {
 
 impl CpuClock {
     fn now() -> Self {
-        CpuClock {
-            start_ns: Self::read_ns(),
-        }
+        CpuClock { start_ns: Self::read_ns() }
     }
 
     fn read_ns() -> f64 {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: writes one timespec.
         unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
         time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
@@ -269,10 +251,7 @@ impl CpuClock {
 
 fn resident_bytes() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").expect("procfs is mounted");
-    let pages = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|field| field.parse::<usize>().ok());
+    let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<usize>().ok());
     pages.expect("statm has a second field") * 4096
 }
 
@@ -360,10 +339,7 @@ fn measure(candidate: Candidate, arena: u32) {
     });
     let elapsed = nanoseconds.join().expect("the freeing thread ends well");
     report("free by other thread, ns", elapsed / count as f64);
-    report(
-        "RSS after freeing all, MiB",
-        resident_bytes() as f64 / (1 << 20) as f64,
-    );
+    report("RSS after freeing all, MiB", resident_bytes() as f64 / (1 << 20) as f64);
 }
 
 fn small_objects(candidate: Candidate, objects: &mut Vec<(usize, u32)>, random: &mut fastrand::Rng) {
@@ -374,23 +350,14 @@ fn small_objects(candidate: Candidate, objects: &mut Vec<(usize, u32)>, random: 
         write_all(ptr, ENTRY_BYTES);
         objects.push((ptr.expose_provenance(), ENTRY_BYTES as u32));
     }
-    report(
-        "fill 56 B, ns (with page faults)",
-        begin.elapsed_ns() / ENTRIES as f64,
-    );
-    report(
-        "RSS per 56 B entry",
-        (resident_bytes() - base) as f64 / ENTRIES as f64,
-    );
+    report("fill 56 B, ns (with page faults)", begin.elapsed_ns() / ENTRIES as f64);
+    report("RSS per 56 B entry", (resident_bytes() - base) as f64 / ENTRIES as f64);
     for _ in 0..TABLE_BLOCKS {
         let ptr = candidate.alloc(TABLE_BLOCK_BYTES);
         write_all(ptr, TABLE_BLOCK_BYTES);
         objects.push((ptr.expose_provenance(), TABLE_BLOCK_BYTES as u32));
     }
-    report(
-        "RSS per entry with table",
-        (resident_bytes() - base) as f64 / ENTRIES as f64,
-    );
+    report("RSS per entry with table", (resident_bytes() - base) as f64 / ENTRIES as f64);
     pairs(candidate);
     let begin = CpuClock::now();
     for _ in 0..REPLACEMENTS {
@@ -404,10 +371,7 @@ fn small_objects(candidate: Candidate, objects: &mut Vec<(usize, u32)>, random: 
     }
     report("random replace, ns", begin.elapsed_ns() / REPLACEMENTS as f64);
     let payload: usize = objects.iter().map(|object| object.1 as usize).sum();
-    report(
-        "RSS over payload after replace",
-        (resident_bytes() - base) as f64 / payload as f64,
-    );
+    report("RSS over payload after replace", (resident_bytes() - base) as f64 / payload as f64);
 }
 
 /// Allocating and freeing at once, and in batches.
@@ -420,22 +384,14 @@ fn pairs(candidate: Candidate) {
     let begin = CpuClock::now();
     let mut batch = [ptr::null_mut(); 1000];
     for _ in 0..PAIRS / 1000 / 4 {
-        batch
-            .iter_mut()
-            .for_each(|slot| *slot = candidate.alloc(ENTRY_BYTES));
+        batch.iter_mut().for_each(|slot| *slot = candidate.alloc(ENTRY_BYTES));
         batch.iter().for_each(|slot| candidate.free(*slot, ENTRY_BYTES));
     }
-    report(
-        "alloc 1000, free 1000, ns a pair",
-        begin.elapsed_ns() * 4.0 / PAIRS as f64,
-    );
+    report("alloc 1000, free 1000, ns a pair", begin.elapsed_ns() * 4.0 / PAIRS as f64);
 }
 
 fn forks(candidate: Candidate, objects: &[(usize, u32)], random: &mut fastrand::Rng) {
-    report(
-        "resident before forks, MiB",
-        resident_bytes() as f64 / (1 << 20) as f64,
-    );
+    report("resident before forks, MiB", resident_bytes() as f64 / (1 << 20) as f64);
     report("huge before forks, MiB", huge_bytes() as f64 / (1 << 20) as f64);
     report("fork 1 GiB, ms", fork_ms());
     let mut per_write = 0.0;
@@ -481,12 +437,7 @@ fn run_one(name: &str, huge: bool) {
                 map_range(huge);
             }
             let arena = control(c"arenas.create", 0u32, with_hooks.then(hooks));
-            measure(
-                Candidate::Jemalloc {
-                    flags: jemalloc_flags(arena),
-                },
-                arena,
-            );
+            measure(Candidate::Jemalloc { flags: jemalloc_flags(arena) }, arena);
         }
     }
 }
@@ -496,10 +447,7 @@ fn main() {
     if let [name, pages] = arguments.as_slice() {
         return run_one(name, pages == "huge");
     }
-    let rounds = arguments
-        .first()
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(DEFAULT_ROUNDS);
+    let rounds = arguments.first().and_then(|word| word.parse().ok()).unwrap_or(DEFAULT_ROUNDS);
     let mut table: BTreeMap<String, BTreeMap<usize, Vec<f64>>> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
     let mut random = fastrand::Rng::with_seed(1);
@@ -514,11 +462,7 @@ fn main() {
                 .env("GLIBC_TUNABLES", if huge { "glibc.malloc.hugetlb=1" } else { "" })
                 .output()
                 .expect("the program can start itself");
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             for line in String::from_utf8_lossy(&output.stdout).lines() {
                 let Some((row, value)) = line.split_once('\t') else {
                     continue;
@@ -527,10 +471,7 @@ fn main() {
                     order.push(row.to_owned());
                 }
                 let cells = table.entry(row.to_owned()).or_default();
-                cells
-                    .entry(column)
-                    .or_default()
-                    .push(value.parse().expect("a number"));
+                cells.entry(column).or_default().push(value.parse().expect("a number"));
             }
         }
     }

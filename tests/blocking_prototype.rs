@@ -32,7 +32,8 @@ fn take(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let deadline_ms = blocking::parse_deadline(ctx.server, args.at(args.len() - 1))?;
     let keys = || args.iter().skip(1).take(args.len() - 2);
     for key in keys() {
-        let value = ctx.server.find_string(ctx.db, key)?.map(|value| value.bytes(&mut Digits::new()).to_vec());
+        let value =
+            ctx.server.find_string(ctx.db, key)?.map(|value| value.bytes(&mut Digits::new()).to_vec());
         if let Some(value) = value {
             ctx.server.remove_key(ctx.db, key, false);
             ctx.server.key_changed(ctx.db, key);
@@ -52,7 +53,8 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     for line in args.tail(1).iter() {
         let words = split(&String::from_utf8_lossy(line));
         let command: OwnedArgs = words.iter().map(Vec::as_slice).collect();
-        let found = dispatch::resolve(ctx.server, command.as_args()).expect("the test names commands that exist");
+        let found =
+            dispatch::resolve(ctx.server, command.as_args()).expect("the test names commands that exist");
         dispatch::call(ctx.server, ctx.client, Caller::Script, found, command.as_args(), ctx.out);
     }
     Ok(())
@@ -60,7 +62,8 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn server() -> InProcess {
     let mut test = InProcess::new();
-    let families: Vec<&'static [CommandSpec]> = tine::command::FAMILIES.iter().copied().chain([ROWS]).collect();
+    let families: Vec<&'static [CommandSpec]> =
+        tine::command::FAMILIES.iter().copied().chain([ROWS]).collect();
     test.server.commands = CommandTable::new(&families);
     test.server.stats = Stats::new(test.server.commands.all().len());
     test

@@ -30,7 +30,10 @@ fn config_set_is_all_or_nothing() {
     assert_eq!(test.call("CONFIG SET hz 20 timeout 7"), "+OK");
     assert_eq!(test.call("CONFIG GET hz timeout"), "*4 $2 hz $2 20 $7 timeout $1 7");
     let refused = test.call("CONFIG SET hz 30 maxmemory-clients 200%");
-    assert!(refused.contains("ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients')"), "{refused}");
+    assert!(
+        refused.contains("ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients')"),
+        "{refused}"
+    );
     assert_eq!(test.call("CONFIG GET hz"), "*2 $2 hz $2 20");
     assert!(test.call("CONFIG SET hz 1 timeout").contains("syntax error"));
     assert!(test.call("CONFIG SET nosuch 1").contains("Unknown option"));
@@ -71,8 +74,19 @@ fn info_has_its_sections_in_order() {
     let all = info(&test, &[b"everything"]);
     let headings: Vec<&str> = all.split("\r\n").filter_map(|line| line.strip_prefix("# ")).collect();
     let wanted = [
-        "Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules", "Commandstats",
-        "Errorstats", "Latencystats", "Cluster", "Keyspace",
+        "Server",
+        "Clients",
+        "Memory",
+        "Persistence",
+        "Stats",
+        "Replication",
+        "CPU",
+        "Modules",
+        "Commandstats",
+        "Errorstats",
+        "Latencystats",
+        "Cluster",
+        "Keyspace",
     ];
     assert_eq!(headings, wanted);
     assert_eq!(field(&all, "redis_version").as_deref(), Some("7.2.4"));
@@ -102,9 +116,11 @@ fn errors_and_rejected_calls_are_counted() {
 #[test]
 fn memory_grows_with_data() {
     let mut test = with_debug();
-    let before: u64 = field(&info(&test, &[b"memory"]), "used_memory").expect("there").parse().expect("a number");
+    let before: u64 =
+        field(&info(&test, &[b"memory"]), "used_memory").expect("there").parse().expect("a number");
     test.call("DEBUG POPULATE 1000 key 1000");
-    let after: u64 = field(&info(&test, &[b"memory"]), "used_memory").expect("there").parse().expect("a number");
+    let after: u64 =
+        field(&info(&test, &[b"memory"]), "used_memory").expect("there").parse().expect("a number");
     assert!(after > before + 1_000_000, "{before} {after}");
     let usage: u64 = test.run(&[b"memory", b"usage", b"key:1"]).int() as u64;
     assert!((1000..1200).contains(&usage), "{usage}");
@@ -167,7 +183,9 @@ fn digests_are_those_of_redis() {
 #[test]
 fn debug_refuses_what_it_does_not_know() {
     let mut test = with_debug();
-    assert!(test.call("DEBUG NOSUCH").contains("unknown subcommand or wrong number of arguments for 'NOSUCH'"));
+    assert!(
+        test.call("DEBUG NOSUCH").contains("unknown subcommand or wrong number of arguments for 'NOSUCH'")
+    );
     assert!(test.call("DEBUG SLEEP").contains("unknown subcommand or wrong number of arguments"));
     assert!(test.call("DEBUG ERROR MYCODE").contains("MYCODE"));
     assert_eq!(test.call("DEBUG SET-ACTIVE-EXPIRE 0"), "+OK");

@@ -51,7 +51,9 @@ fn flags_and_counts_of_the_line() {
     test.call("SELECT 3");
     test.call("SET k v");
     let line = test.call(&format!("CLIENT LIST ID {} 999", other.id));
-    for field in [" flags=xd ", " db=3 ", " multi=1 ", " cmd=ping ", " resp=2 ", " user=default ", " redir=-1 "] {
+    for field in
+        [" flags=xd ", " db=3 ", " multi=1 ", " cmd=ping ", " resp=2 ", " user=default ", " redir=-1 "]
+    {
         assert!(line.contains(field), "{field} in {line}");
     }
     test.call_as(other, "DISCARD");

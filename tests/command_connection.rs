@@ -49,7 +49,10 @@ fn auth_without_a_password_set() {
     let mut test = InProcess::new();
     assert!(test.call("AUTH x").starts_with("-ERR AUTH <password> called without any password configured"));
     assert_eq!(test.call("AUTH default anything"), "+OK");
-    assert_eq!(test.call("AUTH nobody anything"), "-WRONGPASS invalid username-password pair or user is disabled.");
+    assert_eq!(
+        test.call("AUTH nobody anything"),
+        "-WRONGPASS invalid username-password pair or user is disabled."
+    );
     assert_eq!(test.call("AUTH a b c"), "-ERR syntax error");
 }
 
@@ -98,7 +101,9 @@ fn reset_forgets_everything() {
     test.call("SET k v");
     assert_eq!(test.call("RESET"), "+RESET");
     let state = test.server.clients.get(test.main).expect("it is connected");
-    assert!(state.name.is_empty() && state.db == 0 && state.subscriptions() == 0 && state.transaction.is_none());
+    assert!(
+        state.name.is_empty() && state.db == 0 && state.subscriptions() == 0 && state.transaction.is_none()
+    );
     assert_eq!(test.call("EXEC"), "-ERR EXEC without MULTI");
     assert_eq!(test.call("GET k"), "$-1");
 }

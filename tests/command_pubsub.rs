@@ -19,7 +19,10 @@ fn subscribe_publish_unsubscribe() {
     assert_eq!(test.call_as(listener, "UNSUBSCRIBE a"), "*3 $11 unsubscribe $1 a :2");
     assert_eq!(test.call_as(listener, "UNSUBSCRIBE"), "*3 $11 unsubscribe $1 b :1");
     assert_eq!(test.call_as(listener, "UNSUBSCRIBE"), "*3 $11 unsubscribe $-1 :1");
-    assert_eq!(test.call_as(listener, "PUNSUBSCRIBE x a*"), "*3 $12 punsubscribe $1 x :1 *3 $12 punsubscribe $2 a* :0");
+    assert_eq!(
+        test.call_as(listener, "PUNSUBSCRIBE x a*"),
+        "*3 $12 punsubscribe $1 x :1 *3 $12 punsubscribe $2 a* :0"
+    );
     assert!(test.server.pubsub.is_empty());
 }
 

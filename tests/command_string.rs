@@ -3,7 +3,9 @@
 mod common;
 
 use common::{InProcess, Reply};
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 
 /// Runs lines and compares each reply; a line without `=>` only runs.
 #[track_caller]
@@ -608,7 +610,9 @@ impl Model {
             Op::Persist => int(self.get(key).and_then(|(_, expiry)| expiry.take()).is_some() as usize),
             Op::Ttl => {
                 let now_ms = self.now_ms;
-                Reply::Int(self.get(key).map_or(-2, |(_, expiry)| expiry.map_or(-1, |expiry| expiry - now_ms)))
+                Reply::Int(
+                    self.get(key).map_or(-2, |(_, expiry)| expiry.map_or(-1, |expiry| expiry - now_ms)),
+                )
             }
             Op::Del => int(self.keys.remove(&key).is_some() as usize),
             Op::GetDel => self.keys.remove(&key).map_or(Reply::NullBulk, |(value, _)| Reply::Bulk(value)),

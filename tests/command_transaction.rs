@@ -151,7 +151,12 @@ fn a_key_expired_before_watch_may_go() {
 fn emptying_and_exchanging_databases_touches_watched_keys() {
     let mut test = InProcess::new();
     test.call("SET here x");
-    let cases = [("here", None, true), ("missing", None, false), ("here", Some(1), true), ("missing", Some(1), false)];
+    let cases = [
+        ("here", None, true),
+        ("missing", None, false),
+        ("here", Some(1), true),
+        ("missing", Some(1), false),
+    ];
     for (key, replaced_by, touched) in cases {
         test.call(&format!("WATCH {key}"));
         test.server.touch_all_watched(0, replaced_by);

@@ -113,7 +113,10 @@ fn the_check_tool_reads_every_type() {
         match check_file(opened, &mut |_| {}) {
             Ok(_) => checked += 1,
             Err(failure) => {
-                let newer = matches!(failure.error.kind, RdbErrorKind::TypeNotSupported(22..) | RdbErrorKind::OldFunctions);
+                let newer = matches!(
+                    failure.error.kind,
+                    RdbErrorKind::TypeNotSupported(22..) | RdbErrorKind::OldFunctions
+                );
                 let refused = file.loads_in.starts_with("refused") || damaged(file);
                 assert!(newer || refused, "{}: {failure}", file.name);
             }

@@ -64,7 +64,9 @@ fn kill_loop(policy: &str) {
         let mut client = server.client();
         for (index, (acknowledged, sent)) in results.into_iter().enumerate() {
             let found = match client.call(&["GET", &format!("counter:{index}")]) {
-                Reply::Bulk(text) => String::from_utf8_lossy(&text).parse::<u64>().expect("a number was written"),
+                Reply::Bulk(text) => {
+                    String::from_utf8_lossy(&text).parse::<u64>().expect("a number was written")
+                }
                 _ => 0,
             };
             assert!(

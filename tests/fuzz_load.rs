@@ -74,7 +74,10 @@ fn save(keyspace: &Keyspace) -> Vec<u8> {
 
 fn load(bytes: &[u8], keyspace: &mut Keyspace, checksum: bool) -> Result<(), RdbError> {
     let storage = MemoryStorage::new();
-    storage.create(Path::new(FILE)).and_then(|mut file| file.write_all(bytes)).expect("memory takes everything");
+    storage
+        .create(Path::new(FILE))
+        .and_then(|mut file| file.write_all(bytes))
+        .expect("memory takes everything");
     let options = LoadOptions { checksum, ..LoadOptions::default() };
     let loaded = load_file(&storage, Path::new(FILE), keyspace, options, 512, &mut |_| {})?;
     assert!(loaded.is_some(), "the file is there");
@@ -94,7 +97,11 @@ fn the_rdb_loader_takes_mutants() {
         (0..1 + mutator.below(3)).for_each(|_| mutator.mutate(&mut bytes));
         let mut keyspace = empty();
         let outcome = load(&bytes, &mut keyspace, false);
-        assert!(data_alloc::used_bytes() < MEMORY_MAX_BYTES, "{} bytes for a small file", data_alloc::used_bytes());
+        assert!(
+            data_alloc::used_bytes() < MEMORY_MAX_BYTES,
+            "{} bytes for a small file",
+            data_alloc::used_bytes()
+        );
         for db in 0..DATABASES {
             let (table, resolver) = keyspace.db_mut(db).table_and_resolver();
             table.check_invariants(resolver);
@@ -173,7 +180,10 @@ fn a_server_starts_on_mutated_files_or_says_why_not() {
     let with_aof = ["appendonly yes", "appendfilename appendonly.aof"];
     let mut budget = Budget::start("server start");
     let mut mutator = budget.mutator();
-    assert!(start_on("dump.rdb", &rdb, &[]) && start_on("appendonly.aof", &aof, &with_aof), "valid files load");
+    assert!(
+        start_on("dump.rdb", &rdb, &[]) && start_on("appendonly.aof", &aof, &with_aof),
+        "valid files load"
+    );
     let (mut served, mut ended) = (0u64, 0u64);
     while budget.goes_on() {
         let (name, good, directives): (&str, &[u8], &[&str]) = match mutator.below(3) {

@@ -23,14 +23,64 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Commands whose mutants are worth trying. None of them ends or blocks the server when intact.
 fn commands() -> Vec<Vec<Vec<u8>>> {
     let lines: &[&str] = &[
-        "PING", "PING hello", "ECHO x", "SET key value", "SET key value PX 100 NX GET", "GET key", "GETRANGE key 0 -1",
-        "SETRANGE key 5 abc", "APPEND key more", "INCR counter", "INCRBYFLOAT counter 1.5", "MSET a 1 b 2 c 3",
-        "MGET a b c", "DEL a b", "EXPIRE b 100", "PEXPIREAT c 99999999999999", "TTL b", "OBJECT ENCODING key",
-        "SETBIT bits 77 1", "BITCOUNT bits 0 -1 BIT", "BITFIELD bits SET u8 0 200 GET i5 3", "LCS a b IDX", "SCAN 0 MATCH * COUNT 10",
-        "KEYS *", "RANDOMKEY", "TYPE key", "RENAME key other", "COPY other key REPLACE", "DUMP key", "MULTI", "EXEC", "DISCARD",
-        "WATCH key", "UNWATCH", "SUBSCRIBE ch", "PSUBSCRIBE c*", "UNSUBSCRIBE", "PUBLISH ch message", "HELLO 3", "HELLO 2", "RESET",
-        "CLIENT INFO", "CLIENT LIST", "CLIENT SETNAME n", "CLIENT REPLY ON", "COMMAND COUNT", "COMMAND DOCS get", "CONFIG GET max*", "INFO server",
-        "SELECT 1", "SWAPDB 0 1", "MOVE key 1", "FLUSHDB ASYNC", "DBSIZE", "TIME", "MEMORY USAGE key", "SLOWLOG GET", "RESTORE r 0 abc",
+        "PING",
+        "PING hello",
+        "ECHO x",
+        "SET key value",
+        "SET key value PX 100 NX GET",
+        "GET key",
+        "GETRANGE key 0 -1",
+        "SETRANGE key 5 abc",
+        "APPEND key more",
+        "INCR counter",
+        "INCRBYFLOAT counter 1.5",
+        "MSET a 1 b 2 c 3",
+        "MGET a b c",
+        "DEL a b",
+        "EXPIRE b 100",
+        "PEXPIREAT c 99999999999999",
+        "TTL b",
+        "OBJECT ENCODING key",
+        "SETBIT bits 77 1",
+        "BITCOUNT bits 0 -1 BIT",
+        "BITFIELD bits SET u8 0 200 GET i5 3",
+        "LCS a b IDX",
+        "SCAN 0 MATCH * COUNT 10",
+        "KEYS *",
+        "RANDOMKEY",
+        "TYPE key",
+        "RENAME key other",
+        "COPY other key REPLACE",
+        "DUMP key",
+        "MULTI",
+        "EXEC",
+        "DISCARD",
+        "WATCH key",
+        "UNWATCH",
+        "SUBSCRIBE ch",
+        "PSUBSCRIBE c*",
+        "UNSUBSCRIBE",
+        "PUBLISH ch message",
+        "HELLO 3",
+        "HELLO 2",
+        "RESET",
+        "CLIENT INFO",
+        "CLIENT LIST",
+        "CLIENT SETNAME n",
+        "CLIENT REPLY ON",
+        "COMMAND COUNT",
+        "COMMAND DOCS get",
+        "CONFIG GET max*",
+        "INFO server",
+        "SELECT 1",
+        "SWAPDB 0 1",
+        "MOVE key 1",
+        "FLUSHDB ASYNC",
+        "DBSIZE",
+        "TIME",
+        "MEMORY USAGE key",
+        "SLOWLOG GET",
+        "RESTORE r 0 abc",
     ];
     lines.iter().map(|line| line.split(' ').map(|word| word.as_bytes().to_vec()).collect()).collect()
 }
@@ -59,7 +109,9 @@ fn pipeline(mutator: &mut Mutator, commands: &[Vec<Vec<u8>>]) -> Vec<u8> {
 fn is_harmless(bytes: &[u8]) -> bool {
     let upper = bytes.to_ascii_uppercase();
     let has = |word: &[u8]| upper.windows(word.len()).any(|window| window == word);
-    ![&b"SHUTDOWN"[..], b"DEBUG", b"CLIENT PAUSE", b"PAUSE", b"CONFIG SET", b"KILL"].iter().any(|word| has(word))
+    ![&b"SHUTDOWN"[..], b"DEBUG", b"CLIENT PAUSE", b"PAUSE", b"CONFIG SET", b"KILL"]
+        .iter()
+        .any(|word| has(word))
 }
 
 #[test]
@@ -74,7 +126,12 @@ fn the_parser_takes_mutants_in_any_pieces() {
         let mut cuts: Vec<usize> = (0..mutator.below(6)).map(|_| mutator.below(bytes.len() + 1)).collect();
         cuts.push(bytes.len());
         cuts.sort_unstable();
-        assert_eq!(parse_all(&bytes, &cuts), whole, "pieces {cuts:?} of {:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(
+            parse_all(&bytes, &cuts),
+            whole,
+            "pieces {cuts:?} of {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 }
 
@@ -102,7 +159,9 @@ fn parse_all(bytes: &[u8], cuts: &[usize]) -> (Vec<Vec<Vec<u8>>>, Option<String>
                 Parsed::Empty => {}
                 Parsed::Error(error) => return (requests, Some(error.text())),
                 Parsed::Request => {
-                    let word = |span: &tine::resp::args::Span| buffer[span.start as usize..span.end as usize].to_vec();
+                    let word = |span: &tine::resp::args::Span| {
+                        buffer[span.start as usize..span.end as usize].to_vec()
+                    };
                     requests.push(spans.iter().map(word).collect());
                     spans.clear();
                 }

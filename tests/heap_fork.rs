@@ -43,15 +43,8 @@ fn make_entry(id: usize) -> NonNull<Head> {
     // SAFETY: both blocks are new and large enough.
     unsafe {
         value.write(id as u64 * 3);
-        entry.write(Head {
-            id: id as u64,
-            bytes: bytes as u64,
-            value: value.as_ptr(),
-        });
-        entry
-            .add(1)
-            .cast::<u8>()
-            .write_bytes(id as u8, bytes - HEAD_BYTES);
+        entry.write(Head { id: id as u64, bytes: bytes as u64, value: value.as_ptr() });
+        entry.add(1).cast::<u8>().write_bytes(id as u8, bytes - HEAD_BYTES);
     }
     entry
 }
@@ -60,10 +53,7 @@ fn drop_entry(entry: NonNull<Head>) {
     // SAFETY: a live entry; its value and itself are freed once.
     unsafe {
         let head = entry.read();
-        free(
-            NonNull::new(head.value).expect("every entry has a value").cast(),
-            8,
-        );
+        free(NonNull::new(head.value).expect("every entry has a value").cast(), 8);
         free(entry.cast(), head.bytes as usize);
     }
 }
@@ -148,9 +138,7 @@ fn child_sees_the_moment_of_the_fork(by_slab: bool) {
     for _ in 0..ENTRIES / 2 {
         drop_entry(entries.swap_remove(random.usize(1..entries.len())));
     }
-    let expected = entries
-        .iter()
-        .fold(0u64, |sum, &entry| sum.wrapping_add(digest(entry)));
+    let expected = entries.iter().fold(0u64, |sum, &entry| sum.wrapping_add(digest(entry)));
     let count = entries.len();
     assert_eq!(walk_digest(by_slab, false), (count, expected));
     let child = fork_child(|| {
@@ -162,12 +150,7 @@ fn child_sees_the_moment_of_the_fork(by_slab: bool) {
             for entry in entries {
                 // SAFETY: still mapped; only its contents are gone.
                 let id = unsafe { entry.cast::<u64>().read() };
-                gone &= id
-                    == if cfg!(debug_assertions) {
-                        0xA5A5_A5A5_A5A5_A5A5
-                    } else {
-                        0
-                    };
+                gone &= id == if cfg!(debug_assertions) { 0xA5A5_A5A5_A5A5_A5A5 } else { 0 };
             }
         });
         let value = alloc(Kind::Value, 5000);
@@ -178,9 +161,7 @@ fn child_sees_the_moment_of_the_fork(by_slab: bool) {
     });
     change_everything(&mut entries, &mut random);
     assert_child_succeeded(child);
-    let after = entries
-        .iter()
-        .fold(0u64, |sum, &entry| sum.wrapping_add(digest(entry)));
+    let after = entries.iter().fold(0u64, |sum, &entry| sum.wrapping_add(digest(entry)));
     assert_eq!(walk_digest(by_slab, false), (entries.len(), after));
     entries.into_iter().for_each(drop_entry);
     assert_eq!(used_bytes(), 0);
@@ -209,17 +190,14 @@ fn forks_while_threads_allocate() {
         let child = fork_child(|| {
             let ptrs: Vec<_> = (1..500).map(|size| (alloc(Kind::Entry, size), size)).collect();
             // SAFETY: just allocated, freed once.
-            ptrs.into_iter()
-                .for_each(|(ptr, size)| unsafe { free(ptr, size) });
+            ptrs.into_iter().for_each(|(ptr, size)| unsafe { free(ptr, size) });
             check_invariants();
             true
         });
         assert_child_succeeded(child);
     }
     stop.store(true, Ordering::Relaxed);
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().expect("no thread fails"));
+    threads.into_iter().for_each(|thread| thread.join().expect("no thread fails"));
     assert_eq!(used_bytes(), 0);
     check_invariants();
 }

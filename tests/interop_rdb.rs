@@ -26,7 +26,9 @@ fn fill(client: &mut Client) {
 
 fn values() -> Vec<Vec<u8>> {
     let mut values: Vec<Vec<u8>> = Vec::new();
-    for number in [0i64, 1, -1, 127, 128, -128, -129, 32767, 32768, -32769, i64::from(i32::MAX), i64::from(i32::MIN)] {
+    for number in
+        [0i64, 1, -1, 127, 128, -128, -129, 32767, 32768, -32769, i64::from(i32::MAX), i64::from(i32::MIN)]
+    {
         values.push(number.to_string().into_bytes());
     }
     for number in [1i64 << 31, -(1i64 << 31) - 1, i64::MAX, i64::MIN] {
@@ -137,7 +139,8 @@ fn dirty_counts_what_is_not_saved() {
     assert_eq!(info(&server, "rdb_changes_since_last_save"), "7");
     assert_eq!(info(&server, "rdb_last_bgsave_status"), "ok");
     let left: Vec<_> = std::fs::read_dir(server.dir()).expect("the folder is there").flatten().collect();
-    let names: Vec<_> = left.iter().map(|entry| entry.file_name().into_string().unwrap_or_default()).collect();
+    let names: Vec<_> =
+        left.iter().map(|entry| entry.file_name().into_string().unwrap_or_default()).collect();
     assert!(!names.iter().any(|name| name.starts_with("temp-")), "{names:?}");
 }
 
@@ -189,13 +192,19 @@ fn damaged_snapshots_stop_the_start_with_the_reason() {
     let mut wrong_sum = good.clone();
     let last = wrong_sum.len() - 1;
     wrong_sum[last] ^= 1;
-    for (bytes, line) in [(wrong_sum, "Wrong RDB checksum expected: ("), (good[..20].to_vec(), "Unexpected EOF")] {
+    for (bytes, line) in
+        [(wrong_sum, "Wrong RDB checksum expected: ("), (good[..20].to_vec(), "Unexpected EOF")]
+    {
         std::fs::write(&path, bytes).expect("write");
         let Err(failure) = server.try_restart() else { panic!("a damaged file was loaded") };
         assert_eq!(failure.status.code(), Some(1));
         assert!(failure.log.contains(line), "{}", failure.log);
         assert!(failure.log.contains("Internal error in RDB reading offset "), "{}", failure.log);
-        assert!(failure.log.contains("Terminating server after rdb file reading failure."), "{}", failure.log);
+        assert!(
+            failure.log.contains("Terminating server after rdb file reading failure."),
+            "{}",
+            failure.log
+        );
     }
     std::fs::write(&path, good).expect("write");
     server.restart();

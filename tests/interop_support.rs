@@ -73,10 +73,7 @@ fn decoder_refuses_what_no_server_may_send() {
 
 #[test]
 fn commands_are_encoded_as_bulks() {
-    assert_eq!(
-        encode_command(&["GET", "a b"]),
-        b"*2\r\n$3\r\nGET\r\n$3\r\na b\r\n"
-    );
+    assert_eq!(encode_command(&["GET", "a b"]), b"*2\r\n$3\r\nGET\r\n$3\r\na b\r\n");
 }
 
 #[test]
@@ -88,10 +85,7 @@ fn calls_pipelines_inline_and_errors() {
     assert_eq!(client.call(&["GET", "none"]), Reply::NullBulk);
     assert_eq!(client.inline("INCRBY n 5").int(), 5);
     let replies = client.pipeline(&[vec!["INCR", "n"], vec!["NO-SUCH"], vec!["INCR", "n"]]);
-    assert_eq!(
-        (replies[0].int(), replies[1].is_error(), replies[2].int()),
-        (6, true, 7)
-    );
+    assert_eq!((replies[0].int(), replies[1].is_error(), replies[2].int()), (6, true, 7));
     client.send_raw(b"*1\r\n$4\r\nPI");
     assert!(client.is_silent(Duration::from_millis(50)));
     client.send_raw(b"NG\r\n");
@@ -107,9 +101,7 @@ fn pushes_do_not_disturb_replies() {
     let (mut subscriber, mut publisher) = (server.client(), server.client());
     assert!(matches!(subscriber.call(&["HELLO", "3"]), Reply::Map(_)));
     subscriber.send(&["SUBSCRIBE", "news"]);
-    let confirmation = subscriber
-        .next_push(Duration::from_secs(5))
-        .expect("a confirmation");
+    let confirmation = subscriber.next_push(Duration::from_secs(5)).expect("a confirmation");
     assert_eq!(confirmation.items()[2].int(), 1);
     assert_eq!(publisher.call(&["PUBLISH", "news", "hello"]).int(), 1);
     assert_eq!(subscriber.call(&["PING"]), simple("PONG"));
@@ -171,10 +163,7 @@ fn tools_of_redis_run_against_a_server() {
     assert!(output.status.success());
     let socket = server.dir().join("tine.sock");
     wait_until("the socket", Duration::from_secs(5), || socket.exists());
-    assert_eq!(
-        Client::connect_unix(&socket).call(&["GET", "k"]),
-        Reply::bulk("v")
-    );
+    assert_eq!(Client::connect_unix(&socket).call(&["GET", "k"]), Reply::bulk("v"));
 }
 
 #[test]
@@ -185,11 +174,7 @@ fn corpus_files_are_where_the_manifest_says() {
     assert!(files.len() > 100, "only {} files", files.len());
     for file in &files {
         assert!(file.path.is_file(), "{}", file.path.display());
-        assert!(
-            file.expected.as_ref().is_none_or(|path| path.is_file()),
-            "{:?}",
-            file.expected
-        );
+        assert!(file.expected.as_ref().is_none_or(|path| path.is_file()), "{:?}", file.expected);
     }
 }
 

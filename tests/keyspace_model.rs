@@ -94,7 +94,8 @@ fn expiry() -> impl Strategy<Value = ExpiryChange> {
 fn op() -> impl Strategy<Value = Op> {
     let set = (db(), key(), length(), b'a'..=b'z', form(), expiry());
     let edit = || (db(), key(), length(), b'a'..=b'z');
-    let policy = prop_oneof![Just(ResizePolicy::Allow), Just(ResizePolicy::Avoid), Just(ResizePolicy::Forbid)];
+    let policy =
+        prop_oneof![Just(ResizePolicy::Allow), Just(ResizePolicy::Avoid), Just(ResizePolicy::Forbid)];
     prop_oneof![
         6 => set.prop_map(|(db, key, length, fill, form, expiry)| Op::Set { db, key, length, fill, form, expiry }),
         2 => edit().prop_map(|(db, key, length, fill)| Op::Overwrite { db, key, length, fill }),
@@ -158,7 +159,9 @@ impl Pair {
 
     fn apply(&mut self, op: &Op) {
         match *op {
-            Op::Set { db, key, length, fill, form, expiry } => self.set(db, key, &vec![fill; length], form, expiry),
+            Op::Set { db, key, length, fill, form, expiry } => {
+                self.set(db, key, &vec![fill; length], form, expiry)
+            }
             Op::Overwrite { db, key, length, fill } => self.overwrite(db, key, vec![fill; length]),
             Op::SetExpiry { db, key, at } => self.set_expiry(db, key, at),
             Op::Remove { db, key, lazily } => {
@@ -194,7 +197,9 @@ impl Pair {
             Form::Encoded => NewValue::Encoded(bytes),
             Form::Modified => NewValue::Bytes { bytes, raw: true },
             Form::Int(number) => NewValue::Int(number),
-            Form::OwnedCopy => NewValue::Owned(tine::value::Value::String(tine::value::StringValue::from_bytes(bytes))),
+            Form::OwnedCopy => {
+                NewValue::Owned(tine::value::Value::String(tine::value::StringValue::from_bytes(bytes)))
+            }
         };
         let existed = self.real.set(db, hash, &name, value, expiry);
         let bytes = match form {
@@ -306,7 +311,8 @@ impl Pair {
         }
         let found = self.real.find(db, hash, &name, now_ms, Touch::Yes, &mut effects).map(held);
         assert_eq!(found.as_ref(), self.model[db].get(&name));
-        let told: Vec<Effect> = expired.then(|| Effect::Expired { db, key: name.into() }).into_iter().collect();
+        let told: Vec<Effect> =
+            expired.then(|| Effect::Expired { db, key: name.into() }).into_iter().collect();
         assert_eq!(effects.list, told);
     }
 
@@ -416,7 +422,8 @@ fn a_large_table_agrees_with_the_model_while_it_grows_and_shrinks() {
     let key = |number: u64| format!("key:{number}").into_bytes();
     for number in 0..COUNT {
         let (name, value) = (key(number), number.to_string().into_bytes());
-        let expiry = if number % 3 == 0 { ExpiryChange::At(START_MS + number as i64) } else { ExpiryChange::Keep };
+        let expiry =
+            if number % 3 == 0 { ExpiryChange::At(START_MS + number as i64) } else { ExpiryChange::Keep };
         pair.real.set(0, pair.real.hash(&name), &name, NewValue::Encoded(&value), expiry);
         pair.model[0].insert(name, (value, (number % 3 == 0).then_some(START_MS + number as i64)));
     }
@@ -459,7 +466,8 @@ fn scan_returns_every_key_that_stays_however_the_table_changes() {
             step += 1;
             change_between_scan_steps(&mut pair.real, &mut rng, round, step);
         }
-        let missing = (0..stays).filter(|number| !seen.contains(format!("stays:{number}").as_bytes())).count();
+        let missing =
+            (0..stays).filter(|number| !seen.contains(format!("stays:{number}").as_bytes())).count();
         assert_eq!(missing, 0, "round {round}: of {stays} keys");
     }
 }
@@ -475,7 +483,9 @@ fn change_between_scan_steps(real: &mut Keyspace, rng: &mut Rng, round: u64, ste
         return;
     }
     let mut doomed: Vec<Vec<u8>> = Vec::new();
-    doomed.extend(real.db(0).iter().map(|view| view.key().to_vec()).filter(|key| key.starts_with(b"extra")).take(2000));
+    doomed.extend(
+        real.db(0).iter().map(|view| view.key().to_vec()).filter(|key| key.starts_with(b"extra")).take(2000),
+    );
     for key in doomed {
         real.remove(0, real.hash(&key), &key, false);
     }

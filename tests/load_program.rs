@@ -38,10 +38,7 @@ fn parse(line: &str) -> Result<Options, String> {
 fn options_are_read_and_bounded() {
     let options =
         parse("--bench --rate 5000 --duration 1.5s --at 500ms:BGSAVE --skew zipf:0.8").expect("valid");
-    assert_eq!(
-        (options.rate, options.duration),
-        (5000, Duration::from_millis(1500))
-    );
+    assert_eq!((options.rate, options.duration), (5000, Duration::from_millis(1500)));
     assert_eq!(options.events[0].at, Duration::from_millis(500));
     assert_eq!(options.skew, Skew::Zipf(0.8));
     for wrong in [
@@ -72,16 +69,9 @@ fn keys_follow_their_distribution() {
         counts.sort_unstable_by(|a, b| b.cmp(a));
         counts
     };
-    assert!(
-        count_of(Skew::Sequential, 10, 100)
-            .iter()
-            .all(|&count| count == 10)
-    );
+    assert!(count_of(Skew::Sequential, 10, 100).iter().all(|&count| count == 10));
     let uniform = count_of(Skew::Uniform, 10, 100_000);
-    assert!(
-        uniform.iter().all(|count| (9_500..10_500).contains(count)),
-        "{uniform:?}"
-    );
+    assert!(uniform.iter().all(|count| (9_500..10_500).contains(count)), "{uniform:?}");
     for exponent in [0.5, 0.99, 1.0, 2.0] {
         let zipf = count_of(Skew::Zipf(exponent), 20, 400_000);
         let total: f64 = (1..=20).map(|rank| f64::from(rank).powf(-exponent)).sum();
@@ -110,19 +100,13 @@ fn requests_follow_the_mix() {
             b"*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000000\r\n",
             b"*4\r\n$4\r\nHSET\r\n$16\r\nkey:000000000000\r\n$1\r\nf\r\n$5\r\n",
         ];
-        let kind = kinds
-            .iter()
-            .position(|kind| bytes.starts_with(kind))
-            .expect("a command of the mix");
+        let kind = kinds.iter().position(|kind| bytes.starts_with(kind)).expect("a command of the mix");
         assert_eq!(bytes.len(), kinds[kind].len() + if kind == 1 { 0 } else { 7 });
         counts[kind] += 1;
     }
     let expected = [1000, 3000, 4000];
     assert!(
-        counts
-            .iter()
-            .zip(expected)
-            .all(|(&count, e): (&i32, i32)| (count - e).abs() < 250),
+        counts.iter().zip(expected).all(|(&count, e): (&i32, i32)| (count - e).abs() < 250),
         "{counts:?}"
     );
 }
@@ -130,28 +114,15 @@ fn requests_follow_the_mix() {
 #[test]
 fn time_line_sorts_samples_by_due_time() {
     let samples = [(0, 5), (250_000, 7), (99_999, 3), (100_000, 9), (50_000, 4)];
-    let expected = [(0, 3, 4, 4, 5), (100, 1, 9, 9, 9), (200, 1, 7, 7, 7)].map(
-        |(start_ms, count, p50_us, p99_us, max_us)| Bucket {
-            start_ms,
-            count,
-            p50_us,
-            p99_us,
-            max_us,
-        },
-    );
+    let expected = [(0, 3, 4, 4, 5), (100, 1, 9, 9, 9), (200, 1, 7, 7, 7)]
+        .map(|(start_ms, count, p50_us, p99_us, max_us)| Bucket { start_ms, count, p50_us, p99_us, max_us });
     assert_eq!(record::buckets(&samples, 100_000), expected);
 }
 
 #[test]
 fn cpu_time_is_read_behind_an_awkward_name() {
     let stat = "7 (a) b) R 1 7 7 0 -1 4194304 100 0 0 0 12 34 0 0 20 0 1 0 5 1 1";
-    assert_eq!(
-        Cpu::parse(stat),
-        Some(Cpu {
-            user_us: 120_000,
-            system_us: 340_000
-        })
-    );
+    assert_eq!(Cpu::parse(stat), Some(Cpu { user_us: 120_000, system_us: 340_000 }));
     assert_eq!(Cpu::parse("7 (a) R 1"), None);
 }
 
@@ -188,15 +159,7 @@ fn a_stall_is_charged_to_every_request_that_was_due_in_it() {
     let line = format!("--port {port} --rate 1000 --duration 1s --warmup 0s --connections 1 --write-share 0");
     let outcome = engine::run(&parse(&line).expect("valid")).expect("the run ends");
     let recorder = outcome.recorder;
-    assert_eq!(
-        (
-            recorder.answers(),
-            recorder.sent,
-            recorder.errors,
-            outcome.unanswered
-        ),
-        (1000, 1000, 0, 0)
-    );
+    assert_eq!((recorder.answers(), recorder.sent, recorder.errors, outcome.unanswered), (1000, 1000, 0, 0));
     let at = |percentile: f64| recorder.latency_ns.value_at_percentile(percentile) / 1000;
     let (p50, p85, p99) = (at(50.0), at(85.0), at(99.0));
     assert!(p50 < 50_000, "{p50}");
@@ -209,9 +172,7 @@ fn a_server_that_falls_behind_ends_the_run() {
     let port = stalling_server(10, Duration::from_secs(3));
     let line =
         format!("--port {port} --rate 2000 --duration 2s --warmup 0s --connections 1 --outstanding-max 500");
-    let problem = engine::run(&parse(&line).expect("valid"))
-        .err()
-        .expect("too slow");
+    let problem = engine::run(&parse(&line).expect("valid")).err().expect("too slow");
     assert!(problem.contains("too slow for this rate"), "{problem}");
 }
 
@@ -229,27 +190,14 @@ fn the_real_server_is_loaded_and_events_fire() {
     );
     let options = parse(&line.replace("  ", " ")).expect("valid");
     let outcome = engine::run(&options).expect("the run ends");
-    assert_eq!(
-        (
-            outcome.recorder.answers(),
-            outcome.recorder.errors,
-            outcome.unanswered
-        ),
-        (2000, 0, 0)
-    );
+    assert_eq!((outcome.recorder.answers(), outcome.recorder.errors, outcome.unanswered), (2000, 0, 0));
     assert!(outcome.cpu.is_some());
-    let refused: Vec<bool> = outcome
-        .fired
-        .iter()
-        .map(|f| f.answer.as_ref().is_some_and(|a| a.1.is_some()))
-        .collect();
+    let refused: Vec<bool> =
+        outcome.fired.iter().map(|f| f.answer.as_ref().is_some_and(|a| a.1.is_some())).collect();
     assert_eq!(refused, [false, true]);
     record::report(&options, &outcome).expect("the time line can be written");
     let text = std::fs::read_to_string(timeline).expect("written");
-    assert!(
-        text.contains("\"command\":\"BGSAVE\"") && text.contains("\"rows\":[[0,"),
-        "{text}"
-    );
+    assert!(text.contains("\"command\":\"BGSAVE\"") && text.contains("\"rows\":[[0,"), "{text}");
     let mut client = server.client();
     client.ok(&["SELECT", "3"]);
     assert!(client.call(&["DBSIZE"]).int() > 100);

@@ -9,11 +9,11 @@ use tine::base::hash::HashSeed;
 use tine::keyspace::{ExpiryChange, Keyspace, NewValue};
 use tine::persist::Persistence;
 use tine::persist::child::ChildLink;
+use tine::persist::fork::{ChildEnd, ChildKind, ChildResult, ForkError};
 use tine::persist::rdb::save::Walk;
 use tine::persist::rdb::{LoadOptions, SaveOptions, load_file, save_file};
 use tine::sys::io::{OsStorage, Storage};
 use tine::value::ValueRef;
-use tine::persist::fork::{ChildEnd, ChildKind, ChildResult, ForkError};
 
 /// A child that takes longer hangs.
 const HUNG: Duration = Duration::from_secs(20);
@@ -133,7 +133,8 @@ fn save_in_child(persistence: &mut Persistence, keyspace: &mut Keyspace, path: &
 fn save_here(keyspace: &Keyspace, path: &Path) {
     let storage: Arc<dyn Storage> = Arc::new(OsStorage);
     let link = &mut ChildLink::disconnected();
-    save_file(&storage, path, &path.with_extension("temp"), keyspace, &SaveOptions::default(), link).expect("save");
+    save_file(&storage, path, &path.with_extension("temp"), keyspace, &SaveOptions::default(), link)
+        .expect("save");
 }
 
 /// The parent writes, deletes and flushes while the child walks memory; other tables' entries lie

@@ -15,7 +15,11 @@ use tine::server::{ClientKind, CommandTable, Server};
 const FILE: &str = "appendonly.aof";
 
 fn server_in(folder: &Path, change: impl FnOnce(&mut Config)) -> Server {
-    let mut config = Config { appendonly: true, dir: folder.to_str().expect("the path is text").into(), ..Config::default() };
+    let mut config = Config {
+        appendonly: true,
+        dir: folder.to_str().expect("the path is text").into(),
+        ..Config::default()
+    };
     change(&mut config);
     let commands = CommandTable::new(command::FAMILIES);
     Server::new(config, Clock::manual(1_700_000_000_000), Rng::with_seed(1), commands).expect("threads start")
@@ -100,7 +104,8 @@ fn every_cut_loads_whole_commands_and_keeps_the_rest_beside() {
         assert_eq!(beside, if lost.is_empty() { vec![] } else { vec![lost.to_vec()] }, "cut at {cut}");
         assert_eq!(run(&mut server, &["SET", "new", "5"]), "+OK\r\n");
         drop(server);
-        let mut again = load(folder.path()).unwrap_or_else(|text| panic!("cut at {cut}, second start: {text}"));
+        let mut again =
+            load(folder.path()).unwrap_or_else(|text| panic!("cut at {cut}, second start: {text}"));
         assert_eq!(get(&mut again, "new"), Some("5".to_owned()), "cut at {cut}");
         assert_eq!(get(&mut again, "a"), expected(2, "1"), "cut at {cut}");
     }
@@ -123,8 +128,14 @@ fn damage_is_refused_unless_it_is_small_and_last() {
     let garbage = format!("{}garbage\r\n", set("a", "1"));
     let folder = folder_with(garbage.as_bytes());
     let text = failure(folder.path());
-    assert!(text.starts_with("Bad file format reading the append only file appendonly.aof: make a backup"), "{text}");
-    assert!(text.contains(&format!("offset {}", set("a", "1").len())) && text.contains("aof-load-corrupt-tail-max-size"));
+    assert!(
+        text.starts_with("Bad file format reading the append only file appendonly.aof: make a backup"),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("offset {}", set("a", "1").len()))
+            && text.contains("aof-load-corrupt-tail-max-size")
+    );
     assert!(side_files(folder.path()).is_empty());
     let lenient = |config: &mut Config| config.aof_load_corrupt_tail_max_size = 100;
     let mut server = load_with(folder.path(), lenient).expect("nine bytes are allowed");
@@ -138,11 +149,17 @@ fn damage_is_refused_unless_it_is_small_and_last() {
 #[test]
 fn texts_are_those_of_redis() {
     let unknown = folder_with(b"*1\r\n$5\r\nNOSUC\r\n");
-    assert!(failure(unknown.path()).starts_with("Unknown command 'NOSUC' reading the append only file appendonly.aof"));
+    assert!(
+        failure(unknown.path())
+            .starts_with("Unknown command 'NOSUC' reading the append only file appendonly.aof")
+    );
     let short = folder_with(&set("a", "1").as_bytes()[..20]);
     let refused = load_with(short.path(), |config| config.aof_load_truncated = false);
     let text = refused.err().expect("it must be whole");
-    assert!(text.starts_with("Unexpected end of file reading the append only file appendonly.aof. You can: 1)"), "{text}");
+    assert!(
+        text.starts_with("Unexpected end of file reading the append only file appendonly.aof. You can: 1)"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -176,11 +193,18 @@ fn a_snapshot_alone_becomes_a_first_aof() {
     let mut first = load(folder.path()).expect("nothing is there yet");
     run(&mut first, &["SET", "a", "1"]);
     // The base of an AOF is a snapshot: take one as dump.rdb.
-    let options = first.aof_base_options(folder.path().join("dump.rdb"), tine::persist::rdb::save::Walk::Tables);
+    let options =
+        first.aof_base_options(folder.path().join("dump.rdb"), tine::persist::rdb::save::Walk::Tables);
     let mut link = tine::persist::child::ChildLink::disconnected();
     let storage = first.persistence.aof.storage();
-    tine::persist::aof::base::write(storage, &first.keyspace, &mut link, &options, &folder.path().join("dump.rdb"))
-        .expect("the folder is writable");
+    tine::persist::aof::base::write(
+        storage,
+        &first.keyspace,
+        &mut link,
+        &options,
+        &folder.path().join("dump.rdb"),
+    )
+    .expect("the folder is writable");
     drop(first);
     std::fs::remove_file(folder.path().join(FILE)).expect("it was written");
     let mut second = load(folder.path()).expect("the snapshot loads");
@@ -196,8 +220,11 @@ fn a_folder_of_redis_7_is_taken_over_and_two_forms_are_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let parts = folder.path().join("appendonlydir");
     std::fs::create_dir(&parts).expect("the folder is writable");
-    let manifest = "file appendonly.aof.1.base.aof seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
-    let write = |name: &str, content: &str| std::fs::write(parts.join(name), content).expect("the folder is writable");
+    let manifest =
+        "file appendonly.aof.1.base.aof seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
+    let write = |name: &str, content: &str| {
+        std::fs::write(parts.join(name), content).expect("the folder is writable")
+    };
     write("appendonly.aof.manifest", manifest);
     write("appendonly.aof.1.base.aof", &set("a", "1"));
     write("appendonly.aof.1.incr.aof", &format!("{}{}", set("b", "2"), &set("c", "3")[..9]));

@@ -164,7 +164,10 @@ fn systemd_hears_when_it_is_ready() {
 
 #[test]
 fn a_crash_leaves_a_report() {
-    let cases = [("SEGFAULT", Signal::SIGSEGV, "crashed by signal: 11"), ("PANIC", Signal::SIGABRT, "DEBUG PANIC called")];
+    let cases = [
+        ("SEGFAULT", Signal::SIGSEGV, "crashed by signal: 11"),
+        ("PANIC", Signal::SIGABRT, "DEBUG PANIC called"),
+    ];
     for (subcommand, signal, words) in cases {
         let mut server = Server::tine(&["enable-debug-command yes"]);
         let mut client = server.client();
@@ -172,7 +175,14 @@ fn a_crash_leaves_a_report() {
         let status = server.wait_exit(DEADLINE);
         assert_eq!(status.signal(), Some(signal as i32), "{subcommand}");
         let log = server.log();
-        for part in ["=== REDIS BUG REPORT START", "STACK TRACE", words, "debugCommand", "tine_version:", "REPORT END"] {
+        for part in [
+            "=== REDIS BUG REPORT START",
+            "STACK TRACE",
+            words,
+            "debugCommand",
+            "tine_version:",
+            "REPORT END",
+        ] {
             assert!(log.contains(part), "{subcommand}: {part} is missing in {log}");
         }
     }
@@ -185,7 +195,8 @@ fn a_renamed_command_is_gone() {
     assert!(client.call(&["CONFIG", "GET", "hz"]).is_error());
     assert!(!client.call(&["WASCONFIG", "GET", "hz"]).is_error());
     assert!(client.call(&["LATENCY", "LATEST"]).is_error());
-    let failure = Server::try_start(Program::Tine, new_folder(), &["rename-command nosuch x"]).err().expect("refused");
+    let failure =
+        Server::try_start(Program::Tine, new_folder(), &["rename-command nosuch x"]).err().expect("refused");
     assert!(failure.log.contains("rename-command: no such command 'nosuch'"), "{}", failure.log);
 }
 

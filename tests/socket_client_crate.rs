@@ -44,7 +44,17 @@ fn pipelines_and_errors_between_replies() {
     let server = Server::tine(&[]);
     let mut connection = connect(&server);
     let mut pipeline = pipe();
-    pipeline.cmd("SET").arg("a").arg(1).ignore().cmd("INCR").arg("a").cmd("GET").arg("a").cmd("GET").arg("none");
+    pipeline
+        .cmd("SET")
+        .arg("a")
+        .arg(1)
+        .ignore()
+        .cmd("INCR")
+        .arg("a")
+        .cmd("GET")
+        .arg("a")
+        .cmd("GET")
+        .arg("none");
     let replies: (i64, String, Option<String>) = pipeline.query(&mut connection).expect("all succeed");
     assert_eq!(replies, (2, "2".to_owned(), None));
 
@@ -111,11 +121,12 @@ fn concurrent_watchers_lose_no_increment() {
             scope.spawn(|| {
                 let mut connection = connect(&server);
                 for _ in 0..TIMES {
-                    let _: (String,) = redis::transaction(&mut connection, &["sum"], |connection, pipeline| {
-                        let old: Option<i64> = cmd("GET").arg("sum").query(connection)?;
-                        pipeline.cmd("SET").arg("sum").arg(old.unwrap_or(0) + 1).query(connection)
-                    })
-                    .expect("it comes through in the end");
+                    let _: (String,) =
+                        redis::transaction(&mut connection, &["sum"], |connection, pipeline| {
+                            let old: Option<i64> = cmd("GET").arg("sum").query(connection)?;
+                            pipeline.cmd("SET").arg("sum").arg(old.unwrap_or(0) + 1).query(connection)
+                        })
+                        .expect("it comes through in the end");
                 }
             });
         }
@@ -159,7 +170,8 @@ fn messages_reach_a_resp3_subscriber_between_replies() {
     subscriber.subscribe_resp3("news").expect("subscribed");
     ask::<i64>(&mut publisher, &["PUBLISH", "news", "rain"]);
     assert_eq!(ask::<String>(&mut subscriber, &["ECHO", "still a client"]), "still a client");
-    let message = pushes.iter().find(|push| push.kind == PushKind::Message).expect("it came before the reply");
+    let message =
+        pushes.iter().find(|push| push.kind == PushKind::Message).expect("it came before the reply");
     let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
     assert_eq!(message.data, [bulk("news"), bulk("rain")]);
 }
@@ -215,7 +227,9 @@ fn calls(server: &Server, command: &str) -> u64 {
     let text: String = ask(&mut connect(server), &["INFO", "commandstats"]);
     let begin = format!("cmdstat_{command}:calls=");
     let line = text.lines().find_map(|line| line.strip_prefix(begin.as_str()));
-    line.map_or(0, |rest| rest.split(',').next().and_then(|count| count.parse().ok()).expect("calls is a number"))
+    line.map_or(0, |rest| {
+        rest.split(',').next().and_then(|count| count.parse().ok()).expect("calls is a number")
+    })
 }
 
 #[test]
@@ -227,7 +241,11 @@ fn redis_cli_inserts_by_the_mass() {
     let server = Server::tine(&[]);
     let mut input = Vec::new();
     for number in 0..COUNT {
-        input.extend_from_slice(&encode_command(&["SET", &format!("key:{number}"), &format!("value:{number}")]));
+        input.extend_from_slice(&encode_command(&[
+            "SET",
+            &format!("key:{number}"),
+            &format!("value:{number}"),
+        ]));
     }
     let mut child = Command::new("redis-cli")
         .args(["-p", &server.port().to_string(), "--pipe"])
@@ -246,7 +264,9 @@ fn redis_cli_inserts_by_the_mass() {
 #[test]
 fn redis_cli_speaks_resp3() {
     let server = Server::tine(&[]);
-    let run = |args: &[&str]| redis_cli(server.port(), args).map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
+    let run = |args: &[&str]| {
+        redis_cli(server.port(), args).map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+    };
     let Some(hello) = run(&["-3", "HELLO"]) else { return };
     assert!(hello.contains("proto") && hello.contains('3'), "{hello}");
     assert_eq!(run(&["-3", "SET", "k", "v"]).as_deref(), Some("OK\n"));
@@ -269,7 +289,10 @@ fn redis_benchmark_completes_in_every_mode() {
         let before = calls(&server, "set");
         let Some(output) = redis_benchmark(server.port(), mode) else { return };
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("SET:") && text.contains("requests per second"), "{text}");
+        assert!(
+            output.status.success() && text.contains("SET:") && text.contains("requests per second"),
+            "{text}"
+        );
         let wanted = if mode.contains(&"2000") { 2_000 } else { REQUESTS };
         // Full pipelines: it may send up to one round of each client more than asked.
         let made = calls(&server, "set") - before;

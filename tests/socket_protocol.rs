@@ -71,13 +71,17 @@ fn what_stands_before_an_error_is_answered() {
 #[test]
 fn little_may_be_sent_before_auth() {
     let server = Server::tine(&["requirepass secret"]);
-    assert_eq!(answer_and_close(&server, b"*11\r\n"), "-ERR Protocol error: unauthenticated multibulk length\r\n");
+    assert_eq!(
+        answer_and_close(&server, b"*11\r\n"),
+        "-ERR Protocol error: unauthenticated multibulk length\r\n"
+    );
     assert_eq!(
         answer_and_close(&server, b"*2\r\n$20000\r\n"),
         "-ERR Protocol error: unauthenticated bulk length\r\n"
     );
     let mut client = server.client();
-    let pipelined = [encode_command(&["AUTH", "secret"]), encode_command(&["SET", "k", &"x".repeat(20_000)])].concat();
+    let pipelined =
+        [encode_command(&["AUTH", "secret"]), encode_command(&["SET", "k", &"x".repeat(20_000)])].concat();
     client.send_raw(&pipelined);
     assert_eq!((client.read().text(), client.read().text()), ("OK".into(), "OK".into()));
 }
@@ -140,7 +144,8 @@ fn a_large_argument_in_many_pieces() {
 fn a_long_pipeline_is_answered_in_order() {
     let server = Server::tine(&[]);
     let mut client = server.client();
-    let commands: Vec<Vec<String>> = (0..20_000).map(|index| vec!["ECHO".into(), index.to_string()]).collect();
+    let commands: Vec<Vec<String>> =
+        (0..20_000).map(|index| vec!["ECHO".into(), index.to_string()]).collect();
     let replies = client.pipeline(&commands);
     assert!(replies.iter().enumerate().all(|(index, reply)| reply.text() == index.to_string()));
 }
@@ -152,11 +157,21 @@ fn client_list_and_kill() {
     other.ok(&["CLIENT", "SETNAME", "other"]);
     let list = admin.call(&["CLIENT", "LIST"]).text();
     let own = list.lines().find(|line| line.contains("cmd=client|list")).expect("the caller is listed");
-    for field in ["addr=127.0.0.1:", " flags=N ", " db=0 ", " multi=-1 ", " qbuf=26 ", " argv-mem=10 ", " omem=0 ", " events=r "] {
+    for field in [
+        "addr=127.0.0.1:",
+        " flags=N ",
+        " db=0 ",
+        " multi=-1 ",
+        " qbuf=26 ",
+        " argv-mem=10 ",
+        " omem=0 ",
+        " events=r ",
+    ] {
         assert!(own.contains(field), "{field} in {own}");
     }
     let victim = list.lines().find(|line| line.contains("name=other")).expect("the other is listed");
-    let id = victim.split(' ').next().and_then(|field| field.strip_prefix("id=")).expect("id is the first field");
+    let id =
+        victim.split(' ').next().and_then(|field| field.strip_prefix("id=")).expect("id is the first field");
     assert_eq!(admin.call(&["CLIENT", "KILL", "ID", id]).int(), 1);
     assert_eq!(other.read_to_close(), b"");
     assert_eq!(admin.call(&["CLIENT", "KILL", "ID", id]).int(), 0);

@@ -42,10 +42,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let log_path = folder.path().join("log");
     let sink = log_sink::install().expect("no logger yet");
-    let target = LogTarget {
-        file: Some(log_path.clone()),
-        syslog: None,
-    };
+    let target = LogTarget { file: Some(log_path.clone()), syslog: None };
     sink.set_target(target).expect("the folder is writable");
     crash::set_output_fd(sink.fd());
 
@@ -95,9 +92,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 fn shown_title() -> String {
     let bytes = std::fs::read("/proc/self/cmdline").expect("Linux");
-    String::from_utf8_lossy(&bytes)
-        .trim_end_matches('\0')
-        .to_owned()
+    String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
 }
 
 fn titles_are_shown() {
@@ -118,11 +113,7 @@ fn titles_are_shown() {
     title.set(&"y".repeat(1 << 20));
     assert!(shown_title().starts_with("yyyy"), "cut, not refused");
     title.set("tine");
-    assert_eq!(
-        std::env::var_os("PATH"),
-        path_before,
-        "the environment has moved, not changed"
-    );
+    assert_eq!(std::env::var_os("PATH"), path_before, "the environment has moved, not changed");
     assert!(std::env::args().count() >= 1);
 }
 
@@ -133,9 +124,7 @@ fn daemons_detach(folder: &Path) {
         Err(_) => 1,
     });
     assert_eq!(reap(child).outcome, ChildOutcome::Exited(0));
-    until("the daemon writes its pid", || {
-        path.exists() && read_text(&path).ends_with('\n')
-    });
+    until("the daemon writes its pid", || path.exists() && read_text(&path).ends_with('\n'));
     let pid: i32 = read_text(&path).trim().parse().expect("a number");
     assert_ne!(pid, child.pid, "the daemon is the child's child");
 }
@@ -148,10 +137,7 @@ fn exits_are_told_apart() {
     });
     assert_eq!(wait_nohang(child.pid), Ok(None), "still asleep");
     let exit = wait_blocking(child.pid).expect("our child");
-    assert_eq!(
-        (exit.pid, exit.outcome),
-        (child.pid, ChildOutcome::Exited(7))
-    );
+    assert_eq!((exit.pid, exit.outcome), (child.pid, ChildOutcome::Exited(7)));
     assert!(exit.max_rss_bytes > 1 << 20 && exit.minor_faults > 0);
     assert_eq!(wait_nohang(child.pid), Err(Errno::ECHILD), "reaped once");
     assert_eq!(wait_nohang(-1), Err(Errno::ECHILD));
@@ -169,20 +155,11 @@ fn sleep_for_ever() -> i32 {
 
 fn panics_in_children_are_one_line(log_path: &Path) {
     let child = start(|| panic!("broken invariant {}", black_box(42)));
-    assert_eq!(
-        reap(child).outcome,
-        ChildOutcome::Exited(CHILD_PANIC_EXIT_CODE)
-    );
+    assert_eq!(reap(child).outcome, ChildOutcome::Exited(CHILD_PANIC_EXIT_CODE));
     let log = read_text(log_path);
-    let lines: Vec<&str> = log
-        .lines()
-        .filter(|line| line.contains("broken invariant 42"))
-        .collect();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("broken invariant 42")).collect();
     assert_eq!(lines.len(), 1, "{log}");
-    assert!(
-        lines[0].starts_with(&format!("child {} panicked at tests/", child.pid)),
-        "{log}"
-    );
+    assert!(lines[0].starts_with(&format!("child {} panicked at tests/", child.pid)), "{log}");
 }
 
 fn signals_stay_with_their_process() {
@@ -190,11 +167,7 @@ fn signals_stay_with_their_process() {
     for signal in [libc::SIGTERM, libc::SIGUSR1, libc::SIGINT] {
         let child = start(sleep_for_ever);
         kill(child.pid, signal).expect("our child");
-        assert_eq!(
-            reap(child).outcome,
-            ChildOutcome::Signaled(signal),
-            "default action"
-        );
+        assert_eq!(reap(child).outcome, ChildOutcome::Signaled(signal), "default action");
     }
     for signal in [libc::SIGHUP, libc::SIGPIPE] {
         let child = start(move || signal_hook::low_level::raise(signal).map_or(1, |()| 0));
@@ -207,19 +180,14 @@ fn signals_stay_with_their_process() {
         events.terminate += more.terminate + more.interrupt + more.user1 + more.hangup;
         events.child > 0
     });
-    assert_eq!(
-        events.terminate, 0,
-        "the child's signals are not the parent's"
-    );
+    assert_eq!(events.terminate, 0, "the child's signals are not the parent's");
 }
 
 /// Before the parent's own handlers: signal-hook's table would tell the child that SIGINT is
 /// hooked already, although the fork has reset it.
 fn insisting_ends_the_process(log_path: &Path) {
     let child = start(|| {
-        let options = SignalOptions {
-            second_interrupt_exits: true,
-        };
+        let options = SignalOptions { second_interrupt_exits: true };
         let _signals = Signals::install(options).expect("install");
         for _ in 0..2 {
             signal_hook::low_level::raise(libc::SIGINT).expect("raise");
@@ -233,9 +201,7 @@ fn insisting_ends_the_process(log_path: &Path) {
 fn children_can_be_tied_to_their_parent() {
     let (mut reader, mut writer) = std::io::pipe().expect("pipe");
     let middle = start(|| {
-        let options = ForkOptions {
-            die_with_parent: true,
-        };
+        let options = ForkOptions { die_with_parent: true };
         let grandchild = fork_child(options, || {
             writer.write_all(b"x").expect("the reader lives");
             sleep_for_ever()
@@ -248,18 +214,14 @@ fn children_can_be_tied_to_their_parent() {
     drop(writer);
     assert_eq!(reap(middle).outcome, ChildOutcome::Exited(0));
     let done = thread::spawn(move || reader.read_to_end(&mut Vec::new()).is_ok());
-    until("the grandchild's end closes the pipe", || {
-        done.is_finished()
-    });
+    until("the grandchild's end closes the pipe", || done.is_finished());
     assert!(done.join().expect("no panic"));
 }
 
 fn upstart_is_told_by_a_stop() {
     let child = start(|| Supervisor::Upstart.ready("x").map_or(1, |()| 0));
     let proc = ProcFs::system();
-    until("the child stops", || {
-        proc.stat_of(child.pid).is_ok_and(|stat| stat.state == 'T')
-    });
+    until("the child stops", || proc.stat_of(child.pid).is_ok_and(|stat| stat.state == 'T'));
     kill(child.pid, libc::SIGCONT).expect("our child");
     assert_eq!(reap(child).outcome, ChildOutcome::Exited(0));
 }
@@ -296,20 +258,14 @@ fn crashes_are_reported(folder: &Path) {
 
     let (report, outcome) = report_of(folder.join("abrt"), || {}, || std::process::abort());
     assert_eq!(outcome, ChildOutcome::Signaled(libc::SIGABRT), "{report}");
-    assert_in_order(
-        &report,
-        &["crashed by signal: 6", "Killed by PID: ", "BUG REPORT END"],
-    );
+    assert_in_order(&report, &["crashed by signal: 6", "Killed by PID: ", "BUG REPORT END"]);
 
     let overflow = || {
         black_box(recurse(1));
     };
     let (report, outcome) = report_of(folder.join("deep"), || {}, overflow);
     assert_eq!(outcome, ChildOutcome::Signaled(libc::SIGSEGV), "{report}");
-    assert_in_order(
-        &report,
-        &["crashed by signal: 11", "STACK TRACE", "BUG REPORT END"],
-    );
+    assert_in_order(&report, &["crashed by signal: 11", "STACK TRACE", "BUG REPORT END"]);
     let two = || {
         let other = thread::spawn(write_to_guard_page);
         write_to_guard_page();
@@ -317,10 +273,7 @@ fn crashes_are_reported(folder: &Path) {
     };
     let (report, outcome) = report_of(folder.join("two"), || {}, two);
     assert_eq!(outcome, ChildOutcome::Signaled(libc::SIGSEGV), "{report}");
-    assert!(
-        !report.contains("Crashed again"),
-        "the second thread waits: {report}"
-    );
+    assert!(!report.contains("Crashed again"), "the second thread waits: {report}");
     crashes_of_the_report_end_it(folder);
     panics_are_reported(folder);
 }
@@ -329,14 +282,7 @@ fn crashes_of_the_report_end_it(folder: &Path) {
     let again = || crash::set_section(|_| write_to_guard_page());
     let (report, outcome) = report_of(folder.join("again"), again, write_to_guard_page);
     assert_eq!(outcome, ChildOutcome::Signaled(libc::SIGSEGV), "{report}");
-    assert_in_order(
-        &report,
-        &[
-            "crashed by signal",
-            "Crashed again (signal 11)",
-            "BUG REPORT END",
-        ],
-    );
+    assert_in_order(&report, &["crashed by signal", "Crashed again (signal 11)", "BUG REPORT END"]);
 
     let hang = || {
         crash::set_section(|_| {
@@ -345,34 +291,17 @@ fn crashes_of_the_report_end_it(folder: &Path) {
     };
     let (report, outcome) = report_of(folder.join("hang"), hang, write_to_guard_page);
     assert_eq!(outcome, ChildOutcome::Signaled(libc::SIGSEGV), "{report}");
-    assert_in_order(
-        &report,
-        &["crashed by signal", "took more than 2 s", "BUG REPORT END"],
-    );
+    assert_in_order(&report, &["crashed by signal", "took more than 2 s", "BUG REPORT END"]);
 }
 
 fn panics_are_reported(folder: &Path) {
     let hook = || crash::install_panic_hook(AfterPanic::Abort);
     let (report, outcome) = report_of(folder.join("panic"), hook, || panic!("left == right"));
     assert_eq!(outcome, ChildOutcome::Signaled(libc::SIGABRT), "{report}");
-    let parts = [
-        "BUG REPORT START",
-        "=== ASSERTION FAILED ===",
-        "==> tests/sys_fork.rs:",
-    ];
+    let parts = ["BUG REPORT START", "=== ASSERTION FAILED ===", "==> tests/sys_fork.rs:"];
     assert_in_order(&report, &parts);
-    assert_in_order(
-        &report,
-        &[
-            "'left == right' is not true",
-            "STACK TRACE",
-            "BUG REPORT END",
-        ],
-    );
-    assert!(
-        !report.contains("crashed by signal"),
-        "one report is enough"
-    );
+    assert_in_order(&report, &["'left == right' is not true", "STACK TRACE", "BUG REPORT END"]);
+    assert!(!report.contains("crashed by signal"), "one report is enough");
 }
 
 fn assert_in_order(text: &str, parts: &[&str]) {
@@ -405,11 +334,7 @@ fn write_to_guard_page() {
 #[inline(never)]
 fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 512]);
-    if frame[0] == 0 {
-        0
-    } else {
-        recurse(frame[1] + 1) + frame[2]
-    }
+    if frame[0] == 0 { 0 } else { recurse(frame[1] + 1) + frame[2] }
 }
 
 fn busy_thread(stop: Arc<AtomicBool>, number: usize) -> JoinHandle<u64> {
@@ -430,9 +355,7 @@ fn busy_thread(stop: Arc<AtomicBool>, number: usize) -> JoinHandle<u64> {
 /// was held at the fork.
 fn forks_under_load_never_hang(sink: &'static LogSink, log_path: &Path) {
     let stop = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (0..BUSY_THREADS)
-        .map(|n| busy_thread(Arc::clone(&stop), n))
-        .collect();
+    let threads: Vec<_> = (0..BUSY_THREADS).map(|n| busy_thread(Arc::clone(&stop), n)).collect();
     let mut pauses_us = Vec::new();
     for number in 0..FORKS {
         let child = start(|| {
@@ -445,15 +368,9 @@ fn forks_under_load_never_hang(sink: &'static LogSink, log_path: &Path) {
         assert_eq!(reap(child).outcome, ChildOutcome::Exited(number % 100));
     }
     stop.store(true, Ordering::Relaxed);
-    let lines: u64 = threads
-        .into_iter()
-        .map(|thread| thread.join().expect("no panic"))
-        .sum();
+    let lines: u64 = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
     pauses_us.sort_unstable();
-    let (middle, worst) = (
-        pauses_us[pauses_us.len() / 2],
-        pauses_us[pauses_us.len() - 1],
-    );
+    let (middle, worst) = (pauses_us[pauses_us.len() / 2], pauses_us[pauses_us.len() - 1]);
     println!("sys_fork: {FORKS} forks, {middle} us median, {worst} us worst, {lines} log lines");
     assert_log_is_whole(&read_text(log_path), lines);
 }
@@ -461,13 +378,9 @@ fn forks_under_load_never_hang(sink: &'static LogSink, log_path: &Path) {
 /// No line is lost, torn or mixed with another.
 fn assert_log_is_whole(log: &str, busy_lines: u64) {
     let ours = std::process::id();
-    let of_parent = log
-        .lines()
-        .filter(|line| line.starts_with(&format!("{ours}:M ")));
+    let of_parent = log.lines().filter(|line| line.starts_with(&format!("{ours}:M ")));
     let whole = of_parent.filter(|line| line.contains(" * busy ") && line.ends_with(" 39"));
     assert_eq!(whole.count() as u64, busy_lines);
-    let of_children = log
-        .lines()
-        .filter(|line| line.contains(":C ") && line.ends_with("50 blocks"));
+    let of_children = log.lines().filter(|line| line.contains(":C ") && line.ends_with("50 blocks"));
     assert_eq!(of_children.count(), FORKS as usize);
 }

@@ -56,10 +56,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Path from the top of the repository.
 fn relative(path: &Path) -> String {
     let inner = path.strip_prefix(top()).expect("found below the top");
-    inner
-        .to_str()
-        .expect("paths of the repository are UTF-8")
-        .to_owned()
+    inner.to_str().expect("paths of the repository are UTF-8").to_owned()
 }
 
 /// The files of one folder, scanned. Files declared as `#[cfg(test)] mod x;` count as test code throughout.
@@ -74,11 +71,7 @@ fn sources(folder: &str) -> Vec<Source> {
     let first: Vec<Source> = paths.iter().map(|path| read(path, false)).collect();
     let test_prefixes = test_prefixes(&first);
     let is_test = |path: &str| test_prefixes.iter().any(|prefix| covers(prefix, path));
-    paths
-        .iter()
-        .zip(first)
-        .map(|(path, s)| if is_test(&s.path) { read(path, true) } else { s })
-        .collect()
+    paths.iter().zip(first).map(|(path, s)| if is_test(&s.path) { read(path, true) } else { s }).collect()
 }
 
 /// Files and folders of the modules that are compiled for tests only.
@@ -115,11 +108,7 @@ fn lists() -> Lists {
 
 fn report(rule: &str, findings: &[Finding]) {
     let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
-    assert!(
-        findings.is_empty(),
-        "{rule}:\n{}\n(STYLE.md has the reasons)",
-        lines.join("\n")
-    );
+    assert!(findings.is_empty(), "{rule}:\n{}\n(STYLE.md has the reasons)", lines.join("\n"));
 }
 
 #[test]
@@ -144,11 +133,7 @@ fn functions_and_files_keep_their_lengths() {
         seen.insert(source.path.clone());
     }
     for entry in exceptions.iter().filter(|entry| !seen.contains(&entry.words[1])) {
-        findings.push(Finding::new(
-            &entry.list,
-            entry.line,
-            "an exception for a file that does not exist",
-        ));
+        findings.push(Finding::new(&entry.list, entry.line, "an exception for a file that does not exist"));
     }
     report("lengths", &findings);
     assert_eq!(
@@ -161,24 +146,11 @@ fn functions_and_files_keep_their_lengths() {
 #[test]
 fn unsafe_code_is_fenced() {
     let (lists, sources) = (lists(), sources("src"));
-    let mut findings: Vec<Finding> = sources
-        .iter()
-        .flat_map(|s| rules::check_unsafe(s, &lists))
-        .collect();
-    for entry in lists
-        .unsafe_files
-        .iter()
-        .filter(|entry| !entry.words[0].ends_with('/'))
-    {
-        let needed = sources
-            .iter()
-            .any(|s| s.path == entry.words[0] && rules::has_unsafe(s));
+    let mut findings: Vec<Finding> = sources.iter().flat_map(|s| rules::check_unsafe(s, &lists)).collect();
+    for entry in lists.unsafe_files.iter().filter(|entry| !entry.words[0].ends_with('/')) {
+        let needed = sources.iter().any(|s| s.path == entry.words[0] && rules::has_unsafe(s));
         if !needed {
-            findings.push(Finding::new(
-                &entry.list,
-                entry.line,
-                "lists a file without unsafe code",
-            ));
+            findings.push(Finding::new(&entry.list, entry.line, "lists a file without unsafe code"));
         }
     }
     report("unsafe", &findings);
@@ -204,10 +176,7 @@ fn files_open_with_a_header() {
 fn statics_are_atomics_or_tables() {
     let lists = lists();
     let check = |lists: &Lists| -> Vec<Finding> {
-        sources("src")
-            .iter()
-            .flat_map(|source| rules::check_statics(source, lists))
-            .collect()
+        sources("src").iter().flat_map(|source| rules::check_statics(source, lists)).collect()
     };
     let mut findings = check(&lists);
     findings.extend(unneeded(&lists.statics, &check(&Lists::default())));
@@ -218,10 +187,7 @@ fn statics_are_atomics_or_tables() {
 fn data_is_allocated_in_the_data_region() {
     let lists = lists();
     let check = |lists: &Lists| -> Vec<Finding> {
-        sources("src")
-            .iter()
-            .flat_map(|source| rules::check_heap(source, lists))
-            .collect()
+        sources("src").iter().flat_map(|source| rules::check_heap(source, lists)).collect()
     };
     let mut findings = check(&lists);
     findings.extend(unneeded(&lists.heap, &check(&Lists::default())));
@@ -233,9 +199,6 @@ fn unneeded(list: &[Entry], without_list: &[Finding]) -> Vec<Finding> {
     let excuses = |entry: &Entry, finding: &Finding| {
         finding.path == entry.words[0] && finding.problem.contains(&format!("{}`", entry.words[1]))
     };
-    let idle = list
-        .iter()
-        .filter(|entry| !without_list.iter().any(|finding| excuses(entry, finding)));
-    idle.map(|entry| Finding::new(&entry.list, entry.line, "no longer needed: remove the line"))
-        .collect()
+    let idle = list.iter().filter(|entry| !without_list.iter().any(|finding| excuses(entry, finding)));
+    idle.map(|entry| Finding::new(&entry.list, entry.line, "no longer needed: remove the line")).collect()
 }

@@ -83,7 +83,13 @@ fn aof_seconds(options: &Options, on: Processors, program: &str) -> Outcome<f64>
 }
 
 /// Starts the server on the files of `folder` and checks that all keys came back.
-fn load_seconds(options: &Options, on: Processors, program: &str, folder: &Folder, directives: &[(&str, &str)]) -> Outcome<f64> {
+fn load_seconds(
+    options: &Options,
+    on: Processors,
+    program: &str,
+    folder: &Folder,
+    directives: &[(&str, &str)],
+) -> Outcome<f64> {
     let start = Instant::now();
     let server = Server::start(program, folder, directives, on)?;
     let seconds = start.elapsed().as_secs_f64();

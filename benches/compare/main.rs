@@ -67,9 +67,14 @@ fn run(options: &Options) -> Outcome<()> {
     println!("tine  {}\nother {}", options.tine, options.redis);
     println!("server (all its threads) on processor {}, load on {}", processors.server, processors.load);
     if processors.server == processors.load {
-        println!("WARNING: one processor only, so the load takes time from the server: throughput means little");
+        println!(
+            "WARNING: one processor only, so the load takes time from the server: throughput means little"
+        );
     }
-    println!("{} rounds, alternating; columns: minimum / median / maximum; a ratio above 1: Tine is better", options.rounds);
+    println!(
+        "{} rounds, alternating; columns: minimum / median / maximum; a ratio above 1: Tine is better",
+        options.rounds
+    );
     let mut report = Report::new(options);
     speed::run(options, processors, &mut report)?;
     memory::run(options, processors, &mut report)?;

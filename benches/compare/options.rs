@@ -69,7 +69,8 @@ pub fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Request> {
             "--help" | "-h" => return Ok(Request::Help),
             _ => {}
         }
-        let value = args.next().ok_or_else(|| format!("{name}: a value is missing or the option is unknown"))?;
+        let value =
+            args.next().ok_or_else(|| format!("{name}: a value is missing or the option is unknown"))?;
         match name.as_str() {
             "--rounds" => options.rounds = number(&name, &value)?,
             "--keys" => options.keys = number(&name, &value)?,

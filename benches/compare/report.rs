@@ -78,7 +78,11 @@ fn spread(figures: &[f64]) -> String {
     let middle = sorted.len() / 2;
     let median =
         if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 };
-    if sorted.len() == 1 { short(median) } else { format!("{} / {} / {}", short(*first), short(median), short(*last)) }
+    if sorted.len() == 1 {
+        short(median)
+    } else {
+        format!("{} / {} / {}", short(*first), short(median), short(*last))
+    }
 }
 
 /// Three or more significant digits.

@@ -88,7 +88,12 @@ impl Server {
     ///
     /// # Errors
     /// When it does not start or does not serve in time; with the end of its log.
-    pub fn start(program: &str, folder: &Folder, directives: &[(&str, &str)], on: Processors) -> Outcome<Server> {
+    pub fn start(
+        program: &str,
+        folder: &Folder,
+        directives: &[(&str, &str)],
+        on: Processors,
+    ) -> Outcome<Server> {
         let port = free_port()?;
         let mut command = Command::new(program);
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""]);
@@ -125,7 +130,8 @@ impl Server {
     /// # Errors
     /// When nobody listens.
     pub fn connect(&self) -> Outcome<TcpStream> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(|e| format!("connect: {e}"))?;
+        let stream =
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(|e| format!("connect: {e}"))?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|e| e.to_string())?;
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         Ok(stream)
@@ -160,7 +166,8 @@ impl Server {
         let path = format!("/proc/{}/stat", self.child.id());
         let text = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
         let fields = text.rsplit_once(')').ok_or("stat without a name")?.1;
-        let mut ticks = fields.split_ascii_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap_or(0.0));
+        let mut ticks =
+            fields.split_ascii_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap_or(0.0));
         let used = ticks.next().unwrap_or(0.0) + ticks.next().unwrap_or(0.0);
         let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64;
         Ok(used / per_second * 1e6)

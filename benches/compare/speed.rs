@@ -73,7 +73,9 @@ fn everysec(options: &Options, on: Processors, report: &mut Report) {
     let mut share = Samples::default();
     for _ in 0..options.rounds {
         for (which, program) in [&options.tine, &options.redis].into_iter().enumerate() {
-            let rate = |directives| measure(options, on, program, directives, "set", 32).map(|speed| speed.requests_per_s);
+            let rate = |directives| {
+                measure(options, on, program, directives, "set", 32).map(|speed| speed.requests_per_s)
+            };
             match rate(none).and_then(|none| Ok(rate(aof)? / none)) {
                 Ok(kept) => share.push(which, kept),
                 Err(problem) => report.problem(name, program, &problem),

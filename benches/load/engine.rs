@@ -125,13 +125,7 @@ impl<'a> Run<'a> {
     /// Waits until at most `allowed` replies are missing. For the time before the run: errors end it.
     fn settle(&mut self, allowed: usize) -> Result<(), String> {
         let begun = Instant::now();
-        while self
-            .connections
-            .iter()
-            .map(Connection::outstanding)
-            .sum::<usize>()
-            > allowed
-        {
+        while self.connections.iter().map(Connection::outstanding).sum::<usize>() > allowed {
             if begun.elapsed() > DRAIN_DEADLINE {
                 return Err("the server does not answer".to_owned());
             }
@@ -181,11 +175,7 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
             let gap = Duration::from_nanos(next_ns.min(self.end_ns).saturating_sub(self.now_ns()));
-            let timeout = if gap > SPIN_WITHIN {
-                Duration::from_millis(1)
-            } else {
-                Duration::ZERO
-            };
+            let timeout = if gap > SPIN_WITHIN { Duration::from_millis(1) } else { Duration::ZERO };
             self.wait(Some(timeout))?;
             self.receive()?;
         }
@@ -228,15 +218,9 @@ impl<'a> Run<'a> {
             if planned_ns > now_ns || self.fired.iter().any(|fired| fired.index == index) {
                 continue;
             }
-            self.fired.push(Fired {
-                index,
-                sent_ns: now_ns,
-                answer: None,
-            });
-            let connection = self
-                .connections
-                .last_mut()
-                .expect("the connection of the timed commands is the last");
+            self.fired.push(Fired { index, sent_ns: now_ns, answer: None });
+            let connection =
+                self.connections.last_mut().expect("the connection of the timed commands is the last");
             write_command(connection.request(now_ns), &event.command);
             connection.flush()?;
         }
@@ -281,15 +265,7 @@ impl<'a> Run<'a> {
     }
 
     fn finish(self) -> Outcome {
-        let cpu = self
-            .cpu_start
-            .zip(self.cpu_end)
-            .map(|(start, end)| end.since(&start));
-        Outcome {
-            recorder: self.recorder,
-            unanswered: self.outstanding,
-            fired: self.fired,
-            cpu,
-        }
+        let cpu = self.cpu_start.zip(self.cpu_end).map(|(start, end)| end.since(&start));
+        Outcome { recorder: self.recorder, unanswered: self.outstanding, fired: self.fired, cpu }
     }
 }

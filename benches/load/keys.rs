@@ -31,13 +31,7 @@ impl Keys {
             Skew::Zipf(exponent) => Some(Zipf::new(count, exponent)),
             Skew::Uniform | Skew::Sequential => None,
         };
-        Keys {
-            count,
-            next: 0,
-            rng: Rng::with_seed(seed),
-            zipf,
-            sequential: skew == Skew::Sequential,
-        }
+        Keys { count, next: 0, rng: Rng::with_seed(seed), zipf, sequential: skew == Skew::Sequential }
     }
 
     /// The next key number.
@@ -71,13 +65,7 @@ struct Zipf {
 impl Zipf {
     fn new(count: u64, exponent: f64) -> Zipf {
         let count = count as f64;
-        let mut zipf = Zipf {
-            count,
-            exponent,
-            area_first: 0.0,
-            area_last: 0.0,
-            squeeze: 0.0,
-        };
+        let mut zipf = Zipf { count, exponent, area_first: 0.0, area_last: 0.0, squeeze: 0.0 };
         zipf.area_first = zipf.area(1.5) - 1.0;
         zipf.area_last = zipf.area(count + 0.5);
         zipf.squeeze = 2.0 - zipf.area_inverse(zipf.area(2.5) - zipf.density(2.0));
@@ -91,20 +79,12 @@ impl Zipf {
     /// Integral of the density from 1 to x.
     fn area(&self, x: f64) -> f64 {
         let power = 1.0 - self.exponent;
-        if power.abs() < 1e-9 {
-            x.ln()
-        } else {
-            (power * x.ln()).exp_m1() / power
-        }
+        if power.abs() < 1e-9 { x.ln() } else { (power * x.ln()).exp_m1() / power }
     }
 
     fn area_inverse(&self, area: f64) -> f64 {
         let power = 1.0 - self.exponent;
-        if power.abs() < 1e-9 {
-            area.exp()
-        } else {
-            ((power * area).max(-1.0).ln_1p() / power).exp()
-        }
+        if power.abs() < 1e-9 { area.exp() } else { ((power * area).max(-1.0).ln_1p() / power).exp() }
     }
 
     /// A rank from 1 to the count.

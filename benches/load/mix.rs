@@ -39,19 +39,13 @@ impl Weighted {
             literal => Word::Literal(literal.as_bytes().to_vec()),
         };
         let words: Vec<Word> = template.split_whitespace().map(word).collect();
-        if words.is_empty() {
-            Err("an empty command".to_owned())
-        } else {
-            Ok(Weighted { weight, words })
-        }
+        if words.is_empty() { Err("an empty command".to_owned()) } else { Ok(Weighted { weight, words }) }
     }
 
     /// SET with share `writes`, GET otherwise.
     pub fn set_and_get(writes: f64) -> Vec<Weighted> {
         let rows = [(writes, SET), (1.0 - writes, GET)];
-        rows.into_iter()
-            .filter_map(|(weight, template)| Weighted::new(weight, template).ok())
-            .collect()
+        rows.into_iter().filter_map(|(weight, template)| Weighted::new(weight, template).ok()).collect()
     }
 
     /// `set=1,get=9,incr=2`
@@ -63,25 +57,17 @@ impl Weighted {
                 "get" => GET,
                 "incr" => INCR,
                 _ => {
-                    return Err(format!(
-                        "--mix knows set, get and incr, not {name:?}; others by --template"
-                    ));
+                    return Err(format!("--mix knows set, get and incr, not {name:?}; others by --template"));
                 }
             };
-            Weighted::new(
-                weight.parse().map_err(|_| format!("{weight:?} is no weight"))?,
-                template,
-            )
+            Weighted::new(weight.parse().map_err(|_| format!("{weight:?} is no weight"))?, template)
         };
         text.split(',').map(parse).collect()
     }
 
     /// `3=HSET {key} f {value}`; the weight may be left out.
     pub fn parse_template(text: &str) -> Result<Weighted, String> {
-        match text
-            .split_once('=')
-            .and_then(|(weight, rest)| Some((weight.parse().ok()?, rest)))
-        {
+        match text.split_once('=').and_then(|(weight, rest)| Some((weight.parse().ok()?, rest))) {
             Some((weight, template)) => Weighted::new(weight, template),
             None => Weighted::new(1.0, text),
         }

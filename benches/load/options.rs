@@ -118,21 +118,11 @@ impl Options {
     fn check(self) -> Result<Options, String> {
         let bounds = [
             ("--rate", self.rate, 1, RATE_MAX),
-            (
-                "--connections",
-                self.connections as u64,
-                1,
-                CONNECTIONS_MAX as u64,
-            ),
+            ("--connections", self.connections as u64, 1, CONNECTIONS_MAX as u64),
             ("--pipeline", self.pipeline as u64, 1, PIPELINE_MAX as u64),
             ("--keys", self.keys, 1, u64::from(u32::MAX)),
             ("--value-size", self.value_bytes as u64, 0, VALUE_BYTES_MAX as u64),
-            (
-                "--outstanding-max",
-                self.outstanding_max as u64,
-                1,
-                u64::from(u32::MAX),
-            ),
+            ("--outstanding-max", self.outstanding_max as u64, 1, u64::from(u32::MAX)),
         ];
         for (name, value, low, high) in bounds {
             if value < low || value > high {
@@ -140,9 +130,7 @@ impl Options {
             }
         }
         if self.duration.is_zero() || self.warmup + self.duration > DURATION_MAX {
-            return Err(format!(
-                "--duration and --warmup: more than 0, at most {DURATION_MAX:?} together"
-            ));
+            return Err(format!("--duration and --warmup: more than 0, at most {DURATION_MAX:?} together"));
         }
         if self.bucket < Duration::from_millis(1) {
             return Err("--bucket must be at least 1ms".to_owned());
@@ -171,10 +159,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
             "fill" => options.fill = true,
             "json" => options.json = true,
             _ => {
-                let value = parser
-                    .value()
-                    .and_then(|v| v.string())
-                    .map_err(|e| e.to_string())?;
+                let value = parser.value().and_then(|v| v.string()).map_err(|e| e.to_string())?;
                 if name == "write-share" {
                     write_share = Some(share(&value)?);
                 } else {
@@ -184,9 +169,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
         }
     }
     if options.mix.is_empty() || write_share.is_some() {
-        options
-            .mix
-            .extend(Weighted::set_and_get(write_share.unwrap_or(WRITE_SHARE_DEFAULT)));
+        options.mix.extend(Weighted::set_and_get(write_share.unwrap_or(WRITE_SHARE_DEFAULT)));
     }
     options.check().map(|options| Request::Run(Box::new(options)))
 }
@@ -230,25 +213,17 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-    value
-        .parse()
-        .map_err(|_| format!("--{name}: {value:?} is no number in range"))
+    value.parse().map_err(|_| format!("--{name}: {value:?} is no number in range"))
 }
 
 fn share(value: &str) -> Result<f64, String> {
     let share: f64 = number("write-share", value)?;
-    if (0.0..=1.0).contains(&share) {
-        Ok(share)
-    } else {
-        Err("--write-share must be from 0 to 1".to_owned())
-    }
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("--write-share must be from 0 to 1".to_owned()) }
 }
 
 /// A time with its unit: `250us`, `10ms`, `5s`, `1.5m`; without a unit, seconds.
 fn time(value: &str) -> Result<Duration, String> {
-    let split = value
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(value.len());
+    let split = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
     let (digits, unit) = value.split_at(split);
     let factor = match unit {
         "us" => 1e-6,
@@ -280,8 +255,5 @@ fn timed(value: &str) -> Result<Timed, String> {
     if command.trim().is_empty() {
         return Err("--at takes TIME:COMMAND".to_owned());
     }
-    Ok(Timed {
-        at: time(at)?,
-        command: command.to_owned(),
-    })
+    Ok(Timed { at: time(at)?, command: command.to_owned() })
 }

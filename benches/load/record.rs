@@ -18,14 +18,8 @@ const LATENESS_DIVISOR_MIN: u64 = 10;
 /// Samples kept for a time line (8 bytes each).
 const TIMELINE_SAMPLES_MAX: u128 = 100_000_000;
 /// The percentiles shown.
-const PERCENTILES: [(&str, f64); 6] = [
-    ("p50", 50.0),
-    ("p90", 90.0),
-    ("p95", 95.0),
-    ("p99", 99.0),
-    ("p99.9", 99.9),
-    ("p99.99", 99.99),
-];
+const PERCENTILES: [(&str, f64); 6] =
+    [("p50", 50.0), ("p90", 90.0), ("p95", 95.0), ("p99", 99.0), ("p99.9", 99.9), ("p99.99", 99.99)];
 /// Ticks a second in /proc/PID/stat: USER_HZ, fixed by the kernel's interface on every common machine.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -75,14 +69,7 @@ impl Recorder {
         }
         let samples = options.timeline.is_some().then(Vec::new);
         let (latency_ns, lateness_ns) = (histogram(), histogram());
-        Ok(Recorder {
-            latency_ns,
-            lateness_ns,
-            sent: 0,
-            errors: 0,
-            first_error: None,
-            samples,
-        })
+        Ok(Recorder { latency_ns, lateness_ns, sent: 0, errors: 0, first_error: None, samples })
     }
 
     /// A batch of requests left `late_ns` after it was due.
@@ -129,30 +116,17 @@ impl Cpu {
         let (_, fields) = text.rsplit_once(") ")?;
         let mut fields = fields.split_whitespace().skip(11);
         let mut next_us = || Some(fields.next()?.parse::<u64>().ok()? * 1_000_000 / TICKS_PER_SECOND);
-        Some(Cpu {
-            user_us: next_us()?,
-            system_us: next_us()?,
-        })
+        Some(Cpu { user_us: next_us()?, system_us: next_us()? })
     }
 
     pub fn since(&self, start: &Cpu) -> Cpu {
-        Cpu {
-            user_us: self.user_us - start.user_us,
-            system_us: self.system_us - start.system_us,
-        }
+        Cpu { user_us: self.user_us - start.user_us, system_us: self.system_us - start.system_us }
     }
 }
 
 /// Prints the figures and writes the time line.
 pub fn report(options: &Options, outcome: &Outcome) -> Result<(), String> {
-    print!(
-        "{}",
-        if options.json {
-            json(options, outcome)
-        } else {
-            text(options, outcome)
-        }
-    );
+    print!("{}", if options.json { json(options, outcome) } else { text(options, outcome) });
     match (&options.timeline, &outcome.recorder.samples) {
         (Some(path), Some(samples)) => write_timeline(path, options, outcome, samples),
         _ => Ok(()),
@@ -171,29 +145,20 @@ fn text(options: &Options, outcome: &Outcome) -> String {
     let row = |histogram: &Histogram<u64>| {
         percentile_rows(histogram)
             .iter()
-            .fold(String::new(), |line, (name, us)| {
-                line + &format!("  {name} {us:.1}")
-            })
+            .fold(String::new(), |line, (name, us)| line + &format!("  {name} {us:.1}"))
     };
     let mut out = format!(
         "{} requests/s due on {} connections, pipeline {}, for {:?} after {:?} of warm-up\n",
         options.rate, options.connections, options.pipeline, options.duration, options.warmup
     );
     let Outcome { unanswered, .. } = outcome;
-    out += &format!(
-        "samples {}  errors {}  unanswered {unanswered}\n",
-        recorder.answers(),
-        recorder.errors
-    );
+    out += &format!("samples {}  errors {}  unanswered {unanswered}\n", recorder.answers(), recorder.errors);
     out += &format!("latency us         {}\n", row(&recorder.latency_ns));
     out += &format!("sender lateness us {}\n", row(&recorder.lateness_ns));
     if let Some(cpu) = outcome.cpu {
         let per_request = |us: u64| us as f64 / recorder.sent.max(1) as f64;
         let (user, system) = (per_request(cpu.user_us), per_request(cpu.system_us));
-        out += &format!(
-            "server cpu us/request {:.3} (user {user:.3}, system {system:.3})\n",
-            user + system
-        );
+        out += &format!("server cpu us/request {:.3} (user {user:.3}, system {system:.3})\n", user + system);
     }
     for fired in &outcome.fired {
         out += &event_line(options, fired);
@@ -220,11 +185,7 @@ fn event_line(options: &Options, fired: &Fired) -> String {
         Some((ns, None)) => format!("answered in {:.1} us", *ns as f64 / 1000.0),
         Some((ns, Some(error))) => format!("refused in {:.1} us: {error}", *ns as f64 / 1000.0),
     };
-    format!(
-        "event at {:.3} s: {}: {outcome}",
-        event.at.as_secs_f64(),
-        event.command
-    )
+    format!("event at {:.3} s: {}: {outcome}", event.at.as_secs_f64(), event.command)
 }
 
 /// A JSON string.
@@ -261,9 +222,7 @@ fn json_events(options: &Options, outcome: &Outcome) -> String {
 fn json(options: &Options, outcome: &Outcome) -> String {
     let recorder = &outcome.recorder;
     let object = |histogram: &Histogram<u64>| {
-        let fields = percentile_rows(histogram)
-            .into_iter()
-            .map(|(name, us)| format!("\"{name}\":{us:.1}"));
+        let fields = percentile_rows(histogram).into_iter().map(|(name, us)| format!("\"{name}\":{us:.1}"));
         fields.collect::<Vec<_>>().join(",")
     };
     let cpu = outcome.cpu.map_or("null".to_owned(), |cpu| {
@@ -300,21 +259,13 @@ pub struct Bucket {
 /// Sorts samples (due, latency in microseconds) into buckets; empty ones are left out.
 pub fn buckets(samples: &[(u32, u32)], bucket_us: u64) -> Vec<Bucket> {
     let bucket_of = |due_us: u32| u64::from(due_us) / bucket_us;
-    let mut sorted: Vec<(u64, u32)> = samples
-        .iter()
-        .map(|&(due, latency)| (bucket_of(due), latency))
-        .collect();
+    let mut sorted: Vec<(u64, u32)> =
+        samples.iter().map(|&(due, latency)| (bucket_of(due), latency)).collect();
     sorted.sort_unstable();
     let summary = |group: &[(u64, u32)]| {
         let at = |share: f64| group[((group.len() - 1) as f64 * share) as usize].1;
         let start_ms = group[0].0 * bucket_us / 1000;
-        Bucket {
-            start_ms,
-            count: group.len(),
-            p50_us: at(0.5),
-            p99_us: at(0.99),
-            max_us: at(1.0),
-        }
+        Bucket { start_ms, count: group.len(), p50_us: at(0.5), p99_us: at(0.99), max_us: at(1.0) }
     };
     sorted.chunk_by(|a, b| a.0 == b.0).map(summary).collect()
 }
@@ -335,32 +286,16 @@ fn write_timeline(
 }
 
 fn timeline_csv(options: &Options, outcome: &Outcome, rows: &[Bucket]) -> String {
-    let mut out: String = outcome
-        .fired
-        .iter()
-        .map(|f| format!("# {}\n", event_line(options, f)))
-        .collect();
+    let mut out: String = outcome.fired.iter().map(|f| format!("# {}\n", event_line(options, f))).collect();
     out += "start_ms,count,p50_us,p99_us,max_us\n";
-    for Bucket {
-        start_ms,
-        count,
-        p50_us,
-        p99_us,
-        max_us,
-    } in rows
-    {
+    for Bucket { start_ms, count, p50_us, p99_us, max_us } in rows {
         out += &format!("{start_ms},{count},{p50_us},{p99_us},{max_us}\n");
     }
     out
 }
 
 fn timeline_json(options: &Options, outcome: &Outcome, rows: &[Bucket]) -> String {
-    let row = |b: &Bucket| {
-        format!(
-            "[{},{},{},{},{}]",
-            b.start_ms, b.count, b.p50_us, b.p99_us, b.max_us
-        )
-    };
+    let row = |b: &Bucket| format!("[{},{},{},{},{}]", b.start_ms, b.count, b.p50_us, b.p99_us, b.max_us);
     format!(
         "{{\"events\":[{}],\"columns\":[\"start_ms\",\"count\",\"p50_us\",\"p99_us\",\"max_us\"],\"rows\":[{}]}}\n",
         json_events(options, outcome),

@@ -56,16 +56,8 @@ impl Connection {
                 Box::new(UnixStream::from_std(stream))
             }
         };
-        socket
-            .register(registry, token, Interest::READABLE | Interest::WRITABLE)
-            .map_err(fail)?;
-        Ok(Connection {
-            socket,
-            output: Vec::new(),
-            sent: 0,
-            input: Vec::new(),
-            due_ns: VecDeque::new(),
-        })
+        socket.register(registry, token, Interest::READABLE | Interest::WRITABLE).map_err(fail)?;
+        Ok(Connection { socket, output: Vec::new(), sent: 0, input: Vec::new(), due_ns: VecDeque::new() })
     }
 
     /// The buffer for a new request that was due at `due_ns`; call [`Connection::flush`] after writing to it.
@@ -100,8 +92,7 @@ impl Connection {
             let filled = self.input.len();
             self.input.resize(filled + READ_BYTES, 0);
             let outcome = self.socket.read(&mut self.input[filled..]);
-            self.input
-                .truncate(filled + outcome.as_ref().copied().unwrap_or(0));
+            self.input.truncate(filled + outcome.as_ref().copied().unwrap_or(0));
             match outcome {
                 Ok(0) => return Err("the server closed a connection".to_owned()),
                 Ok(count) => {

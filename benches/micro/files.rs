@@ -41,7 +41,10 @@ fn rdb(criterion: &mut Criterion) {
     };
     let file = save(&keyspace);
     let storage = MemoryStorage::new();
-    storage.create(Path::new(FILE)).and_then(|mut out| out.write_all(&file)).expect("memory takes everything");
+    storage
+        .create(Path::new(FILE))
+        .and_then(|mut out| out.write_all(&file))
+        .expect("memory takes everything");
 
     let mut group = criterion.benchmark_group("rdb of 100 k strings");
     group.throughput(Throughput::Elements(STRINGS as u64));
@@ -63,8 +66,9 @@ fn rdb(criterion: &mut Criterion) {
 }
 
 fn lzf(criterion: &mut Criterion) {
-    let text: Vec<u8> =
-        (0..2000).flat_map(|number| format!("{{\"id\":{number},\"name\":\"user-{}\"}}", number * 7 % 501).into_bytes()).collect();
+    let text: Vec<u8> = (0..2000)
+        .flat_map(|number| format!("{{\"id\":{number},\"name\":\"user-{}\"}}", number * 7 % 501).into_bytes())
+        .collect();
     let mut compressor = Compressor::new();
     let mut packed = Vec::new();
     assert!(compressor.compress(&text, &mut packed, text.len() - 4), "JSON lines compress");

@@ -121,13 +121,18 @@ fn execute(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("execute in process, 1 M keys in random order");
     group.throughput(Throughput::Elements(1));
     let value: &[u8] = &[b'w'; 32];
-    let forms: [Form<'_>; 3] =
-        [("GET", b"GET", &[]), ("SET, same length", b"SET", &[value]), ("SET, shorter", b"SET", &[b"short value"])];
+    let forms: [Form<'_>; 3] = [
+        ("GET", b"GET", &[]),
+        ("SET, same length", b"SET", &[value]),
+        ("SET, shorter", b"SET", &[b"short value"]),
+    ];
     for (name, command, rest) in forms {
         let requests: Vec<OwnedArgs> = order
             .iter()
             .take(200_000)
-            .map(|number| OwnedArgs::from_slices([command, &key(*number)].into_iter().chain(rest.iter().copied())))
+            .map(|number| {
+                OwnedArgs::from_slices([command, &key(*number)].into_iter().chain(rest.iter().copied()))
+            })
             .collect();
         let mut next = requests.iter().cycle();
         group.bench_function(name, |bench| {

@@ -74,8 +74,7 @@ pub fn eq_ignore_case(left: &[u8], right: &[u8]) -> bool {
 /// Whether `text` begins with `prefix`, ASCII case ignored.
 #[inline]
 pub fn starts_with_ignore_case(text: &[u8], prefix: &[u8]) -> bool {
-    text.get(..prefix.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+    text.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
 /// A copy of `text` with A-Z made a-z.
@@ -118,8 +117,8 @@ pub fn repr(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{
-        eq_ignore_case, f64_le_at, lowercase, repr, starts_with_ignore_case, take, take_i64_be,
-        take_u8, take_u16_be, take_u32_le, u16_le_at, u32_be_at, u64_le_at,
+        eq_ignore_case, f64_le_at, lowercase, repr, starts_with_ignore_case, take, take_i64_be, take_u8,
+        take_u16_be, take_u32_le, u16_le_at, u32_be_at, u64_le_at,
     };
 
     #[test]

@@ -51,14 +51,8 @@ impl Clock {
     /// The system's clock. Takes about 2 ms (calibration of the tick source).
     pub fn system() -> Clock {
         let ticks = TickSource::calibrated();
-        let mut clock = Clock {
-            source: Source::System {
-                start: Instant::now(),
-                ticks,
-            },
-            cached_us: 0,
-            monotonic_us: 0,
-        };
+        let mut clock =
+            Clock { source: Source::System { start: Instant::now(), ticks }, cached_us: 0, monotonic_us: 0 };
         clock.refresh();
         clock
     }
@@ -66,24 +60,14 @@ impl Clock {
     /// A clock that stands at `start_ms` (unix time) until told otherwise.
     pub fn manual(start_ms: i64) -> Clock {
         let wall_us = start_ms.saturating_mul(1000);
-        Clock {
-            source: Source::Manual {
-                wall_us,
-                monotonic_us: 0,
-            },
-            cached_us: wall_us,
-            monotonic_us: 0,
-        }
+        Clock { source: Source::Manual { wall_us, monotonic_us: 0 }, cached_us: wall_us, monotonic_us: 0 }
     }
 
     /// Reads the time into the cache; once per turn of the event loop and before each command that needs it.
     pub fn refresh(&mut self) {
         self.cached_us = self.now_us();
         self.monotonic_us = self.now_monotonic_us();
-        if let Source::System {
-            ticks: TickSource::Counter(counter),
-            ..
-        } = &mut self.source
+        if let Source::System { ticks: TickSource::Counter(counter), .. } = &mut self.source
             && self.monotonic_us >= counter.next_refinement_us
         {
             counter.refine(self.monotonic_us);
@@ -165,11 +149,7 @@ impl Clock {
     ///
     /// Gives false, and does nothing, on a system clock.
     pub fn set_ms(&mut self, time_ms: i64) -> bool {
-        let Source::Manual {
-            wall_us,
-            monotonic_us,
-        } = &mut self.source
-        else {
+        let Source::Manual { wall_us, monotonic_us } = &mut self.source else {
             return false;
         };
         let new_us = time_ms.saturating_mul(1000);
@@ -181,11 +161,7 @@ impl Clock {
 
     /// Moves a manual clock by `step_us` microseconds; see [`Clock::set_ms`].
     pub fn advance_us(&mut self, step_us: u64) -> bool {
-        let Source::Manual {
-            wall_us,
-            monotonic_us,
-        } = &mut self.source
-        else {
+        let Source::Manual { wall_us, monotonic_us } = &mut self.source else {
             return false;
         };
         *wall_us = wall_us.saturating_add_unsigned(step_us);
@@ -222,25 +198,13 @@ struct Point {
 impl Point {
     /// Reads both clocks several times and keeps the reading with the least time in between.
     fn now() -> Point {
-        let mut best = (
-            u64::MAX,
-            Point {
-                ticks: 0,
-                instant: Instant::now(),
-            },
-        );
+        let mut best = (u64::MAX, Point { ticks: 0, instant: Instant::now() });
         for _ in 0..READINGS_PER_POINT {
             let before = tsc::read();
             let instant = Instant::now();
             let gap = tsc::read().saturating_sub(before);
             if gap < best.0 {
-                best = (
-                    gap,
-                    Point {
-                        ticks: before + gap / 2,
-                        instant,
-                    },
-                );
+                best = (gap, Point { ticks: before + gap / 2, instant });
             }
         }
         best.1
@@ -255,11 +219,9 @@ impl TickSource {
         let origin = Point::now();
         std::thread::sleep(FIRST_CALIBRATION);
         match rate_between(origin, Point::now()) {
-            Some(rate) => TickSource::Counter(Counter {
-                origin,
-                rate,
-                next_refinement_us: FIRST_REFINEMENT_US,
-            }),
+            Some(rate) => {
+                TickSource::Counter(Counter { origin, rate, next_refinement_us: FIRST_REFINEMENT_US })
+            }
             None => TickSource::Instant(Instant::now()),
         }
     }
@@ -285,16 +247,11 @@ impl TickSource {
 
 /// Nanoseconds per tick between two points; `None` when the counter stood still or ran off.
 fn rate_between(start: Point, end: Point) -> Option<u64> {
-    let ticks = end
-        .ticks
-        .checked_sub(start.ticks)
-        .filter(|ticks| *ticks > 0)?;
+    let ticks = end.ticks.checked_sub(start.ticks).filter(|ticks| *ticks > 0)?;
     let ns = end.instant.duration_since(start.instant).as_nanos();
     // Between 1/256 and 16 ns a tick: 62 MHz to 256 GHz. Anything else is no time stamp counter.
     let rate = u64::try_from((ns << RATE_BITS) / u128::from(ticks)).ok()?;
-    (1 << (RATE_BITS - 8)..1 << (RATE_BITS + 4))
-        .contains(&rate)
-        .then_some(rate)
+    (1 << (RATE_BITS - 8)..1 << (RATE_BITS + 4)).contains(&rate).then_some(rate)
 }
 
 impl Counter {
@@ -303,11 +260,7 @@ impl Counter {
         if let Some(rate) = rate_between(self.origin, Point::now()) {
             self.rate = rate;
         }
-        self.next_refinement_us = if age_us < LAST_CALIBRATION_US {
-            age_us * 2
-        } else {
-            u64::MAX
-        };
+        self.next_refinement_us = if age_us < LAST_CALIBRATION_US { age_us * 2 } else { u64::MAX };
     }
 }
 
@@ -319,17 +272,11 @@ mod tests {
     #[test]
     fn a_manual_clock_stands_until_moved() {
         let mut clock = Clock::manual(1_000);
-        assert_eq!(
-            (clock.cached_ms(), clock.now_ms(), clock.monotonic_us()),
-            (1_000, 1_000, 0)
-        );
+        assert_eq!((clock.cached_ms(), clock.now_ms(), clock.monotonic_us()), (1_000, 1_000, 0));
         assert!(clock.advance_us(1_500));
         assert_eq!((clock.cached_ms(), clock.now_us()), (1_000, 1_001_500));
         clock.refresh();
-        assert_eq!(
-            (clock.cached_us(), clock.cached_ms(), clock.monotonic_us()),
-            (1_001_500, 1_001, 1_500)
-        );
+        assert_eq!((clock.cached_us(), clock.cached_ms(), clock.monotonic_us()), (1_001_500, 1_001, 1_500));
         assert!(clock.set_ms(500));
         clock.refresh();
         assert_eq!((clock.cached_ms(), clock.monotonic_us()), (500, 1_500));
@@ -353,10 +300,8 @@ mod tests {
         let mut clock = Clock::system();
         assert!(!clock.set_ms(0));
         assert!(!clock.advance_us(1));
-        let unix_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("it is after 1970")
-            .as_millis() as i64;
+        let unix_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as i64;
         assert!((clock.now_ms() - unix_ms).abs() < 5_000);
         let before = clock.monotonic_us();
         std::thread::sleep(Duration::from_millis(1));
@@ -377,14 +322,8 @@ mod tests {
             let least = inner.elapsed().as_nanos() as f64;
             let measured = clock.elapsed_ns(start) as f64;
             let most = outer.elapsed().as_nanos() as f64;
-            assert!(
-                measured >= least * 0.999 - 100.0,
-                "round {round}: {measured} below {least}"
-            );
-            assert!(
-                measured <= most * 1.001 + 100.0,
-                "round {round}: {measured} above {most}"
-            );
+            assert!(measured >= least * 0.999 - 100.0, "round {round}: {measured} below {least}");
+            assert!(measured <= most * 1.001 + 100.0, "round {round}: {measured} above {most}");
             // The second round runs with the refined rate.
             clock.refresh();
         }
@@ -393,14 +332,8 @@ mod tests {
     #[test]
     fn nonsense_rates_are_refused() {
         let instant = Instant::now();
-        let point = |ticks, after_ms| Point {
-            ticks,
-            instant: instant + Duration::from_millis(after_ms),
-        };
-        assert_eq!(
-            rate_between(point(1_000_000, 0), point(2_000_000, 1)),
-            Some(1 << 32)
-        );
+        let point = |ticks, after_ms| Point { ticks, instant: instant + Duration::from_millis(after_ms) };
+        assert_eq!(rate_between(point(1_000_000, 0), point(2_000_000, 1)), Some(1 << 32));
         assert_eq!(rate_between(point(5, 0), point(5, 1)), None);
         assert_eq!(rate_between(point(5, 0), point(4, 1)), None);
         assert_eq!(rate_between(point(5, 0), point(6, 1)), None);

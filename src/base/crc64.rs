@@ -62,8 +62,8 @@ mod folding {
 
     use super::LANE_BYTES;
     use std::arch::x86_64::{
-        __m128i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x,
-        _mm_srli_si128, _mm_xor_si128,
+        __m128i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_srli_si128,
+        _mm_xor_si128,
     };
 
     /// The polynomial without x^64, lowest bit = x^63.
@@ -138,11 +138,7 @@ mod folding {
 
     /// Folds blocks of eight lanes into one lane.
     #[target_feature(enable = "pclmulqdq,sse2")]
-    fn fold_blocks(
-        start: __m128i,
-        first: &[u8; BLOCK_BYTES],
-        blocks: &[[u8; BLOCK_BYTES]],
-    ) -> __m128i {
+    fn fold_blocks(start: __m128i, first: &[u8; BLOCK_BYTES], blocks: &[[u8; BLOCK_BYTES]]) -> __m128i {
         let mut lanes = load_block(first);
         lanes[0] = _mm_xor_si128(lanes[0], start);
         let factors = load_factors(FOLD_BLOCK);
@@ -221,16 +217,13 @@ mod tests {
     fn naive(crc: u64, bytes: &[u8]) -> u64 {
         let polynomial = 0xad93_d235_94c9_35a9_u64.reverse_bits();
         bytes.iter().fold(crc, |crc, byte| {
-            (0..8).fold(crc ^ u64::from(*byte), |crc, _| {
-                (crc >> 1) ^ if crc & 1 == 1 { polynomial } else { 0 }
-            })
+            (0..8)
+                .fold(crc ^ u64::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { polynomial } else { 0 })
         })
     }
 
     fn pattern(length: usize) -> Vec<u8> {
-        (0..length)
-            .map(|at| (at.wrapping_mul(0x9e37_79b9) >> 11) as u8)
-            .collect()
+        (0..length).map(|at| (at.wrapping_mul(0x9e37_79b9) >> 11) as u8).collect()
     }
 
     #[test]
@@ -245,16 +238,8 @@ mod tests {
         let bytes = pattern(700);
         for length in 0..bytes.len() {
             let expected = naive(length as u64, &bytes[..length]);
-            assert_eq!(
-                Crc64::update(length as u64, &bytes[..length]),
-                expected,
-                "{length} bytes"
-            );
-            assert_eq!(
-                portable(length as u64, &bytes[..length]),
-                expected,
-                "{length} bytes"
-            );
+            assert_eq!(Crc64::update(length as u64, &bytes[..length]), expected, "{length} bytes");
+            assert_eq!(portable(length as u64, &bytes[..length]), expected, "{length} bytes");
         }
     }
 
@@ -293,11 +278,7 @@ mod tests {
             (quotient, rest as u64)
         }
         for power in [127, 191, 1023, 1087] {
-            assert_eq!(
-                power_of_x(power),
-                divide(power as usize).1.reverse_bits(),
-                "x^{power}"
-            );
+            assert_eq!(power_of_x(power), divide(power as usize).1.reverse_bits(), "x^{power}");
         }
         assert_eq!(barrett_quotient(), divide(128).0.reverse_bits());
         assert_eq!(POLYNOMIAL, divide(64).1.reverse_bits());

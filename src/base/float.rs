@@ -37,11 +37,7 @@ pub fn format_f64_reply(value: f64, out: &mut Vec<u8>) {
         return;
     }
     if value == 0.0 {
-        out.extend_from_slice(if value.is_sign_negative() {
-            b"-0"
-        } else {
-            b"0"
-        });
+        out.extend_from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
     } else if let Some(integer) = as_integer(value) {
         push_i64(integer, out);
     } else {
@@ -84,53 +80,31 @@ impl Unpacked {
         let bits = value.to_bits();
         let fraction = bits & (HIDDEN_BIT - 1);
         match ((bits >> FRACTION_BITS) & 0x7ff) as i32 {
-            0 => Unpacked {
-                fraction,
-                exponent: 1 - EXPONENT_BIAS,
-            },
-            stored => Unpacked {
-                fraction: fraction | HIDDEN_BIT,
-                exponent: stored - EXPONENT_BIAS,
-            },
+            0 => Unpacked { fraction, exponent: 1 - EXPONENT_BIAS },
+            stored => Unpacked { fraction: fraction | HIDDEN_BIT, exponent: stored - EXPONENT_BIAS },
         }
     }
 
     /// The same number with the top bit of the fraction set.
     fn normalized(self) -> Unpacked {
         let shift = self.fraction.leading_zeros();
-        Unpacked {
-            fraction: self.fraction << shift,
-            exponent: self.exponent - shift as i32,
-        }
+        Unpacked { fraction: self.fraction << shift, exponent: self.exponent - shift as i32 }
     }
 
     /// The upper 64 bits of the product, rounded half up.
     fn times(self, other: Unpacked) -> Unpacked {
         let product = u128::from(self.fraction) * u128::from(other.fraction) + (1 << 63);
-        Unpacked {
-            fraction: (product >> 64) as u64,
-            exponent: self.exponent + other.exponent + 64,
-        }
+        Unpacked { fraction: (product >> 64) as u64, exponent: self.exponent + other.exponent + 64 }
     }
 
     /// The middles between this number and its neighbours, at one exponent: (lower, upper).
     fn boundaries(self) -> (Unpacked, Unpacked) {
-        let upper = Unpacked {
-            fraction: self.fraction * 2 + 1,
-            exponent: self.exponent - 1,
-        }
-        .normalized();
+        let upper = Unpacked { fraction: self.fraction * 2 + 1, exponent: self.exponent - 1 }.normalized();
         // Below a power of two the neighbour is twice as near.
         let shift = if self.fraction == HIDDEN_BIT { 2 } else { 1 };
         let lower = (self.fraction << shift) - 1;
         let fraction = lower << (self.exponent - shift - upper.exponent);
-        (
-            Unpacked {
-                fraction,
-                exponent: upper.exponent,
-            },
-            upper,
-        )
+        (Unpacked { fraction, exponent: upper.exponent }, upper)
     }
 }
 
@@ -144,10 +118,7 @@ fn cached_power(exponent: i32) -> (Unpacked, i32) {
     let mut index = ((guess - FIRST_POWER) / POWER_STEP) as usize;
     loop {
         let (fraction, power_exponent) = CACHED_POWERS[index];
-        let power = Unpacked {
-            fraction,
-            exponent: i32::from(power_exponent),
-        };
+        let power = Unpacked { fraction, exponent: i32::from(power_exponent) };
         match exponent + power.exponent + 64 {
             ..-60 => index += 1,
             -60..=-32 => return (power, FIRST_POWER + index as i32 * POWER_STEP),
@@ -202,20 +173,13 @@ fn grisu2(value: f64) -> Decimal {
     let upper = upper.times(power);
     // One unit in from each side pays for the rounding of the products.
     let low_fraction = lower.times(power).fraction + 1;
-    let high = Unpacked {
-        fraction: upper.fraction - 1,
-        exponent: upper.exponent,
-    };
+    let high = Unpacked { fraction: upper.fraction - 1, exponent: upper.exponent };
     generate_digits(scaled.fraction, high, low_fraction, -power_exponent)
 }
 
 /// Digit generation of the paper: from the upper boundary down until the rest lies within the interval.
 fn generate_digits(number: u64, upper: Unpacked, lower: u64, exponent: i32) -> Decimal {
-    let mut decimal = Decimal {
-        digits: [0; MAX_DIGITS],
-        count: 0,
-        exponent,
-    };
+    let mut decimal = Decimal { digits: [0; MAX_DIGITS], count: 0, exponent };
     let wanted = upper.fraction - number;
     let mut delta = upper.fraction - lower;
     // -60 <= upper.exponent <= -32, so the integral part has at most 32 bits.
@@ -280,11 +244,7 @@ fn push_zeros(count: usize, out: &mut Vec<u8>) {
 /// Appends `digits * 10^power` (power below 0) without an exponent.
 fn push_with_point(digits: &[u8], power: i32, out: &mut Vec<u8>) {
     let decimals = power.unsigned_abs() as usize;
-    if let Some(whole) = digits
-        .len()
-        .checked_sub(decimals)
-        .filter(|whole| *whole > 0)
-    {
+    if let Some(whole) = digits.len().checked_sub(decimals).filter(|whole| *whole > 0) {
         out.extend_from_slice(&digits[..whole]);
         out.push(b'.');
         out.extend_from_slice(&digits[whole..]);
@@ -325,27 +285,17 @@ pub fn format_f64_17g(value: f64, out: &mut Vec<u8>) {
     let length = cursor.position() as usize;
     let buffer = cursor.into_inner();
     let text = &buffer[..length];
-    let mark = text
-        .iter()
-        .position(|byte| *byte == b'e')
-        .expect("the e format always writes an e");
+    let mark = text.iter().position(|byte| *byte == b'e').expect("the e format always writes an e");
     let exponent = read_exponent(&text[mark + 1..]);
     let mut digits = [0u8; DIGITS];
     digits[0] = text[0];
     digits[1..].copy_from_slice(&text[2..mark]);
-    let count = digits
-        .iter()
-        .rposition(|byte| *byte != b'0')
-        .map_or(1, |last| last + 1);
+    let count = digits.iter().rposition(|byte| *byte != b'0').map_or(1, |last| last + 1);
     push_general(&digits[..count], exponent, out);
 }
 
 fn read_exponent(text: &[u8]) -> i32 {
-    let magnitude = |digits: &[u8]| {
-        digits
-            .iter()
-            .fold(0, |value, byte| value * 10 + i32::from(byte & 15))
-    };
+    let magnitude = |digits: &[u8]| digits.iter().fold(0, |value, byte| value * 10 + i32::from(byte & 15));
     match text {
         [b'-', digits @ ..] => -magnitude(digits),
         digits => magnitude(digits),
@@ -362,8 +312,7 @@ fn push_general(digits: &[u8], exponent: i32, out: &mut Vec<u8>) {
             out.extend_from_slice(&digits[1..]);
         }
         let sign = if exponent < 0 { '-' } else { '+' };
-        write!(out, "e{sign}{:02}", exponent.unsigned_abs())
-            .expect("writing to a vector cannot fail");
+        write!(out, "e{sign}{:02}", exponent.unsigned_abs()).expect("writing to a vector cannot fail");
     } else if exponent + 1 >= count {
         out.extend_from_slice(digits);
         push_zeros((exponent + 1 - count) as usize, out);
@@ -401,10 +350,7 @@ pub fn format_f64_fixed(value: f64, decimals: u32, out: &mut Vec<u8>) -> bool {
     push_u64(magnitude / scale, out);
     out.push(b'.');
     let fraction = magnitude % scale;
-    push_zeros(
-        decimals as usize - digits10(fraction).min(decimals as usize),
-        out,
-    );
+    push_zeros(decimals as usize - digits10(fraction).min(decimals as usize), out);
     push_u64(fraction, out);
     true
 }

@@ -34,13 +34,7 @@ pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
     if text.is_empty() {
         return pattern.is_empty();
     }
-    let mut matcher = Matcher {
-        pattern,
-        text,
-        case,
-        at: 0,
-        text_at: 0,
-    };
+    let mut matcher = Matcher { pattern, text, case, at: 0, text_at: 0 };
     // Where to go on after a mismatch: behind the last star, and the text it does not cover yet.
     let mut retry: Option<(usize, usize)> = None;
     let mut stars = 0;
@@ -153,11 +147,7 @@ impl Matcher<'_> {
     /// signed characters do. Case is folded after the bounds are put in order, as Redis does; the C
     /// library's `tolower` also makes negative characters positive, all but -1 (it reads that as EOF).
     fn in_range(&self, first: u8, last: u8, byte: u8) -> bool {
-        let (low, high) = if first as i8 > last as i8 {
-            (last, first)
-        } else {
-            (first, last)
-        };
+        let (low, high) = if first as i8 > last as i8 { (last, first) } else { (first, last) };
         let fold = |byte: u8| match (self.case, byte) {
             (Case::Sensitive, _) | (Case::Ignored, 0xff) => i16::from(byte as i8),
             (Case::Ignored, _) => i16::from(byte.to_ascii_lowercase()),
@@ -169,9 +159,7 @@ impl Matcher<'_> {
 /// Whether `pattern` contains none of the bytes with a meaning, so that it matches only itself.
 /// (With `Case::Ignored` it still matches other spellings.)
 pub fn is_literal(pattern: &[u8]) -> bool {
-    !pattern
-        .iter()
-        .any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'))
+    !pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'))
 }
 
 #[cfg(test)]

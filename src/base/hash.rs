@@ -73,10 +73,7 @@ fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
     if let Some(last_eight) = bytes.last_chunk::<8>() {
         return length | u64::from_le_bytes(*last_eight) >> (64 - 8 * rest.len());
     }
-    rest.iter()
-        .rev()
-        .fold(0, |word, byte| word << 8 | u64::from(*byte))
-        | length
+    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)) | length
 }
 
 #[inline]
@@ -144,11 +141,7 @@ mod tests {
     fn equals_redis() {
         let bytes: Vec<u8> = (0..24).collect();
         for (length, expected) in RECORDED.iter().enumerate() {
-            assert_eq!(
-                HashSeed(KEY).hash(&bytes[..length]),
-                *expected,
-                "{length} bytes"
-            );
+            assert_eq!(HashSeed(KEY).hash(&bytes[..length]), *expected, "{length} bytes");
         }
     }
 
@@ -161,10 +154,7 @@ mod tests {
     #[test]
     fn seeds_differ_and_stay_secret() {
         let (one, other) = (HashSeed::from_os(), HashSeed::from_os());
-        let (one, other) = (
-            one.expect("Linux has random bytes"),
-            other.expect("Linux has random bytes"),
-        );
+        let (one, other) = (one.expect("Linux has random bytes"), other.expect("Linux has random bytes"));
         assert!(one != other);
         assert!(one.hash(b"key") != other.hash(b"key"));
         assert_eq!(format!("{one:?}"), "HashSeed(..)");

@@ -66,9 +66,7 @@ impl LongDouble {
                 radix_text = &normal;
             }
         }
-        let value = X87DoubleExtended::from_str_r(radix_text, Round::NearestTiesToEven)
-            .ok()?
-            .value;
+        let value = X87DoubleExtended::from_str_r(radix_text, Round::NearestTiesToEven).ok()?.value;
         if value.is_infinite() || value.is_nan() || (value.is_zero() && !is_zero_text(text)) {
             return None;
         }
@@ -222,10 +220,7 @@ fn push_decimals(mut decimals: u64, out: &mut Vec<u8>) {
         *digit += (decimals % 10) as u8;
         decimals /= 10;
     }
-    let kept = digits
-        .iter()
-        .rposition(|digit| *digit != b'0')
-        .map_or(0, |last| last + 1);
+    let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
     out.push(b'.');
     out.extend_from_slice(&digits[..kept]);
 }

@@ -51,9 +51,7 @@ impl Compressor {
     /// Allocates the table (256 KiB).
     pub fn new() -> Compressor {
         let table = vec![0; TABLE_SLOTS].into_boxed_slice();
-        let table = table
-            .try_into()
-            .expect("the vector was made with that many slots");
+        let table = table.try_into().expect("the vector was made with that many slots");
         Compressor { table, base: 0 }
     }
 
@@ -73,11 +71,7 @@ impl Compressor {
         // No output is longer than all literals: a control byte for each 32, and one open run.
         let room = limit.min(input.len() + input.len() / MAX_LITERALS + 2);
         out.resize(start + room, 0);
-        let search = Search {
-            table: &mut self.table,
-            base: self.base,
-            input,
-        };
+        let search = Search { table: &mut self.table, base: self.base, input };
         let written = search.compress_into(&mut out[start..], limit);
         self.base += length;
         out.truncate(start + written.unwrap_or(0));
@@ -95,12 +89,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn compress_into(mut self, out: &mut [u8], limit: usize) -> Option<usize> {
         let input = self.input;
-        let mut output = Output {
-            bytes: out,
-            next: 1,
-            literals: 0,
-            limit,
-        };
+        let mut output = Output { bytes: out, next: 1, literals: 0, limit };
         // Matches need three bytes.
         let end = input.len().saturating_sub(2);
         let mut at = 0;
@@ -168,11 +157,7 @@ fn slot_of(key: u32) -> usize {
 #[inline]
 fn match_length(input: &[u8], target: usize, at: usize) -> usize {
     let limit = (input.len() - at - 2).min(MAX_REFERENCE);
-    let limit = if limit > 16 {
-        limit.max(19)
-    } else {
-        limit.max(3)
-    };
+    let limit = if limit > 16 { limit.max(19) } else { limit.max(3) };
     let (earlier, present) = (&input[target..target + limit], &input[at..at + limit]);
     let mut length = 3;
     // Most matches are short: bytes first, then words.
@@ -182,10 +167,9 @@ fn match_length(input: &[u8], target: usize, at: usize) -> usize {
         }
         length += 1;
     }
-    while let (Some(left), Some(right)) = (
-        earlier[length..].first_chunk::<8>(),
-        present[length..].first_chunk::<8>(),
-    ) {
+    while let (Some(left), Some(right)) =
+        (earlier[length..].first_chunk::<8>(), present[length..].first_chunk::<8>())
+    {
         let difference = u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right);
         if difference != 0 {
             return length + difference.trailing_zeros() as usize / 8;
@@ -314,11 +298,7 @@ pub fn decompress(input: &[u8], expected_len: usize) -> Result<Vec<u8>, LzfError
 
 /// As [`decompress`], into a vector that is used again and again: its old content is overwritten.
 /// After an error it holds garbage.
-pub fn decompress_into(
-    input: &[u8],
-    expected_len: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), LzfError> {
+pub fn decompress_into(input: &[u8], expected_len: usize, out: &mut Vec<u8>) -> Result<(), LzfError> {
     if expected_len > input.len().saturating_mul(MAX_EXPANSION) {
         return Err(LzfError::WrongLength);
     }
@@ -339,31 +319,19 @@ pub fn decompress_into(
         };
         written += length;
     }
-    if written == expected_len {
-        Ok(())
-    } else {
-        Err(LzfError::WrongLength)
-    }
+    if written == expected_len { Ok(()) } else { Err(LzfError::WrongLength) }
 }
 
 /// Copies `count` literals. Where both sides have room a whole 32 bytes are moved, which is faster than
 /// a copy of exact length; what is too much is overwritten later.
 #[inline]
-fn copy_literals(
-    out: &mut [u8],
-    written: usize,
-    input: &[u8],
-    count: usize,
-) -> Result<(), LzfError> {
+fn copy_literals(out: &mut [u8], written: usize, input: &[u8], count: usize) -> Result<(), LzfError> {
     let target = &mut out[written..];
     if count > target.len() {
         return Err(LzfError::WrongLength);
     }
     let source = input.get(..count).ok_or(LzfError::Truncated)?;
-    match (
-        target.first_chunk_mut::<MAX_LITERALS>(),
-        input.first_chunk::<MAX_LITERALS>(),
-    ) {
+    match (target.first_chunk_mut::<MAX_LITERALS>(), input.first_chunk::<MAX_LITERALS>()) {
         (Some(whole_target), Some(whole_source)) => *whole_target = *whole_source,
         _ => target[..count].copy_from_slice(source),
     }
@@ -388,12 +356,7 @@ fn take_reference(control: u8, rest: &mut &[u8]) -> Result<(usize, usize), LzfEr
 
 /// Copies `length` bytes from `offset` bytes back; the stretches may overlap, which repeats.
 #[inline]
-fn copy_reference(
-    out: &mut [u8],
-    written: usize,
-    offset: usize,
-    length: usize,
-) -> Result<(), LzfError> {
+fn copy_reference(out: &mut [u8], written: usize, offset: usize, length: usize) -> Result<(), LzfError> {
     if length > out.len() - written {
         return Err(LzfError::WrongLength);
     }
@@ -401,8 +364,7 @@ fn copy_reference(
     if offset >= length {
         let (earlier, target) = out.split_at_mut(written);
         let source = &earlier[start..];
-        if let (16.., true, Some(chunk)) = (target.len(), length <= 16, source.first_chunk::<16>())
-        {
+        if let (16.., true, Some(chunk)) = (target.len(), length <= 16, source.first_chunk::<16>()) {
             target[..16].copy_from_slice(chunk);
         } else {
             target[..length].copy_from_slice(&source[..length]);

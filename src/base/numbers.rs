@@ -34,21 +34,13 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         return None;
     }
     let magnitude = canonical_digits(digits)?;
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// Reads an unsigned 64-bit integer, strictly: `0`, or digits that do not begin with `0`.
 #[inline]
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
-    if text == b"0" {
-        Some(0)
-    } else {
-        canonical_digits(text)
-    }
+    if text == b"0" { Some(0) } else { canonical_digits(text) }
 }
 
 /// Reads an unsigned 64-bit integer as loosely as Redis does for stream ids (`string2ull`: the
@@ -71,16 +63,8 @@ pub fn parse_u64_lenient(text: &[u8]) -> Option<u64> {
         return None;
     }
     let significant = &digits[digits.iter().take_while(|byte| **byte == b'0').count()..];
-    let magnitude = if significant.is_empty() {
-        0
-    } else {
-        canonical_digits(significant)?
-    };
-    Some(if negative {
-        magnitude.wrapping_neg()
-    } else {
-        magnitude
-    })
+    let magnitude = if significant.is_empty() { 0 } else { canonical_digits(significant)? };
+    Some(if negative { magnitude.wrapping_neg() } else { magnitude })
 }
 
 /// The value of 1 to 20 digits of which the first is not `0`.
@@ -119,8 +103,8 @@ fn eight_digits(text: [u8; 8]) -> Option<u64> {
     const HIGH_NIBBLES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
     let word = u64::from_le_bytes(text);
     // Adding 6 carries ':'..'?' into the next high nibble, so only '0'..'9' pass both tests.
-    let all_digits = word & HIGH_NIBBLES == ZEROS
-        && word.wrapping_add(0x0606_0606_0606_0606) & HIGH_NIBBLES == ZEROS;
+    let all_digits =
+        word & HIGH_NIBBLES == ZEROS && word.wrapping_add(0x0606_0606_0606_0606) & HIGH_NIBBLES == ZEROS;
     if !all_digits {
         return None;
     }
@@ -167,9 +151,7 @@ pub fn sdigits10(value: i64) -> usize {
 /// the number (a NUL byte too), NaN in every spelling, numbers too large for a double, and numbers so small
 /// that they become zero. Denormals are accepted.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
-    let decimal: Option<f64> = std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let decimal: Option<f64> = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     let value = match decimal {
         // The common case: std takes the decimal texts that C takes.
         Some(value) if value.is_normal() => return Some(value),
@@ -178,9 +160,7 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
             let FloatText::Hexadecimal(rewritten) = classify_float(text)? else {
                 return None;
             };
-            let parsed = Double::from_str_r(&rewritten, Round::NearestTiesToEven)
-                .ok()?
-                .value;
+            let parsed = Double::from_str_r(&rewritten, Round::NearestTiesToEven).ok()?.value;
             f64::from_bits(u64::try_from(parsed.to_bits()).ok()?)
         }
     };
@@ -274,14 +254,10 @@ fn hexadecimal_float(negative: bool, rest: &[u8]) -> Option<String> {
 
 /// The value of a checked exponent, cut to ±[`MAX_HEX_EXPONENT`].
 fn clamped_exponent(text: &[u8]) -> i64 {
-    let magnitude = without_sign(text).iter().fold(0, |value: i64, byte| {
-        (value * 10 + i64::from(byte & 15)).min(MAX_HEX_EXPONENT)
-    });
-    if text.first() == Some(&b'-') {
-        -magnitude
-    } else {
-        magnitude
-    }
+    let magnitude = without_sign(text)
+        .iter()
+        .fold(0, |value: i64, byte| (value * 10 + i64::from(byte & 15)).min(MAX_HEX_EXPONENT));
+    if text.first() == Some(&b'-') { -magnitude } else { magnitude }
 }
 
 /// C's `isspace` in the C locale.
@@ -329,29 +305,25 @@ pub fn parse_memory_bytes(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{
-        digits10, parse_bool_yes_no, parse_f64, parse_i64, parse_memory_bytes, parse_u64,
-        parse_u64_lenient, push_i64, push_u64, sdigits10,
+        digits10, parse_bool_yes_no, parse_f64, parse_i64, parse_memory_bytes, parse_u64, parse_u64_lenient,
+        push_i64, push_u64, sdigits10,
     };
     use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
     #[test]
     fn integers_are_strict() {
-        for text in [
-            "", "-", "+5", "01", "-0", "-01", " 5", "5 ", "5\0", "1e3", "0x1", "00", "--1", "5-",
-            "1a345678",
-        ] {
+        for text in
+            ["", "-", "+5", "01", "-0", "-01", " 5", "5 ", "5\0", "1e3", "0x1", "00", "--1", "5-", "1a345678"]
+        {
             assert_eq!(parse_i64(text.as_bytes()), None, "{text:?}");
             assert_eq!(parse_u64(text.as_bytes()), None, "{text:?}");
         }
         assert_eq!(parse_i64(b"0"), Some(0));
         assert_eq!(parse_i64(b"9223372036854775807"), Some(i64::MAX));
         assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
-        for text in [
-            "9223372036854775808",
-            "-9223372036854775809",
-            "99999999999999999999",
-            "-18446744073709551615",
-        ] {
+        for text in
+            ["9223372036854775808", "-9223372036854775809", "99999999999999999999", "-18446744073709551615"]
+        {
             assert_eq!(parse_i64(text.as_bytes()), None, "{text}");
         }
         assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
@@ -386,9 +358,7 @@ mod tests {
 
     /// What the parsers must equal: parse with std, print, compare the texts.
     fn model_i64(text: &str) -> Option<i64> {
-        text.parse::<i64>()
-            .ok()
-            .filter(|value| value.to_string() == text)
+        text.parse::<i64>().ok().filter(|value| value.to_string() == text)
     }
 
     proptest! {
@@ -443,10 +413,7 @@ mod tests {
             ("0x1p-1074", f64::from_bits(1)),
             ("0x1.fffffffffffffp1023", f64::MAX),
             ("0x1.00000000000008p0", 1.0),
-            (
-                "0x1.000000000000080000000000000000000001p0",
-                1.0 + f64::EPSILON,
-            ),
+            ("0x1.000000000000080000000000000000000001p0", 1.0 + f64::EPSILON),
             ("inf", f64::INFINITY),
             ("+inf", f64::INFINITY),
             ("-Infinity", f64::NEG_INFINITY),

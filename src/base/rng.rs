@@ -103,10 +103,7 @@ mod tests {
             seen[rng.below(5)] += 1;
             assert!((0.0..1.0).contains(&rng.unit_f64()));
         }
-        assert!(
-            seen.iter().all(|count| (800..1200).contains(count)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(|count| (800..1200).contains(count)), "{seen:?}");
         assert_eq!(rng.below(0), 0);
         assert_eq!(rng.below(1), 0);
     }
@@ -124,10 +121,7 @@ mod tests {
     fn ids_are_hexadecimal() {
         let id = hex_id_from_os(40).expect("Linux has random bytes");
         assert_eq!(id.len(), 40);
-        assert!(
-            id.bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        );
+        assert!(id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
         assert_ne!(id, hex_id_from_os(40).expect("Linux has random bytes"));
         assert_eq!(Rng::with_seed(1).hex_id(7).len(), 7);
         let mut bytes = [0u8; 32];

@@ -13,8 +13,7 @@ pub fn is_invariant() -> bool {
     const HIGHEST_EXTENDED: u32 = 0x8000_0000;
     /// CPUID leaf of power management; bit 8 of EDX is the invariant counter.
     const POWER_MANAGEMENT: u32 = 0x8000_0007;
-    __cpuid(HIGHEST_EXTENDED).eax >= POWER_MANAGEMENT
-        && __cpuid(POWER_MANAGEMENT).edx & (1 << 8) != 0
+    __cpuid(HIGHEST_EXTENDED).eax >= POWER_MANAGEMENT && __cpuid(POWER_MANAGEMENT).edx & (1 << 8) != 0
 }
 
 /// The counter. Not ordered with the instructions around it: good for stretches of 100 ns and more.

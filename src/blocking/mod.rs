@@ -83,7 +83,9 @@ fn serve_key(server: &mut Server, key: &DbKey) {
 
 fn is_ready_for(server: &Server, key: &DbKey, client: ClientRef) -> bool {
     let Some(state) = server.clients.get(client).filter(|state| state.waits_for(key)) else { return false };
-    let Some(BlockedOn::Keys { wanted, also_when_gone, .. }) = state.blocked.as_ref().map(|blocked| &blocked.on) else {
+    let Some(BlockedOn::Keys { wanted, also_when_gone, .. }) =
+        state.blocked.as_ref().map(|blocked| &blocked.on)
+    else {
         return false;
     };
     let hash = server.keyspace.hash(&key.key);
@@ -143,8 +145,9 @@ pub enum UnblockReason {
 
 /// Ends a client's wait on keys with its time-out reply or an error. Returns whether it waited.
 pub fn unblock(server: &mut Server, client: ClientRef, reason: UnblockReason) -> bool {
-    let waits_on_keys =
-        |state: &Client| state.blocked.as_ref().is_some_and(|blocked| matches!(blocked.on, BlockedOn::Keys { .. }));
+    let waits_on_keys = |state: &Client| {
+        state.blocked.as_ref().is_some_and(|blocked| matches!(blocked.on, BlockedOn::Keys { .. }))
+    };
     if !server.clients.get(client).is_some_and(waits_on_keys) {
         return false;
     }

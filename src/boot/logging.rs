@@ -58,7 +58,9 @@ fn syslog_options(config: &Config) -> SyslogOptions {
 pub fn say_hello(line: &CommandLine, loaded: &LoadedConfig) {
     log::info!("oO0OoO0OoO0Oo Tine is starting oO0OoO0OoO0Oo");
     let pid = std::process::id();
-    log::info!("Tine version={TINE_VERSION}, redis_version={REDIS_VERSION}, bits=64, pid={pid}, just started");
+    log::info!(
+        "Tine version={TINE_VERSION}, redis_version={REDIS_VERSION}, bits=64, pid={pid}, just started"
+    );
     if line.config_file.is_none() && !line.reads_stdin && line.options.is_empty() {
         log::warn!("No configuration was given: the built-in values are used. Name a file to change them.");
     } else {

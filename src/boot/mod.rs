@@ -29,8 +29,8 @@ use crate::sys::notify::Supervisor;
 use crate::sys::signals::{SignalOptions, Signals};
 use crate::sys::title::ProcessTitle;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where a server in the background leaves its process id when `pidfile` does not say.
 const DEFAULT_PIDFILE: &str = "/var/run/tine.pid";
@@ -108,7 +108,8 @@ fn build(loaded: LoadedConfig) -> Result<Server, String> {
 fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
     crash::prepare(&server.config, log);
     environment::warn_about_kernel(&server.config);
-    let signals = Signals::install(SignalOptions { second_interrupt_exits: true }).map_err(|f| f.to_string())?;
+    let signals =
+        Signals::install(SignalOptions { second_interrupt_exits: true }).map_err(|f| f.to_string())?;
     let mut net = Net::new(Some(signals)).map_err(|failure| failure.to_string())?;
     net.listen(server).map_err(|failure| failure.to_string())?;
     let pidfile = write_pidfile(server);

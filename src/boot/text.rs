@@ -5,7 +5,10 @@ use crate::sys::general_alloc;
 
 /// `--version`; the exit status.
 pub fn show_version() -> i32 {
-    println!("Tine server v={TINE_VERSION} redis_version={REDIS_VERSION} malloc={} bits=64", general_alloc::name());
+    println!(
+        "Tine server v={TINE_VERSION} redis_version={REDIS_VERSION} malloc={} bits=64",
+        general_alloc::name()
+    );
     0
 }
 

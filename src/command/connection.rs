@@ -13,7 +13,8 @@ const ROW: CommandSpec =
     CommandSpec { group: Group::Connection, categories: category::CONNECTION, ..CommandSpec::DEFAULT };
 
 /// Flags of the commands that a client may send before AUTH.
-const OPEN: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH | flag::ALLOW_BUSY;
+const OPEN: u32 =
+    flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH | flag::ALLOW_BUSY;
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {

@@ -100,8 +100,10 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         ttl => Some(ttl.checked_add(ctx.now_ms()).ok_or(error::INVALID_TTL)?),
     };
     let late = expiry_ms.is_some_and(|expiry| expiry < ctx.now_ms()) && !ctx.caller.is_replicated();
-    dump::restore(body, |value| if late { drop_late(ctx, key, options.replace) } else { put(ctx, key, value, expiry_ms, &options) })
-        .map_err(|_| error::BAD_DATA_FORMAT)?;
+    dump::restore(body, |value| {
+        if late { drop_late(ctx, key, options.replace) } else { put(ctx, key, value, expiry_ms, &options) }
+    })
+    .map_err(|_| error::BAD_DATA_FORMAT)?;
     if !late && expiry_ms.is_some() && !options.absolute {
         propagate_absolute(ctx, args, expiry_ms.unwrap_or(0));
     }

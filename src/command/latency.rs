@@ -11,7 +11,12 @@ use std::fmt::Write;
 
 const ADMIN: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 
-const fn row(name: &'static str, arity: i32, summary: &'static str, handler: crate::server::spec::Handler) -> CommandSpec {
+const fn row(
+    name: &'static str,
+    arity: i32,
+    summary: &'static str,
+    handler: crate::server::spec::Handler,
+) -> CommandSpec {
     CommandSpec {
         name,
         arity,
@@ -35,7 +40,10 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     row("history", 3, "Shows an event's samples.", history),
     row("latest", 2, "Shows the last sample of every event.", latest),
     row("reset", -2, "Forgets events.", reset),
-    CommandSpec { flags: flag::LOADING | flag::STALE, ..row("help", 2, "Describes the subcommands.", help_command) },
+    CommandSpec {
+        flags: flag::LOADING | flag::STALE,
+        ..row("help", 2, "Describes the subcommands.", help_command)
+    },
 ];
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
@@ -152,8 +160,11 @@ fn graph(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Err(ReplyError::err(format!("No samples available for event '{event}'")));
     };
     let (_, _, low, high, _) = series.summary();
-    let mut text =
-        format!("{event} - high {high} ms, low {low} ms (all time high {} ms)\n{}\n", series.max_ms, "-".repeat(80));
+    let mut text = format!(
+        "{event} - high {high} ms, low {low} ms (all time high {} ms)\n{}\n",
+        series.max_ms,
+        "-".repeat(80)
+    );
     for level in (0..HEIGHT).rev() {
         for sample in &series.samples {
             let scaled = (sample.latency_ms - low) * (HEIGHT - 1) / (high - low).max(1);
@@ -195,7 +206,9 @@ fn report(server: &Server) -> String {
             series.max_ms
         );
     }
-    text.push_str("\n- Slow commands are in SLOWLOG GET; forks and the disk are in INFO persistence and INFO stats.\n");
+    text.push_str(
+        "\n- Slow commands are in SLOWLOG GET; forks and the disk are in INFO persistence and INFO stats.\n",
+    );
     text
 }
 

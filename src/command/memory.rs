@@ -9,13 +9,29 @@ use crate::server::{CommandSpec, Ctx, Server};
 use crate::sys::{data_alloc, general_alloc};
 use std::fmt::Write;
 
-const fn row(name: &'static str, arity: i32, summary: &'static str, handler: crate::server::spec::Handler) -> CommandSpec {
-    CommandSpec { name, arity, group: Group::Server, since: "4.0.0", summary, handler, ..CommandSpec::DEFAULT }
+const fn row(
+    name: &'static str,
+    arity: i32,
+    summary: &'static str,
+    handler: crate::server::spec::Handler,
+) -> CommandSpec {
+    CommandSpec {
+        name,
+        arity,
+        group: Group::Server,
+        since: "4.0.0",
+        summary,
+        handler,
+        ..CommandSpec::DEFAULT
+    }
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     row("doctor", 2, "Says in words what is wrong with the memory.", doctor),
-    CommandSpec { flags: flag::LOADING | flag::STALE, ..row("help", 2, "Describes the subcommands.", help_command) },
+    CommandSpec {
+        flags: flag::LOADING | flag::STALE,
+        ..row("help", 2, "Describes the subcommands.", help_command)
+    },
     CommandSpec {
         complexity: "Depends on how much memory is allocated, could be slow",
         ..row("malloc-stats", 2, "Shows the allocator's own report.", malloc_stats)
@@ -97,7 +113,10 @@ fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         ("allocator.active", Ok(allocator.active_bytes as i64)),
         ("allocator.resident", Ok(allocator.resident_bytes as i64)),
         ("allocator-fragmentation.ratio", Err(ratio(allocator.active_bytes, allocator.allocated_bytes))),
-        ("allocator-fragmentation.bytes", Ok(allocator.active_bytes as i64 - allocator.allocated_bytes as i64)),
+        (
+            "allocator-fragmentation.bytes",
+            Ok(allocator.active_bytes as i64 - allocator.allocated_bytes as i64),
+        ),
         ("allocator-rss.ratio", Err(ratio(allocator.resident_bytes, allocator.active_bytes))),
         ("allocator-rss.bytes", Ok(allocator.resident_bytes as i64 - allocator.active_bytes as i64)),
         ("rss-overhead.ratio", Err(ratio(memory.rss_bytes, allocator.resident_bytes))),
@@ -168,7 +187,10 @@ fn diagnosis(server: &Server) -> String {
     let allocator = server.memory.allocator;
     let clients = server.clients.connected.max(1);
     let findings = [
-        (report.peak_bytes > report.total_bytes * 3 / 2, "Peak memory: more than 150 % of what is used now was used once."),
+        (
+            report.peak_bytes > report.total_bytes * 3 / 2,
+            "Peak memory: more than 150 % of what is used now was used once.",
+        ),
         (
             ratio(server.memory.rss_bytes, report.total_bytes) > 1.4,
             "High total RSS: the process is much larger than the data; MEMORY PURGE may help.",

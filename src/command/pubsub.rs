@@ -291,7 +291,8 @@ fn channels(ctx: &mut Ctx<'_>, args: Args<'_>, table: fn(&Server) -> &Subscriber
     if args.len() > 3 {
         return Err(crate::server::error::wrong_subcommand_syntax(args.at(1), "pubsub"));
     }
-    let fits = |name: &[u8]| args.get(2).is_none_or(|pattern| glob::matches(pattern, name, glob::Case::Sensitive));
+    let fits =
+        |name: &[u8]| args.get(2).is_none_or(|pattern| glob::matches(pattern, name, glob::Case::Sensitive));
     let mark = ctx.out.begin_deferred();
     let mut count = 0;
     for name in table(ctx.server).keys().filter(|name| fits(name)) {

@@ -24,8 +24,10 @@ fn look_at(server: &mut Server, reference: ClientRef) {
     let now_ms = server.clock.monotonic_us() / 1000;
     let Some(client) = server.clients.get(reference) else { return };
     let idle_ms = now_ms.saturating_sub(client.last_interaction_ms);
-    let may_time_out =
-        client.kind == ClientKind::Normal && !client.is_blocked() && client.subscriptions() == 0 && !client.monitor;
+    let may_time_out = client.kind == ClientKind::Normal
+        && !client.is_blocked()
+        && client.subscriptions() == 0
+        && !client.monitor;
     if timeout_ms > 0 && may_time_out && idle_ms > timeout_ms {
         log::debug!("Closing idle client");
         server.actions.push(Action::Close(reference));

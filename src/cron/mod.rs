@@ -122,7 +122,10 @@ fn sample_rates(server: &mut Server) {
 }
 
 fn expire_keys(server: &mut Server) {
-    if !server.run.active_expire || server.keyspace.expire_rule != ExpireRule::Remove || server.run.loading.is_some() {
+    if !server.run.active_expire
+        || server.keyspace.expire_rule != ExpireRule::Remove
+        || server.run.loading.is_some()
+    {
         return;
     }
     if server.run.pause_at(server.now_ms()).is_some() {

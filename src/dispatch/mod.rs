@@ -10,9 +10,9 @@
 
 mod admission;
 
+use crate::dispatch::admission::Rejection;
 use crate::keyspace::Touch;
 use crate::resp::{Args, Reply};
-use crate::dispatch::admission::Rejection;
 use crate::server::client::{Blocked, BlockedOn, Queued, ReplyMode};
 use crate::server::error::{self, ReplyError};
 use crate::server::spec::{Found, flag};
@@ -161,7 +161,9 @@ fn reject(server: &mut Server, client: ClientRef, rejection: Rejection, out: &mu
     if found.is_some_and(|found| found.spec.has(flag::RUNS_QUEUE)) {
         server.discard_transaction(client);
         error = error::exec_abort(&error);
-    } else if let Some(transaction) = server.clients.get_mut(client).and_then(|state| state.transaction.as_mut()) {
+    } else if let Some(transaction) =
+        server.clients.get_mut(client).and_then(|state| state.transaction.as_mut())
+    {
         transaction.aborted = true;
     }
     server.stats.count_error(error.code());
@@ -187,9 +189,19 @@ fn queue(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>) {
 /// Runs a command: handler, statistics, propagation. Admission is the caller's affair.
 ///
 /// Returns whether the command answered without an error.
-pub fn call(server: &mut Server, client: ClientRef, caller: Caller, found: Found, args: Args<'_>, out: &mut Reply) -> bool {
-    let Some((db, no_touch)) = server.clients.get(client).map(|state| (state.db, state.no_touch)) else { return false };
-    let saved_touch = std::mem::replace(&mut server.call.touch, if no_touch { Touch::No } else { Touch::Yes });
+pub fn call(
+    server: &mut Server,
+    client: ClientRef,
+    caller: Caller,
+    found: Found,
+    args: Args<'_>,
+    out: &mut Reply,
+) -> bool {
+    let Some((db, no_touch)) = server.clients.get(client).map(|state| (state.db, state.no_touch)) else {
+        return false;
+    };
+    let saved_touch =
+        std::mem::replace(&mut server.call.touch, if no_touch { Touch::No } else { Touch::Yes });
     let saved_propagated = std::mem::replace(&mut server.call.propagated, false);
     let dirty_before = server.persistence.dirty;
     server.propagation.begin_unit();
@@ -204,7 +216,8 @@ pub fn call(server: &mut Server, client: ClientRef, caller: Caller, found: Found
         server.drain_effects();
     }
     let changed = server.persistence.dirty != dirty_before;
-    let wants_stream = changed && server.propagation.wanted && !server.call.propagated && !server.call.replaying;
+    let wants_stream =
+        changed && server.propagation.wanted && !server.call.propagated && !server.call.replaying;
     if wants_stream && found.spec.has(flag::WRITE | flag::MAY_REPLICATE) {
         server.propagation.add(db, args);
     }

@@ -140,17 +140,12 @@ mod tests {
 
     #[test]
     fn capacity_rises_in_quarter_steps() {
-        let steps: Vec<usize> = [1, 16, 17, 20, 21, 25, 29, 33, 41]
-            .iter()
-            .map(|&len| step_capacity(len))
-            .collect();
+        let steps: Vec<usize> =
+            [1, 16, 17, 20, 21, 25, 29, 33, 41].iter().map(|&len| step_capacity(len)).collect();
         assert_eq!(steps, [16, 16, 20, 20, 24, 28, 32, 40, 48]);
         for len in 16..10_000 {
             let capacity = step_capacity(len);
-            assert!(
-                capacity >= len && capacity * 4 <= len * 5 + 4,
-                "{len} -> {capacity}"
-            );
+            assert!(capacity >= len && capacity * 4 <= len * 5 + 4, "{len} -> {capacity}");
         }
     }
 

@@ -163,11 +163,7 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
         }
         magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
     }
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 #[cfg(test)]
@@ -177,14 +173,7 @@ mod tests {
 
     #[test]
     fn only_canonical_integers_are_integers() {
-        for text in [
-            "0",
-            "-1",
-            "1",
-            "10",
-            "9223372036854775807",
-            "-9223372036854775808",
-        ] {
+        for text in ["0", "-1", "1", "10", "9223372036854775807", "-9223372036854775808"] {
             assert_eq!(parse_integer(text.as_bytes()), text.parse().ok(), "{text}");
             assert!(parse_integer(text.as_bytes()).is_some());
         }

@@ -72,10 +72,7 @@ impl Intset {
     pub fn new() -> Self {
         let mut bytes = DataBytes::new();
         bytes.extend_from_slice(&[Width::Two as u8, 0, 0, 0, 0, 0, 0, 0]);
-        Self {
-            bytes,
-            width: Width::Two,
-        }
+        Self { bytes, width: Width::Two }
     }
 
     /// Takes serialised bytes, wholly validated; an empty set is refused, as Redis does. O(n).
@@ -84,19 +81,11 @@ impl Intset {
     /// The reason why the bytes are not an intset.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Corrupt> {
         let width = Self::validate(&bytes)?;
-        Ok(Self {
-            bytes: DataBytes::from(bytes),
-            width,
-        })
+        Ok(Self { bytes: DataBytes::from(bytes), width })
     }
 
     fn validate(bytes: &[u8]) -> Result<Width, Corrupt> {
-        let field = |at: usize| {
-            bytes
-                .get(at..)?
-                .first_chunk()
-                .map(|field| u32::from_le_bytes(*field))
-        };
+        let field = |at: usize| bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field));
         let (Some(width), Some(length)) = (field(0), field(4)) else {
             return Err(Corrupt("intset shorter than its header"));
         };
@@ -213,11 +202,7 @@ impl Intset {
 
     /// A random member; `random` gives a number below its argument. O(1).
     pub fn random(&self, random: impl FnOnce(usize) -> usize) -> Option<i64> {
-        if self.is_empty() {
-            None
-        } else {
-            self.get(random(self.len()))
-        }
+        if self.is_empty() { None } else { self.get(random(self.len())) }
     }
 
     /// The members in ascending order.
@@ -296,14 +281,8 @@ mod tests {
     /// Bytes from DUMP of a real 7.0 server.
     #[test]
     fn bytes_are_those_of_the_real_server() {
-        assert_eq!(
-            hex(intset_of(&[1, -5, 300]).as_bytes()),
-            "0200000003000000fbff01002c01"
-        );
-        assert_eq!(
-            hex(intset_of(&[1, 70_000, -3]).as_bytes()),
-            "0400000003000000fdffffff0100000070110100"
-        );
+        assert_eq!(hex(intset_of(&[1, -5, 300]).as_bytes()), "0200000003000000fbff01002c01");
+        assert_eq!(hex(intset_of(&[1, 70_000, -3]).as_bytes()), "0400000003000000fdffffff0100000070110100");
         assert_eq!(
             hex(intset_of(&[1, 1 << 40, -(1 << 62), 5]).as_bytes()),
             "080000000400000000000000000000c0010000000000000005000000000000000000000000010000"
@@ -399,9 +378,6 @@ mod tests {
                 Err(_) => refused += 1,
             }
         }
-        assert!(
-            accepted > 1_000 && refused > 1_000,
-            "{accepted} accepted, {refused} refused"
-        );
+        assert!(accepted > 1_000 && refused > 1_000, "{accepted} accepted, {refused} refused");
     }
 }

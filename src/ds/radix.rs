@@ -53,12 +53,7 @@ struct Node<V> {
 
 impl<V> Node<V> {
     fn with_run(run: &[u8], value: Option<V>, children: Vec<Self>) -> Self {
-        Self {
-            first: run.first().copied().unwrap_or(0),
-            run: run.into(),
-            value,
-            children,
-        }
+        Self { first: run.first().copied().unwrap_or(0), run: run.into(), value, children }
     }
 
     /// The child whose run starts with `byte`, or where it would be.
@@ -78,8 +73,7 @@ impl<V> Node<V> {
         };
         match self.child(byte) {
             Err(at) => {
-                self.children
-                    .insert(at, Self::with_run(key, Some(value), Vec::new()));
+                self.children.insert(at, Self::with_run(key, Some(value), Vec::new()));
                 None
             }
             Ok(at) => {
@@ -163,10 +157,7 @@ pub struct Radix<V> {
 impl<V> Radix<V> {
     /// An empty map; allocates nothing.
     pub fn new() -> Self {
-        Self {
-            root: Node::with_run(&[], None, Vec::new()),
-            len: 0,
-        }
+        Self { root: Node::with_run(&[], None, Vec::new()), len: 0 }
     }
 
     /// Number of keys; O(1).
@@ -285,11 +276,7 @@ impl<V> Radix<V> {
     /// The broken invariant.
     pub fn check_invariants(&self) -> Result<(), Corrupt> {
         let count = self.root.check(true)?;
-        if count == self.len {
-            Ok(())
-        } else {
-            Err(Corrupt("radix tree miscounted"))
-        }
+        if count == self.len { Ok(()) } else { Err(Corrupt("radix tree miscounted")) }
     }
 }
 
@@ -331,10 +318,7 @@ pub struct Cursor<'a, V> {
 
 impl<'a, V> Cursor<'a, V> {
     fn on(root: &'a Node<V>) -> Self {
-        Self {
-            path: vec![(root, 0)],
-            key: Vec::new(),
-        }
+        Self { path: vec![(root, 0)], key: Vec::new() }
     }
 
     /// The key and value the cursor is on; `None` past either end.
@@ -453,10 +437,7 @@ impl<'a, V> Cursor<'a, V> {
 
 impl<V> Clone for Cursor<'_, V> {
     fn clone(&self) -> Self {
-        Self {
-            path: self.path.clone(),
-            key: self.key.clone(),
-        }
+        Self { path: self.path.clone(), key: self.key.clone() }
     }
 }
 
@@ -571,10 +552,7 @@ mod tests {
         }
         assert_eq!(tree.insert(&vec![b'a'; MAX_KEY_BYTES + 1], 0), Err(KeyTooLong));
         tree.check_invariants().expect("valid");
-        assert_eq!(
-            tree.clone().remove(&vec![b'a'; MAX_KEY_BYTES]),
-            Some(MAX_KEY_BYTES)
-        );
+        assert_eq!(tree.clone().remove(&vec![b'a'; MAX_KEY_BYTES]), Some(MAX_KEY_BYTES));
         assert_eq!(tree.len(), MAX_KEY_BYTES + 1);
     }
 }

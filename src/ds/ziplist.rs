@@ -49,12 +49,7 @@ impl<'a> Ziplist<'a> {
     /// # Errors
     /// The reason why the bytes are not a ziplist.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Corrupt> {
-        let field = |at: usize| {
-            bytes
-                .get(at..)?
-                .first_chunk()
-                .map(|field| u32::from_le_bytes(*field))
-        };
+        let field = |at: usize| bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field));
         let (Some(total), Some(tail)) = (field(0), field(4)) else {
             return Err(Corrupt("ziplist shorter than its header"));
         };
@@ -101,10 +96,7 @@ impl<'a> Ziplist<'a> {
 
     /// The elements in order.
     pub fn iter(&self) -> Iter<'a> {
-        Iter {
-            bytes: self.bytes,
-            at: HEADER_BYTES,
-        }
+        Iter { bytes: self.bytes, at: HEADER_BYTES }
     }
 }
 
@@ -136,26 +128,16 @@ fn decode(bytes: &[u8], at: usize) -> Option<Entry<'_>> {
         small => (usize::from(small), at + 1),
     };
     let tag = *bytes.get(at)?;
-    let (element, next) = if tag < 0xC0 {
-        decode_string(bytes, at, tag)?
-    } else {
-        decode_integer(bytes, at, tag)?
-    };
+    let (element, next) =
+        if tag < 0xC0 { decode_string(bytes, at, tag)? } else { decode_integer(bytes, at, tag)? };
     // The end byte at least must follow.
-    (next < bytes.len()).then_some(Entry {
-        previous_len,
-        element,
-        next,
-    })
+    (next < bytes.len()).then_some(Entry { previous_len, element, next })
 }
 
 fn decode_string(bytes: &[u8], at: usize, tag: u8) -> Option<(Element<'_>, usize)> {
     let (len, start) = match tag >> 6 {
         0 => (usize::from(tag), at + 1),
-        1 => (
-            usize::from(tag & 0x3F) << 8 | usize::from(*bytes.get(at + 1)?),
-            at + 2,
-        ),
+        1 => (usize::from(tag & 0x3F) << 8 | usize::from(*bytes.get(at + 1)?), at + 2),
         _ => {
             let field = bytes.get(at + 1..)?.first_chunk::<4>()?;
             (u32::from_be_bytes(*field) as usize, at + 5)
@@ -325,9 +307,6 @@ mod tests {
                 Err(_) => refused += 1,
             }
         }
-        assert!(
-            accepted > 1_000 && refused > 1_000,
-            "{accepted} accepted, {refused} refused"
-        );
+        assert!(accepted > 1_000 && refused > 1_000, "{accepted} accepted, {refused} refused");
     }
 }

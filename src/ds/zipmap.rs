@@ -50,10 +50,7 @@ impl<'a> Zipmap<'a> {
 
     /// The fields and values in order.
     pub fn iter(&self) -> Pairs<'a> {
-        Pairs {
-            bytes: self.bytes,
-            at: 1,
-        }
+        Pairs { bytes: self.bytes, at: 1 }
     }
 }
 
@@ -179,9 +176,6 @@ mod tests {
                 Err(_) => refused += 1,
             }
         }
-        assert!(
-            accepted > 1_000 && refused > 1_000,
-            "{accepted} accepted, {refused} refused"
-        );
+        assert!(accepted > 1_000 && refused > 1_000, "{accepted} accepted, {refused} refused");
     }
 }

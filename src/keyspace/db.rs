@@ -11,8 +11,8 @@ use crate::base::hash::HashSeed;
 use crate::ds::table::{ResizePolicy, Resolver, Table};
 use crate::keyspace::entry::{EntryHandle, EntryView, NewValue};
 use crate::keyspace::tags::TableTag;
-use crate::value::Value;
 use crate::sys::data_alloc::DataBytes;
+use crate::value::Value;
 use crate::value::string::StrRef;
 
 /// What a write does to a key's expiry.
@@ -204,7 +204,14 @@ impl Db {
     }
 
     /// Adds a key that is not there.
-    pub fn insert(&mut self, hash: u64, key: &[u8], value: NewValue<'_>, expiry_ms: Option<i64>, access: u32) {
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: NewValue<'_>,
+        expiry_ms: Option<i64>,
+        access: u32,
+    ) {
         debug_assert!(self.word(hash, key).is_none());
         let handle = EntryHandle::create(key, value, expiry_ms, self.tag.number(), access);
         self.table.insert(hash, handle.to_word(), &self.resolver);
@@ -248,7 +255,9 @@ impl Db {
     /// Sets or clears a key's expiry. Returns whether the key is there.
     pub fn set_expiry(&mut self, hash: u64, key: &[u8], expiry: Option<i64>) -> bool {
         let resolver = &self.resolver;
-        let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else { return false };
+        let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else {
+            return false;
+        };
         // SAFETY: the slot's word is live; its handle is replaced by what set_expiry returns.
         let old = unsafe {
             let handle = EntryHandle::from_word(*slot);
@@ -312,7 +321,12 @@ impl Db {
     ///
     /// Short strings are copied once into `change`'s buffer and stored again, long ones are
     /// changed where they are.
-    pub fn modify_string<R>(&mut self, hash: u64, key: &[u8], change: impl FnOnce(StringEdit<'_>) -> R) -> Option<R> {
+    pub fn modify_string<R>(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        change: impl FnOnce(StringEdit<'_>) -> R,
+    ) -> Option<R> {
         let resolver = &self.resolver;
         let slot = self.table.find_mut(hash, |word| resolver.view(word).key() == key)?;
         // SAFETY: the word is live; `&mut self` makes this its only user, and the slot follows a move.
@@ -330,7 +344,8 @@ impl Db {
             let crate::value::ValueRef::String(string) = view.value();
             let expiry = view.expiry_ms();
             let mut bytes = string.to_vec();
-            let result = change.take().expect("with_large_string did not run it")(StringEdit::Short(&mut bytes));
+            let result =
+                change.take().expect("with_large_string did not run it")(StringEdit::Short(&mut bytes));
             let (handle, dropped) = handle.overwrite(NewValue::Bytes { bytes: &bytes, raw: true }, expiry);
             debug_assert!(dropped.is_none(), "a short string has no pointer");
             *slot = handle.to_word();
@@ -367,7 +382,9 @@ impl Db {
     /// keeps the access bits.
     pub fn overwrite_value(&mut self, hash: u64, key: &[u8], value: NewValue<'_>) -> bool {
         let resolver = &self.resolver;
-        let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else { return false };
+        let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else {
+            return false;
+        };
         // SAFETY: the slot's word is live; its handle is replaced by what overwrite returns.
         unsafe {
             let handle = EntryHandle::from_word(*slot);

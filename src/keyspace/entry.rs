@@ -55,7 +55,10 @@ pub enum NewValue<'a> {
     Encoded(&'a [u8]),
     Int(i64),
     /// Bytes kept as they are; `raw` marks a result of a modification.
-    Bytes { bytes: &'a [u8], raw: bool },
+    Bytes {
+        bytes: &'a [u8],
+        raw: bool,
+    },
     Owned(Value),
 }
 
@@ -133,7 +136,13 @@ impl EntryHandle {
     }
 
     /// Builds an entry.
-    pub fn create(key: &[u8], value: NewValue<'_>, expiry_ms: Option<i64>, tag: u8, access: u32) -> EntryHandle {
+    pub fn create(
+        key: &[u8],
+        value: NewValue<'_>,
+        expiry_ms: Option<i64>,
+        tag: u8,
+        access: u32,
+    ) -> EntryHandle {
         let placed = place(value);
         let shape = shape_of(&placed, key.len(), expiry_ms.is_some());
         let block = data_alloc::alloc(Kind::Entry, shape.total_bytes());
@@ -251,7 +260,12 @@ impl EntryHandle {
     ///
     /// # Safety
     /// As [`EntryHandle::overwrite`].
-    unsafe fn move_to(self, placed: &Placed<'_>, new: Shape, expiry: Option<i64>) -> (EntryHandle, Option<Value>) {
+    unsafe fn move_to(
+        self,
+        placed: &Placed<'_>,
+        new: Shape,
+        expiry: Option<i64>,
+    ) -> (EntryHandle, Option<Value>) {
         // SAFETY: the entry is owned by the caller; the new block is fresh and of the shape's size.
         unsafe {
             let view = self.view();
@@ -403,7 +417,8 @@ impl<'a> EntryView<'a> {
     #[inline]
     fn shape(&self) -> Shape {
         let flags = self.byte(1);
-        let mut shape = Shape { repr: self.byte(0) >> 4, flags, key_len: self.byte(6) as usize, value_len: 0 };
+        let mut shape =
+            Shape { repr: self.byte(0) >> 4, flags, key_len: self.byte(6) as usize, value_len: 0 };
         if flags & WIDE_KEY != 0 {
             // SAFETY: WIDE_KEY says that the word is there.
             shape.key_len = unsafe { read_word(self.block, shape.wide_offset()) } as usize;
@@ -424,7 +439,12 @@ impl<'a> EntryView<'a> {
     #[inline]
     fn embedded(&self, shape: &Shape) -> &'a [u8] {
         // SAFETY: an embedded value follows the key in the same block.
-        unsafe { slice::from_raw_parts(self.block.as_ptr().add(shape.key_offset() + shape.key_len), shape.value_len) }
+        unsafe {
+            slice::from_raw_parts(
+                self.block.as_ptr().add(shape.key_offset() + shape.key_len),
+                shape.value_len,
+            )
+        }
     }
 
     pub fn value_type(&self) -> ValueType {
@@ -443,7 +463,9 @@ impl<'a> EntryView<'a> {
         let shape = self.shape();
         match shape.repr {
             // SAFETY: the representation says that the word is there.
-            REPR_INT => ValueRef::String(StrRef::Int(unsafe { read_word(self.block, shape.word_offset()) } as i64)),
+            REPR_INT => {
+                ValueRef::String(StrRef::Int(unsafe { read_word(self.block, shape.word_offset()) } as i64))
+            }
             REPR_EMBEDDED => {
                 let raw = shape.flags & RAW_STRING != 0;
                 ValueRef::String(StrRef::Short { bytes: self.embedded(&shape), raw })
@@ -498,7 +520,9 @@ fn same_class(left: usize, right: usize) -> bool {
 
 fn place(value: NewValue<'_>) -> Placed<'_> {
     match value {
-        NewValue::Int(number) | NewValue::Owned(Value::String(StringValue::Int(number))) => Placed::Int(number),
+        NewValue::Int(number) | NewValue::Owned(Value::String(StringValue::Int(number))) => {
+            Placed::Int(number)
+        }
         NewValue::Encoded(bytes) => match integer_encoding(bytes) {
             Some(number) => Placed::Int(number),
             None => place_bytes(bytes, false),
@@ -544,8 +568,16 @@ unsafe fn write_header(block: NonNull<u8>, placed: &Placed<'_>, shape: &Shape, t
     };
     let clock = access.to_le_bytes();
     let key_len = if shape.flags & WIDE_KEY != 0 { 0 } else { shape.key_len as u8 };
-    let header =
-        [kind | shape.repr << 4, shape.flags, clock[0], clock[1], clock[2], tag, key_len, shape.value_len as u8];
+    let header = [
+        kind | shape.repr << 4,
+        shape.flags,
+        clock[0],
+        clock[1],
+        clock[2],
+        tag,
+        key_len,
+        shape.value_len as u8,
+    ];
     // SAFETY: by the contract the first eight bytes, and the wide key length if flagged, are there.
     unsafe {
         block.cast::<[u8; HEADER_BYTES]>().write(header);

@@ -5,8 +5,8 @@
 //! hash order; it stops when everything has been seen once or when its time is up, and resumes
 //! there. So no second index of keys with an expiry exists, and a key goes within one round.
 
-use crate::keyspace::effects::Effects;
 use crate::keyspace::Keyspace;
+use crate::keyspace::effects::Effects;
 use std::time::{Duration, Instant};
 
 /// Buckets visited between two looks at the clock.
@@ -23,7 +23,13 @@ pub struct ExpireCycle {
 
 impl ExpireCycle {
     /// One cycle; true when the time ran out before everything due was visited.
-    pub(super) fn run(&mut self, keyspace: &mut Keyspace, now_ms: i64, budget_us: u64, effects: &mut Effects) -> bool {
+    pub(super) fn run(
+        &mut self,
+        keyspace: &mut Keyspace,
+        now_ms: i64,
+        budget_us: u64,
+        effects: &mut Effects,
+    ) -> bool {
         let end = Instant::now() + Duration::from_micros(budget_us);
         for _ in 0..keyspace.databases() {
             if self.db >= keyspace.databases() {

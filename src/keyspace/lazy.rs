@@ -73,7 +73,9 @@ impl LazyFree {
     pub fn send(&self, garbage: Garbage) {
         let objects = garbage.objects();
         self.counters.pending.fetch_add(objects, Ordering::Relaxed);
-        if let Err(TrySendError::Full(garbage) | TrySendError::Disconnected(garbage)) = self.queue.try_send(garbage) {
+        if let Err(TrySendError::Full(garbage) | TrySendError::Disconnected(garbage)) =
+            self.queue.try_send(garbage)
+        {
             drop(garbage);
             self.counters.freed.fetch_add(objects, Ordering::Relaxed);
             self.counters.pending.fetch_sub(objects, Ordering::Release);

@@ -187,19 +187,31 @@ impl Keyspace {
 
     /// Whether a key is there and alive, with no side effect at all.
     pub fn exists_quietly(&self, db: usize, hash: u64, key: &[u8], now_ms: i64) -> bool {
-        self.dbs[db].find(hash, key).is_some_and(|view| view.expiry_ms().is_none_or(|expiry| now_ms <= expiry))
+        self.dbs[db]
+            .find(hash, key)
+            .is_some_and(|view| view.expiry_ms().is_none_or(|expiry| now_ms <= expiry))
     }
 
     /// Adds or overwrites a key and frees what it held, whatever the time is (loads).
     /// Returns whether the key was there.
-    pub fn set(&mut self, db: usize, hash: u64, key: &[u8], value: NewValue<'_>, expiry: ExpiryChange) -> bool {
+    pub fn set(
+        &mut self,
+        db: usize,
+        hash: u64,
+        key: &[u8],
+        value: NewValue<'_>,
+        expiry: ExpiryChange,
+    ) -> bool {
         self.set_at(db, hash, key, value, expiry, i64::MIN, &mut Effects::default())
     }
 
     /// As [`Keyspace::set`] at `now_ms`: a key whose time has passed is reported as
     /// expired and counts as missing. Returns whether the key was there.
     #[inline]
-    #[allow(clippy::too_many_arguments, reason = "a key's place, its new state, the time and where to report")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a key's place, its new state, the time and where to report"
+    )]
     pub fn set_at(
         &mut self,
         db: usize,
@@ -210,12 +222,15 @@ impl Keyspace {
         now_ms: i64,
         effects: &mut Effects,
     ) -> bool {
-        let access = if self.access.lfu { self.access_of_overwrite(db, hash, key) } else { self.access.fresh() };
+        let access =
+            if self.access.lfu { self.access_of_overwrite(db, hash, key) } else { self.access.fresh() };
         let before = self.dbs[db].set(hash, key, value, expiry, access);
         if before.dropped.is_some() {
             self.free(before.dropped, true);
         }
-        if before.expiry_ms.is_some_and(|expiry_ms| now_ms > expiry_ms) && self.expire_rule == ExpireRule::Remove {
+        if before.expiry_ms.is_some_and(|expiry_ms| now_ms > expiry_ms)
+            && self.expire_rule == ExpireRule::Remove
+        {
             self.expired_keys += 1;
             effects.push(Effect::Expired { db, key: key.into() });
             return false;

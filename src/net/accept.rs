@@ -1,8 +1,8 @@
 //! Taking new connections: limits, protected mode, socket options.
 
+use crate::net::Net;
 use crate::net::connection::{Connection, Stream};
 use crate::net::listen::ListenSocket;
-use crate::net::Net;
 use crate::server::{ClientKind, Server};
 use crate::sys;
 use mio::{Interest, Token};
@@ -35,7 +35,10 @@ impl Net {
                 }),
                 ListenSocket::Unix(socket, path) => socket.accept().map(|(stream, _)| {
                     let name = format!("{}:0", path.display());
-                    (Stream::Unix(stream), Peer { address: name.clone(), local_address: name, unix: true, is_local: true })
+                    (
+                        Stream::Unix(stream),
+                        Peer { address: name.clone(), local_address: name, unix: true, is_local: true },
+                    )
                 }),
             };
             match accepted {
@@ -84,7 +87,9 @@ impl Net {
             state.descriptor = descriptor;
         }
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(failure) = self.poll.registry().register(stream.source(), Token(client.slot as usize), interest) {
+        if let Err(failure) =
+            self.poll.registry().register(stream.source(), Token(client.slot as usize), interest)
+        {
             log::warn!("epoll cannot watch a client: {failure}");
             server.remove_client(client);
             return;

@@ -225,7 +225,13 @@ impl Connection {
         consumed
     }
 
-    fn run_batches(&mut self, server: &mut Server, scratch: &mut Scratch, buffer: &[u8], out: &mut Reply) -> usize {
+    fn run_batches(
+        &mut self,
+        server: &mut Server,
+        scratch: &mut Scratch,
+        buffer: &[u8],
+        out: &mut Reply,
+    ) -> usize {
         let mut spans = std::mem::take(&mut scratch.spans);
         spans.clear();
         spans.append(&mut self.spans);
@@ -244,7 +250,8 @@ impl Connection {
                 consumed = end;
                 break;
             }
-            consumed = parsed.unwrap_or(consumed).max(if spans.is_empty() { self.parser.position() } else { 0 });
+            consumed =
+                parsed.unwrap_or(consumed).max(if spans.is_empty() { self.parser.position() } else { 0 });
             if let Some(failure) = failure {
                 self.refuse(server, &failure, out);
                 consumed = buffer.len();
@@ -265,7 +272,8 @@ impl Connection {
     fn keep_partial(&mut self, spans: &mut Vec<Span>, consumed: usize) {
         self.parser.discard(consumed.min(self.parser.position()));
         let shift = consumed as u32;
-        self.spans.extend(spans.drain(..).map(|span| Span { start: span.start - shift, end: span.end - shift }));
+        self.spans
+            .extend(spans.drain(..).map(|span| Span { start: span.start - shift, end: span.end - shift }));
     }
 
     /// Parses requests until the batch is full or the bytes end; a protocol error ends it.
@@ -277,8 +285,8 @@ impl Connection {
         spans: &mut Vec<Span>,
     ) -> Option<request::ProtocolError> {
         scratch.requests.clear();
-        let authenticated =
-            server.config.requirepass.is_empty() || server.clients.get(self.client).is_some_and(|c| c.authenticated);
+        let authenticated = server.config.requirepass.is_empty()
+            || server.clients.get(self.client).is_some_and(|c| c.authenticated);
         let limits = Limits { bulk_max_bytes: server.config.proto_max_bulk_len as i64, authenticated };
         let batch_max = if authenticated { BATCH_MAX } else { 1 };
         let mut first_span = 0;
@@ -296,8 +304,14 @@ impl Connection {
                 Parsed::Request => {}
             }
             let end = self.parser.position();
-            let request =
-                Request { first_span, last_span: spans.len(), end, inline, found: None, hint: KeyHint::default() };
+            let request = Request {
+                first_span,
+                last_span: spans.len(),
+                end,
+                inline,
+                found: None,
+                hint: KeyHint::default(),
+            };
             first_span = spans.len();
             scratch.requests.push(request);
         }

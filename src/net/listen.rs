@@ -98,7 +98,10 @@ fn listen_tcp(server: &Server, fresh: &mut Vec<Listener>) -> Result<(), ListenEr
             Ok(socket) => {
                 bound += 1;
                 let name = format!("{host}:{port}");
-                fresh.push(Listener { socket: ListenSocket::Tcp(mio::net::TcpListener::from_std(socket)), name });
+                fresh.push(Listener {
+                    socket: ListenSocket::Tcp(mio::net::TcpListener::from_std(socket)),
+                    name,
+                });
             }
             Err(failure) if address.optional && is_unavailable(&failure) => {
                 log::info!("Not listening to IPv6 or an optional address: {host}: {failure}");
@@ -136,7 +139,9 @@ fn parse_bind(address: &str) -> Option<IpAddr> {
 fn listen_unix(server: &Server) -> Result<Listener, ListenError> {
     let path = PathBuf::from(String::from_utf8_lossy(server.config.unixsocket.as_bytes()).into_owned());
     let socket = sys::net::listen_unix(&path, server.config.unixsocketperm, server.config.tcp_backlog)
-        .map_err(|failure| ListenError(format!("Failed opening Unix socket: bind: {}: {failure}", path.display())))?;
+        .map_err(|failure| {
+            ListenError(format!("Failed opening Unix socket: bind: {}: {failure}", path.display()))
+        })?;
     let name = path.display().to_string();
     Ok(Listener { socket: ListenSocket::Unix(mio::net::UnixListener::from_std(socket), path), name })
 }

@@ -70,7 +70,11 @@ impl Net {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), TOKEN_WAKER)?);
         if let Some(signals) = &signals {
-            poll.registry().register(&mut SourceFd(&signals.as_raw_fd()), TOKEN_SIGNALS, Interest::READABLE)?;
+            poll.registry().register(
+                &mut SourceFd(&signals.as_raw_fd()),
+                TOKEN_SIGNALS,
+                Interest::READABLE,
+            )?;
         }
         Ok(Net {
             poll,
@@ -174,7 +178,9 @@ impl Net {
         // Two lists take turns, so that neither is grown anew each turn.
         let mut serving = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_ready));
         for slot in serving.drain(..) {
-            let Some(connection) = self.connections.get_mut(slot as usize).and_then(Option::as_mut) else { continue };
+            let Some(connection) = self.connections.get_mut(slot as usize).and_then(Option::as_mut) else {
+                continue;
+            };
             connection.in_ready_list = false;
             let client = connection.client;
             let blocked = server.clients.get(client).is_some_and(|state| state.is_blocked());
@@ -256,7 +262,9 @@ impl Net {
     }
 
     fn send(&mut self, server: &mut Server, client: ClientRef, released: u64) {
-        let Some(connection) = self.connections.get_mut(client.slot as usize).and_then(Option::as_mut) else { return };
+        let Some(connection) = self.connections.get_mut(client.slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
         if connection.client != client {
             return;
         }
@@ -328,7 +336,10 @@ fn over_limit(server: &mut Server, reference: ClientRef) -> bool {
     }
     let soft = over_soft && now_ms.saturating_sub(since_ms) > limit.soft_seconds * 1000;
     if hard || soft {
-        log::warn!("Client id={} scheduled to be closed ASAP for overcoming of output buffer limits.", reference.id);
+        log::warn!(
+            "Client id={} scheduled to be closed ASAP for overcoming of output buffer limits.",
+            reference.id
+        );
         server.stats.output_buffer_limit_disconnections += 1;
     }
     hard || soft

@@ -216,7 +216,9 @@ impl ChildProcess {
             Some(ChildOutcome::Signaled(CANCEL_SIGNAL)) => ChildResult::Cancelled,
             Some(ChildOutcome::Signaled(_)) if self.cancelled => ChildResult::Cancelled,
             Some(ChildOutcome::Exited(code)) => ChildResult::Failed(format!("exit code {code}")),
-            Some(ChildOutcome::Signaled(signal)) => ChildResult::Failed(format!("terminated by signal {signal}")),
+            Some(ChildOutcome::Signaled(signal)) => {
+                ChildResult::Failed(format!("terminated by signal {signal}"))
+            }
             None => ChildResult::Failed("it was reaped by somebody else".into()),
         }
     }
@@ -282,7 +284,8 @@ impl ForkLog {
 
     /// Notes the end of a child.
     pub fn ended(&mut self, end: &ChildEnd) {
-        let running = self.events.iter_mut().rev().find(|event| event.pid == end.pid && event.result.is_none());
+        let running =
+            self.events.iter_mut().rev().find(|event| event.pid == end.pid && event.result.is_none());
         if let Some(event) = running {
             event.cow_peak_bytes = end.progress.cow_peak_bytes;
             event.duration_ms = end.duration.as_millis() as u64;

@@ -77,7 +77,12 @@ impl SnapshotState {
     }
 
     /// The first save point `(seconds, changes)` that asks for a save now.
-    pub fn due(&self, points: impl Iterator<Item = (u64, u64)>, dirty: u64, now_s: i64) -> Option<(u64, u64)> {
+    pub fn due(
+        &self,
+        points: impl Iterator<Item = (u64, u64)>,
+        dirty: u64,
+        now_s: i64,
+    ) -> Option<(u64, u64)> {
         let age_s = now_s.saturating_sub(self.last_save_s);
         let mut points = points.filter(|(seconds, changes)| {
             dirty >= *changes && i64::try_from(*seconds).is_ok_and(|seconds| age_s > seconds)

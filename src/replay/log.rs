@@ -114,7 +114,8 @@ fn run(
     reader: &mut BlockReader,
     pump: &mut Pump<'_>,
 ) -> Result<Ended, String> {
-    let mut batch = Batch { requests: Vec::with_capacity(BATCH_MAX), spans: Vec::new(), bytes: 0, stop: Stop::Full };
+    let mut batch =
+        Batch { requests: Vec::with_capacity(BATCH_MAX), spans: Vec::new(), bytes: 0, stop: Stop::Full };
     loop {
         parse_batch(&mut batch, reader);
         look_ahead(server, session.client, &mut batch, reader.bytes());
@@ -234,7 +235,12 @@ fn look_ahead(server: &Server, client: ClientRef, batch: &mut Batch, bytes: &[u8
     }
 }
 
-fn run_batch(server: &mut Server, session: &mut Session<'_>, batch: &Batch, bytes: &[u8]) -> Result<(), String> {
+fn run_batch(
+    server: &mut Server,
+    session: &mut Session<'_>,
+    batch: &Batch,
+    bytes: &[u8],
+) -> Result<(), String> {
     for request in &batch.requests {
         let args = args_of(request, bytes, &batch.spans);
         server.call.hint = request.hint;
@@ -293,7 +299,11 @@ fn apply(
 fn select(server: &mut Server, session: &Session<'_>, args: Args<'_>, offset: u64) -> Result<(), String> {
     let index = args.get(1).and_then(parse_i64).and_then(|index| usize::try_from(index).ok());
     let Some(index) = index.filter(|index| *index < server.keyspace.databases()) else {
-        return Err(tail::bad_format(session.name, offset, "SELECT of a database that is not there (databases)"));
+        return Err(tail::bad_format(
+            session.name,
+            offset,
+            "SELECT of a database that is not there (databases)",
+        ));
     };
     if let Some(client) = server.clients.get_mut(session.client) {
         client.db = index;
@@ -321,5 +331,8 @@ fn end_transaction(server: &mut Server, session: &mut Session<'_>, offset: u64) 
 }
 
 fn unknown_command(file: &str, name: &[u8], offset: u64) -> String {
-    format!("Unknown command '{}' reading the append only file {file} (offset {offset})", String::from_utf8_lossy(name))
+    format!(
+        "Unknown command '{}' reading the append only file {file} (offset {offset})",
+        String::from_utf8_lossy(name)
+    )
 }

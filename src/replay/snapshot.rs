@@ -32,7 +32,11 @@ pub fn reload_snapshot(server: &mut Server, merge: bool) -> Result<bool, String>
     load_with(server, options, &mut |_| {}).map(|(_, found)| found)
 }
 
-fn load_with(server: &mut Server, options: LoadOptions, pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
+fn load_with(
+    server: &mut Server,
+    options: LoadOptions,
+    pump: &mut Pump<'_>,
+) -> Result<(LoadEnd, bool), String> {
     let path = server.snapshot_path();
     let start = Instant::now();
     let storage = Arc::clone(&server.persistence.storage);
@@ -60,7 +64,8 @@ fn load_with(server: &mut Server, options: LoadOptions, pump: &mut Pump<'_>) -> 
 /// The last line for the log.
 pub fn load_preamble(server: &mut Server, path: &Path, pump: &mut Pump<'_>) -> Result<Option<u64>, String> {
     let storage = Arc::clone(&server.persistence.storage);
-    let opened = Loader::open(&*storage, path, load_options(server)).map_err(|failure| refuse(path, &failure))?;
+    let opened =
+        Loader::open(&*storage, path, load_options(server)).map_err(|failure| refuse(path, &failure))?;
     let Some(loader) = opened else { return Ok(Some(0)) };
     log::info!("Reading RDB preamble from AOF file...");
     let (end, report) = run(server, loader, path, pump)?;

@@ -151,7 +151,12 @@ fn begin_from_rdb(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd, S
 }
 
 /// Loads Redis 7's folder, writes a file of our own and sets the folder aside.
-fn take_over(server: &mut Server, folder: &Path, manifest: &Path, pump: &mut Pump<'_>) -> Result<LoadEnd, String> {
+fn take_over(
+    server: &mut Server,
+    folder: &Path,
+    manifest: &Path,
+    pump: &mut Pump<'_>,
+) -> Result<LoadEnd, String> {
     let storage = server.persistence.aof.storage();
     let content = storage.read_whole(manifest, MANIFEST_MAX_BYTES).map_err(|fault| fault.to_string())?;
     let parts = Manifest::parse(&content).map_err(|failure| {
@@ -166,7 +171,11 @@ fn take_over(server: &mut Server, folder: &Path, manifest: &Path, pump: &mut Pum
     let aside = free_name(&*storage, folder, server.now_ms() / 1000)?;
     let moved = storage.rename(folder, &aside).and_then(|()| storage.sync_dir(parent_dir(folder)));
     moved.map_err(|fault| format!("Can't set the folder of the former append only file aside: {fault}"))?;
-    log::info!("The append only files of {} were taken over; the folder is {} now", folder.display(), aside.display());
+    log::info!(
+        "The append only files of {} were taken over; the folder is {} now",
+        folder.display(),
+        aside.display()
+    );
     Ok(end)
 }
 
@@ -215,7 +224,8 @@ fn write_first(server: &mut Server) -> Result<(), String> {
     let options = server.aof_base_options(target.clone(), Walk::Tables);
     let mut link = ChildLink::disconnected();
     let fail = |fault: IoFault| format!("Can't write the first append only file: {fault}");
-    base::write(server.persistence.aof.storage(), &server.keyspace, &mut link, &options, &temp).map_err(fail)?;
+    base::write(server.persistence.aof.storage(), &server.keyspace, &mut link, &options, &temp)
+        .map_err(fail)?;
     storage.rename(&temp, &target).map_err(fail)?;
     storage.sync_dir(parent_dir(&target)).map_err(fail)
 }

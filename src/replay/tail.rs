@@ -54,7 +54,8 @@ pub(super) fn treat(
 ) -> Result<(), String> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let storage = server.persistence.aof.storage();
-    let fail = |fault: crate::sys::io::IoFault| format!("Error repairing the append only file {name}: {fault}");
+    let fail =
+        |fault: crate::sys::io::IoFault| format!("Error repairing the append only file {name}: {fault}");
     let size = storage.metadata(path).map_err(fail)?.len;
     let (damage_at, kind) = judge(&mut reader, size).map_err(fail)?;
     let cut_at = open_since.unwrap_or(damage_at);

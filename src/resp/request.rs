@@ -165,7 +165,12 @@ impl RequestParser {
         Ok(line)
     }
 
-    fn begin_multibulk(&mut self, buffer: &[u8], spans: &mut Vec<Span>, limits: Limits) -> Result<bool, Parsed> {
+    fn begin_multibulk(
+        &mut self,
+        buffer: &[u8],
+        spans: &mut Vec<Span>,
+        limits: Limits,
+    ) -> Result<bool, Parsed> {
         let (count, next) = match header(buffer, self.position + 1) {
             Header::Number(count, next) => (count, next),
             Header::Incomplete => {
@@ -338,14 +343,17 @@ fn take_double_quoted(line: &[u8], mut position: usize, out: &mut Vec<u8>) -> Re
             None => return Err(ProtocolError::UnbalancedQuotes),
             Some(b'"') => return Ok(position + 1),
             Some(b'\\') => {
-                if let Some(&[b'x', high, low]) = line.get(position + 1..position + 4).and_then(|s| s.first_chunk::<3>())
+                if let Some(&[b'x', high, low]) =
+                    line.get(position + 1..position + 4).and_then(|s| s.first_chunk::<3>())
                     && let (Some(high), Some(low)) = (hex_digit(high), hex_digit(low))
                 {
                     out.push(high << 4 | low);
                     position += 4;
                     continue;
                 }
-                let Some(escaped) = line.get(position + 1) else { return Err(ProtocolError::UnbalancedQuotes) };
+                let Some(escaped) = line.get(position + 1) else {
+                    return Err(ProtocolError::UnbalancedQuotes);
+                };
                 out.push(match escaped {
                     b'n' => b'\n',
                     b'r' => b'\r',

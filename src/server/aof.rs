@@ -170,7 +170,11 @@ impl Server {
             ..SaveOptions::default()
         };
         BaseOptions {
-            form: if self.config.aof_use_rdb_preamble { BaseForm::Rdb(Box::new(save)) } else { BaseForm::Commands },
+            form: if self.config.aof_use_rdb_preamble {
+                BaseForm::Rdb(Box::new(save))
+            } else {
+                BaseForm::Commands
+            },
             target,
             incremental_sync: self.config.aof_rewrite_incremental_fsync,
             stamp_s: self.config.aof_timestamp_enabled.then_some(unix_s),
@@ -216,7 +220,8 @@ impl Server {
     pub fn aof_cron(&mut self) {
         if self.persistence.aof.take_overflow()
             && self.persistence.aof.rewrite.phase == RewritePhase::Child
-            && let Some(child) = self.persistence.child.as_mut().filter(|child| child.kind == ChildKind::AofRewrite)
+            && let Some(child) =
+                self.persistence.child.as_mut().filter(|child| child.kind == ChildKind::AofRewrite)
         {
             child.kill();
         }
@@ -287,7 +292,8 @@ impl Server {
         if aof.state != AofState::On {
             return None;
         }
-        let (percentage, size_min) = (self.config.auto_aof_rewrite_percentage, self.config.auto_aof_rewrite_min_size);
+        let (percentage, size_min) =
+            (self.config.auto_aof_rewrite_percentage, self.config.auto_aof_rewrite_min_size);
         let growth = aof.rewrite.growth_due(aof.current_size(), percentage, size_min)?;
         Some(Some(format!("Starting automatic rewriting of AOF on {growth}% growth")))
     }
@@ -322,7 +328,9 @@ impl Server {
             None => {}
         }
         if !may_fork || self.persistence.aof.rewrite.in_progress() {
-            log::info!("AOF was enabled during a transaction. An AOF background was scheduled to start when possible.");
+            log::info!(
+                "AOF was enabled during a transaction. An AOF background was scheduled to start when possible."
+            );
             self.persistence.aof.rewrite.scheduled = true;
             return Ok(());
         }

@@ -30,7 +30,9 @@ mod tests {
         let server = Server::new(config, Clock::manual(0), Rng::with_seed(1), CommandTable::new(&[]))
             .expect("helper threads start");
         assert!(server.password_fits(b"default", b"secret"));
-        for (user, password) in [("default", "secre"), ("default", ""), ("other", "secret"), ("Default", "secret")] {
+        for (user, password) in
+            [("default", "secre"), ("default", ""), ("other", "secret"), ("Default", "secret")]
+        {
             assert!(!server.password_fits(user.as_bytes(), password.as_bytes()), "{user} {password}");
         }
     }

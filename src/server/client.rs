@@ -275,7 +275,10 @@ impl Clients {
 
     #[inline]
     pub fn get(&self, reference: ClientRef) -> Option<&Client> {
-        self.slots.get(reference.slot as usize)?.as_deref().filter(|client| client.reference.id == reference.id)
+        self.slots
+            .get(reference.slot as usize)?
+            .as_deref()
+            .filter(|client| client.reference.id == reference.id)
     }
 
     #[inline]

@@ -61,7 +61,9 @@ impl Server {
             "port" => config.port.to_string(),
             "tls-port" => config.tls_port.to_string(),
             "unixsocket" => config.unixsocket.to_text().into_owned(),
-            "config-file" => self.config_file.as_ref().map_or(String::new(), |path| path.display().to_string()),
+            "config-file" => {
+                self.config_file.as_ref().map_or(String::new(), |path| path.display().to_string())
+            }
             _ => String::new(),
         }
     }

@@ -74,7 +74,12 @@ fn first_argument(keys: &KeySpec, args: Args<'_>) -> Begin {
     }
 }
 
-fn add_range(keys: &KeySpec, args: Args<'_>, first: usize, found: &mut Vec<KeyAt>) -> Result<(), InvalidArguments> {
+fn add_range(
+    keys: &KeySpec,
+    args: Args<'_>,
+    first: usize,
+    found: &mut Vec<KeyAt>,
+) -> Result<(), InvalidArguments> {
     let count = args.len() as i64;
     let first = first as i64;
     let (first, last, step) = match keys.find {
@@ -105,12 +110,16 @@ fn add_range(keys: &KeySpec, args: Args<'_>, first: usize, found: &mut Vec<KeyAt
 /// The one range that clients before key specs know (COMMAND INFO's first key, last key, step):
 /// `None` when there is none. A last key below zero counts from the end.
 pub fn legacy_range(spec: &CommandSpec) -> Option<(i64, i64, i64)> {
-    if let [KeySpec { begin: BeginSearch::Index(first), find: FindKeys::Range { last, step, .. }, .. }] = spec.keys {
+    if let [KeySpec { begin: BeginSearch::Index(first), find: FindKeys::Range { last, step, .. }, .. }] =
+        spec.keys
+    {
         return Some((*first as i64, absolute(*first, *last), *step as i64));
     }
     let mut range: Option<(i64, i64)> = None;
     for keys in spec.keys {
-        let KeySpec { begin: BeginSearch::Index(first), find: FindKeys::Range { last, step: 1, .. }, .. } = keys else {
+        let KeySpec { begin: BeginSearch::Index(first), find: FindKeys::Range { last, step: 1, .. }, .. } =
+            keys
+        else {
             continue;
         };
         let last = absolute(*first, *last);
@@ -132,14 +141,13 @@ pub fn has_movable_keys(spec: &CommandSpec) -> bool {
     if spec.has(flag::MOVABLEKEYS) || spec.keys.iter().any(|keys| keys.flags & key_flag::INCOMPLETE != 0) {
         return true;
     }
-    let plain = |keys: &KeySpec| {
-        matches!((keys.begin, keys.find), (BeginSearch::Index(_), FindKeys::Range { step, .. }) if step == 1 || spec.keys.len() == 1)
-    };
+    let plain = |keys: &KeySpec| matches!((keys.begin, keys.find), (BeginSearch::Index(_), FindKeys::Range { step, .. }) if step == 1 || spec.keys.len() == 1);
     let last_of = |keys: &KeySpec| match (keys.begin, keys.find) {
         (BeginSearch::Index(first), FindKeys::Range { last, .. }) => absolute(first, last),
         _ => 0,
     };
-    let follows = |pair: &[KeySpec]| pair[1].begin == BeginSearch::Index((last_of(&pair[0]) + 1).max(0) as usize);
+    let follows =
+        |pair: &[KeySpec]| pair[1].begin == BeginSearch::Index((last_of(&pair[0]) + 1).max(0) as usize);
     !spec.keys.iter().all(plain) || !spec.keys.windows(2).all(follows)
 }
 

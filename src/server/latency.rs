@@ -91,7 +91,10 @@ mod tests {
         for (time_s, latency_ms) in [(1, 5), (1, 9), (1, 7), (2, 1)] {
             series.add(time_s, latency_ms);
         }
-        assert_eq!(series.samples.iter().map(|s| (s.time_s, s.latency_ms)).collect::<Vec<_>>(), [(1, 9), (2, 1)]);
+        assert_eq!(
+            series.samples.iter().map(|s| (s.time_s, s.latency_ms)).collect::<Vec<_>>(),
+            [(1, 9), (2, 1)]
+        );
         assert_eq!(series.max_ms, 9);
         assert_eq!(series.summary(), (2, 5, 1, 9, 4));
     }

@@ -23,7 +23,9 @@ pub fn raise_open_files(config: &mut Config) -> Result<(), String> {
     if outcome.is_enough() {
         if outcome.now > outcome.before {
             let (now, before) = (outcome.now, outcome.before);
-            log::info!("Increased maximum number of open files to {now} (it was originally set to {before}).");
+            log::info!(
+                "Increased maximum number of open files to {now} (it was originally set to {before})."
+            );
         }
         return Ok(());
     }
@@ -38,7 +40,10 @@ pub fn raise_open_files(config: &mut Config) -> Result<(), String> {
     config.maxclients = u32::try_from(outcome.now - RESERVED_DESCRIPTORS).unwrap_or(asked);
     log::warn!("You requested maxclients of {asked} requiring at least {wanted} max file descriptors.");
     if let Some(refusal) = outcome.refusal {
-        log::warn!("Server can't set maximum open files to {wanted} because of OS error: {}.", refusal.desc());
+        log::warn!(
+            "Server can't set maximum open files to {wanted} because of OS error: {}.",
+            refusal.desc()
+        );
     }
     log::warn!(
         "Current maximum open files is {}. maxclients has been reduced to {} to compensate for low ulimit. If you \

@@ -40,7 +40,9 @@ impl Server {
         let deliveries = self.pubsub.receivers(channel);
         let mut direct = Encoded::default();
         for delivery in &deliveries {
-            let Some(protocol) = self.clients.get(delivery.client).map(|client| client.protocol) else { continue };
+            let Some(protocol) = self.clients.get(delivery.client).map(|client| client.protocol) else {
+                continue;
+            };
             match &delivery.pattern {
                 None => {
                     let bytes = direct.get(protocol, |out| encode(out, &[b"message", channel, message]));

@@ -35,8 +35,9 @@ impl PubSub {
             direct.map(|client| Delivery { client: *client, pattern: None }).collect();
         for (pattern, clients) in &self.patterns {
             if glob::matches(pattern, channel, glob::Case::Sensitive) {
-                deliveries
-                    .extend(clients.iter().map(|client| Delivery { client: *client, pattern: Some(pattern.clone()) }));
+                deliveries.extend(
+                    clients.iter().map(|client| Delivery { client: *client, pattern: Some(pattern.clone()) }),
+                );
             }
         }
         deliveries

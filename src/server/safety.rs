@@ -11,12 +11,17 @@ impl Server {
     #[inline]
     pub fn refuse_unsafe_write(&self) -> Result<(), ReplyError> {
         let config = &self.config;
-        if config.stop_writes_on_bgsave_error && !config.save.0.is_empty() && !self.persistence.snapshot.last_ok {
+        if config.stop_writes_on_bgsave_error
+            && !config.save.0.is_empty()
+            && !self.persistence.snapshot.last_ok
+        {
             return Err(error::MISCONF_RDB);
         }
         match self.persistence.aof.refusal() {
             None => Ok(()),
-            Some(reason) => Err(ReplyError::coded(format!("MISCONF Errors writing to the AOF file: {reason}"))),
+            Some(reason) => {
+                Err(ReplyError::coded(format!("MISCONF Errors writing to the AOF file: {reason}")))
+            }
         }
     }
 }

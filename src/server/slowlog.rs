@@ -134,7 +134,8 @@ pub fn redacted<'a>(found: Found, args: Args<'a>) -> Vec<&'a [u8]> {
 /// Cut to what an entry keeps.
 fn trimmed(arguments: &[&[u8]]) -> Vec<Vec<u8>> {
     let whole = if arguments.len() > ARGUMENTS_MAX { ARGUMENTS_MAX - 1 } else { arguments.len() };
-    let mut kept: Vec<Vec<u8>> = arguments[..whole].iter().map(|argument| trimmed_argument(argument)).collect();
+    let mut kept: Vec<Vec<u8>> =
+        arguments[..whole].iter().map(|argument| trimmed_argument(argument)).collect();
     if whole < arguments.len() {
         kept.push(format!("... ({} more arguments)", arguments.len() - whole).into_bytes());
     }

@@ -196,11 +196,17 @@ impl Server {
         let heard = child.progress.heard.unwrap_or(child.started);
         let silent = Instant::now().saturating_duration_since(heard);
         if timeout_s > 0 && silent > Duration::from_secs(u64::from(timeout_s)) {
-            log::warn!("Killing the {} child {}: no progress for {timeout_s} seconds", child.kind.name(), child.pid);
+            log::warn!(
+                "Killing the {} child {}: no progress for {timeout_s} seconds",
+                child.kind.name(),
+                child.pid
+            );
             child.kill();
         } else if limit > 0 && child.progress.cow_bytes > limit {
             let (kind, pid, copied) = (child.kind.name(), child.pid, child.progress.cow_bytes);
-            log::warn!("Killing the {kind} child {pid}: {copied} bytes copied on write, fork-cow-limit is {limit}");
+            log::warn!(
+                "Killing the {kind} child {pid}: {copied} bytes copied on write, fork-cow-limit is {limit}"
+            );
             child.kill();
         }
     }

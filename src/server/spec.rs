@@ -165,9 +165,17 @@ pub enum BeginSearch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindKeys {
     /// Up to `last` (relative; negative: from the end), every `step`; `limit` as in COMMAND DOCS.
-    Range { last: i32, step: i32, limit: i32 },
+    Range {
+        last: i32,
+        step: i32,
+        limit: i32,
+    },
     /// A count stands at `count_index`, keys begin at `first`, every `step` (all relative).
-    Count { count_index: usize, first: usize, step: usize },
+    Count {
+        count_index: usize,
+        first: usize,
+        step: usize,
+    },
     Unknown,
 }
 
@@ -445,7 +453,11 @@ impl CommandTable {
 
     /// The subcommand of `parent` with this name, in any case.
     pub fn find_subcommand(&self, parent: Found, name: &[u8]) -> Option<Found> {
-        let index = parent.spec.subcommands.iter().position(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))?;
+        let index = parent
+            .spec
+            .subcommands
+            .iter()
+            .position(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))?;
         Some(self.found[self.first_child[parent.id as usize] as usize + index])
     }
 
@@ -494,7 +506,8 @@ fn unfold(name: &FoldedName) -> Vec<u8> {
 
 #[inline]
 fn slot_hash(name: &FoldedName) -> usize {
-    let mixed = (name[0] ^ name[1].rotate_left(23) ^ name[2].rotate_left(41)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed =
+        (name[0] ^ name[1].rotate_left(23) ^ name[2].rotate_left(41)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 40) as usize
 }
 
@@ -520,7 +533,10 @@ mod tests {
         let table = CommandTable::new(&[ROWS]);
         assert_eq!(table.find(b"GeT").map(|found| found.spec.arity), Some(2));
         let config = table.find(b"CONFIG").expect("it is in the rows");
-        assert_eq!(table.find_subcommand(config, b"SET").map(|found| found.full_name()), Some("config|set".into()));
+        assert_eq!(
+            table.find_subcommand(config, b"SET").map(|found| found.full_name()),
+            Some("config|set".into())
+        );
         assert!(table.find(b"ge").is_none());
         assert!(table.find(&[b'x'; 40]).is_none());
         assert!(table.find(b"").is_none());

@@ -73,9 +73,7 @@ pub fn pin_current_thread(processors: &[usize]) -> Result<(), nix::errno::Errno>
 /// Processors that the calling thread may use.
 pub fn current_processors() -> Result<Vec<usize>, nix::errno::Errno> {
     let set = nix::sched::sched_getaffinity(Pid::from_raw(0))?;
-    Ok((0..CpuSet::count())
-        .filter(|number| set.is_set(*number) == Ok(true))
-        .collect())
+    Ok((0..CpuSet::count()).filter(|number| set.is_set(*number) == Ok(true)).collect())
 }
 
 #[cfg(test)]
@@ -95,9 +93,7 @@ mod tests {
 
     #[test]
     fn bad_lists_do_not() {
-        for list in [
-            "", ",", "1,", "a", "1-", "-1", "1:2", "1-2-3", "1-3:", " 1", "+1",
-        ] {
+        for list in ["", ",", "1,", "a", "1-", "-1", "1:2", "1-2-3", "1-3:", " 1", "+1"] {
             assert_eq!(parse_cpulist(list), Err(CpuListError::Syntax), "{list}");
         }
         assert_eq!(parse_cpulist("3-2"), Err(CpuListError::EmptyRange));
@@ -126,10 +122,7 @@ mod tests {
         let pinned = std::thread::spawn(|| {
             let allowed = current_processors().expect("the kernel tells");
             pin_current_thread(&allowed[..1]).expect("an allowed processor");
-            (
-                allowed[..1].to_vec(),
-                current_processors().expect("the kernel tells"),
-            )
+            (allowed[..1].to_vec(), current_processors().expect("the kernel tells"))
         });
         let (wanted, got) = pinned.join().expect("no panic");
         assert_eq!(wanted, got);

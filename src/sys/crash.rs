@@ -29,13 +29,7 @@ use super::raw_write::{self, write_line};
 mod registers;
 
 /// Signals that mean a broken invariant.
-const FATAL_SIGNALS: [c_int; 5] = [
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGABRT,
-];
+const FATAL_SIGNALS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
 
 /// A report takes at most this long, seconds, unless told otherwise: resolving names reads the
 /// debug information of the executable, about 0.2 s; the rest is for a slow disk.
@@ -125,11 +119,7 @@ pub fn install_for_thread() -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
         libc::mprotect(base, super::info::page_size_bytes(), libc::PROT_NONE);
-        let stack = libc::stack_t {
-            ss_sp: base,
-            ss_flags: 0,
-            ss_size: STACK_BYTES,
-        };
+        let stack = libc::stack_t { ss_sp: base, ss_flags: 0, ss_size: STACK_BYTES };
         match libc::sigaltstack(&raw const stack, std::ptr::null_mut()) {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -171,10 +161,7 @@ extern "C" fn on_fatal_signal(signal: c_int, info: *mut libc::siginfo_t, context
     let fd = output_fd();
     if REPORTING.swap(signal, Ordering::Relaxed) != 0 {
         wait_for_other_reporter();
-        write_line(
-            fd,
-            format_args!("Crashed again (signal {signal}) while writing this report"),
-        );
+        write_line(fd, format_args!("Crashed again (signal {signal}) while writing this report"));
         write_end(fd);
         die_by(signal);
     }
@@ -185,10 +172,7 @@ extern "C" fn on_fatal_signal(signal: c_int, info: *mut libc::siginfo_t, context
     let name = env!("CARGO_PKG_NAME");
     let version = env!("CARGO_PKG_VERSION");
     let code = info.si_code;
-    write_line(
-        fd,
-        format_args!("{name} {version} crashed by signal: {signal}, si_code: {code}"),
-    );
+    write_line(fd, format_args!("{name} {version} crashed by signal: {signal}, si_code: {code}"));
     write_origin(fd, info);
     registers::write(fd, context);
     limit_report_time();
@@ -252,10 +236,7 @@ fn limit_report_time() {
 extern "C" fn on_alarm(_signal: c_int, _info: *mut libc::siginfo_t, _context: *mut c_void) {
     let fd = output_fd();
     let limit_s = REPORT_LIMIT_S.load(Ordering::Relaxed);
-    write_line(
-        fd,
-        format_args!("The report took more than {limit_s} s and ends here"),
-    );
+    write_line(fd, format_args!("The report took more than {limit_s} s and ends here"));
     write_end(fd);
     match REPORTING.load(Ordering::Relaxed) {
         0 => die_by(libc::SIGABRT),
@@ -284,10 +265,7 @@ pub(super) fn write_stack_addresses(fd: RawFd) {
 fn write_stack_names(fd: RawFd) {
     let mut writer = BufferedFd::new(fd);
     // A writer to a descriptor never fails.
-    let _ = fmt::write(
-        &mut writer,
-        format_args!("{}\n", Backtrace::force_capture()),
-    );
+    let _ = fmt::write(&mut writer, format_args!("{}\n", Backtrace::force_capture()));
     writer.flush();
 }
 
@@ -308,11 +286,7 @@ struct BufferedFd {
 
 impl BufferedFd {
     const fn new(fd: RawFd) -> Self {
-        Self {
-            fd,
-            buffer: [0; 4096],
-            len: 0,
-        }
+        Self { fd, buffer: [0; 4096], len: 0 }
     }
 
     fn flush(&mut self) {
@@ -361,10 +335,7 @@ fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
     let text = super::fork::panic_text(info);
     match info.location() {
         Some(place) => {
-            write_line(
-                fd,
-                format_args!("==> {}:{} '{text}' is not true", place.file(), place.line()),
-            );
+            write_line(fd, format_args!("==> {}:{} '{text}' is not true", place.file(), place.line()));
         }
         None => write_line(fd, format_args!("==> '{text}' is not true")),
     }

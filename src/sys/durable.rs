@@ -42,11 +42,7 @@ struct SyncPacing {
 
 impl DurableFile {
     /// Creates (or empties) the temporary file.
-    pub fn create(
-        storage: Arc<dyn Storage>,
-        final_path: &Path,
-        temp_path: &Path,
-    ) -> IoResult<Self> {
+    pub fn create(storage: Arc<dyn Storage>, final_path: &Path, temp_path: &Path) -> IoResult<Self> {
         let file = Some(storage.create(temp_path)?);
         Ok(Self {
             storage,
@@ -63,11 +59,7 @@ impl DurableFile {
     /// fsync`: 4 MiB); `drop_cache` also gives the synced pages back to the kernel.
     pub fn pace_sync(&mut self, interval_bytes: u64, drop_cache: bool) {
         let synced = self.written;
-        self.pacing = Some(SyncPacing {
-            interval_bytes: interval_bytes.max(1),
-            synced,
-            drop_cache,
-        });
+        self.pacing = Some(SyncPacing { interval_bytes: interval_bytes.max(1), synced, drop_cache });
     }
 
     /// Bytes written, buffered ones included.
@@ -193,8 +185,7 @@ mod tests {
 
     use super::{BUFFER_BYTES, DurableFile, replace};
     use crate::sys::io::{
-        Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage,
-        PowerCut, Storage,
+        Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage, PowerCut, Storage,
     };
 
     const FINAL: &str = "/dump.rdb";
@@ -205,13 +196,7 @@ mod tests {
     }
 
     fn save(storage: &Arc<dyn Storage>, content: &[u8]) -> bool {
-        replace(
-            Arc::clone(storage),
-            Path::new(FINAL),
-            Path::new(TEMP),
-            content,
-        )
-        .is_ok()
+        replace(Arc::clone(storage), Path::new(FINAL), Path::new(TEMP), content).is_ok()
     }
 
     #[test]
@@ -227,8 +212,7 @@ mod tests {
             write!(file, "{number},").expect("write");
             write!(expected, "{number},").expect("a vector takes all");
         }
-        file.write_all(&vec![9; 2 * BUFFER_BYTES])
-            .expect("large writes pass the buffer");
+        file.write_all(&vec![9; 2 * BUFFER_BYTES]).expect("large writes pass the buffer");
         expected.extend(vec![9; 2 * BUFFER_BYTES]);
         assert_eq!(storage.read_whole(&path, 100).expect("old"), b"old");
         assert_eq!(file.bytes_written(), expected.len() as u64);
@@ -240,8 +224,7 @@ mod tests {
     #[test]
     fn drop_and_abort_remove_the_temporary_file() {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        let create =
-            || DurableFile::create(Arc::clone(&storage), Path::new(FINAL), Path::new(TEMP));
+        let create = || DurableFile::create(Arc::clone(&storage), Path::new(FINAL), Path::new(TEMP));
         let mut file = create().expect("create");
         file.append(b"half").expect("append");
         drop(file);
@@ -269,10 +252,7 @@ mod tests {
             for seed in 0..20 {
                 let cut = faulty.inner().after_power_cut(PowerCut::Random(seed));
                 let found = content(&cut).expect("a file is always there");
-                assert!(
-                    found == new || (!saved && found == old),
-                    "step {step}, seed {seed}"
-                );
+                assert!(found == new || (!saved && found == old), "step {step}, seed {seed}");
             }
             if saved {
                 assert!(step > 4, "create, write, sync, rename, sync_dir were tried");
@@ -286,8 +266,7 @@ mod tests {
     fn a_full_disk_keeps_the_old_file_and_leaves_no_temporary_one() {
         for operation in [Operation::Write, Operation::SyncData, Operation::Rename] {
             let plan = FaultPlan::new();
-            let storage: Arc<dyn Storage> =
-                Arc::new(FaultyStorage::new(MemoryStorage::new(), plan.clone()));
+            let storage: Arc<dyn Storage> = Arc::new(FaultyStorage::new(MemoryStorage::new(), plan.clone()));
             assert!(save(&storage, b"old"));
             plan.add(Fault::always(operation, FaultEffect::Fail(libc::ENOSPC)));
             assert!(!save(&storage, b"new"), "{operation:?}");

@@ -94,9 +94,7 @@ impl SignalsBlocked {
         unsafe {
             libc::sigfillset(all.as_mut_ptr());
             libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr());
-            Self {
-                old: old.assume_init(),
-            }
+            Self { old: old.assume_init() }
         }
     }
 }
@@ -105,9 +103,7 @@ impl Drop for SignalsBlocked {
     fn drop(&mut self) {
         // SAFETY: `old` is the initialised mask taken in `new`; a null pointer is allowed for
         // the unwanted previous mask.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.old, std::ptr::null_mut())
-        };
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.old, std::ptr::null_mut()) };
     }
 }
 
@@ -130,11 +126,7 @@ pub fn fork_child(options: ForkOptions, child: impl FnOnce() -> i32) -> Result<F
     let fork_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     let failure = Errno::last();
     drop(blocked);
-    if pid < 0 {
-        Err(failure)
-    } else {
-        Ok(ForkedChild { pid, fork_us })
-    }
+    if pid < 0 { Err(failure) } else { Ok(ForkedChild { pid, fork_us }) }
 }
 
 fn child_main(options: ForkOptions, parent_pid: u32, child: impl FnOnce() -> i32) -> ! {

@@ -84,7 +84,10 @@ pub fn report() -> Vec<u8> {
     {
         let mut text = Vec::new();
         // A vector takes everything.
-        let _ = tikv_jemalloc_ctl::stats_print::stats_print(&mut text, tikv_jemalloc_ctl::stats_print::Options::default());
+        let _ = tikv_jemalloc_ctl::stats_print::stats_print(
+            &mut text,
+            tikv_jemalloc_ctl::stats_print::Options::default(),
+        );
         text
     }
     #[cfg(not(feature = "jemalloc"))]

@@ -25,11 +25,7 @@ impl OsName {
                 release: text(name.release()),
                 machine: text(name.machine()),
             },
-            Err(_) => Self {
-                system: String::new(),
-                release: String::new(),
-                machine: String::new(),
-            },
+            Err(_) => Self { system: String::new(), release: String::new(), machine: String::new() },
         }
     }
 }
@@ -148,14 +144,8 @@ mod tests {
     fn the_kernel_names_itself() {
         let name = OsName::read();
         assert_eq!(name.system, "Linux");
-        assert_eq!(
-            name.to_string(),
-            format!("Linux {} {}", name.release, name.machine)
-        );
-        assert!(
-            name.release
-                .starts_with(|first: char| first.is_ascii_digit())
-        );
+        assert_eq!(name.to_string(), format!("Linux {} {}", name.release, name.machine));
+        assert!(name.release.starts_with(|first: char| first.is_ascii_digit()));
     }
 
     #[test]
@@ -176,10 +166,7 @@ mod tests {
             (now.user_time + now.system_time) - (before.user_time + before.system_time)
         };
         while used(resource_usage(UsageOf::Thread)) < Duration::from_millis(5) {
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "the thread's time never moved"
-            );
+            assert!(start.elapsed() < Duration::from_secs(20), "the thread's time never moved");
         }
         let process = resource_usage(UsageOf::Process);
         assert!(process.user_time + process.system_time >= Duration::from_millis(5));
@@ -189,17 +176,8 @@ mod tests {
 
     #[test]
     fn kernel_times_convert() {
-        let time = libc::timeval {
-            tv_sec: 2,
-            tv_usec: 5,
-        };
+        let time = libc::timeval { tv_sec: 2, tv_usec: 5 };
         assert_eq!(duration_of(time), Duration::from_micros(2_000_005));
-        assert_eq!(
-            duration_of(libc::timeval {
-                tv_sec: -1,
-                tv_usec: -1
-            }),
-            Duration::ZERO
-        );
+        assert_eq!(duration_of(libc::timeval { tv_sec: -1, tv_usec: -1 }), Duration::ZERO);
     }
 }

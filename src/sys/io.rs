@@ -116,23 +116,13 @@ pub type IoResult<T> = Result<T, IoFault>;
 impl IoFault {
     /// A fault on one path.
     pub fn new(operation: Operation, path: &Path, source: io::Error) -> Self {
-        Self {
-            operation,
-            path: path.to_path_buf(),
-            target: None,
-            source,
-        }
+        Self { operation, path: path.to_path_buf(), target: None, source }
     }
 
     /// A fault of a rename.
     pub fn renaming(from: &Path, to: &Path, source: io::Error) -> Self {
         let target = Some(to.to_path_buf());
-        Self {
-            operation: Operation::Rename,
-            path: from.to_path_buf(),
-            target,
-            source,
-        }
+        Self { operation: Operation::Rename, path: from.to_path_buf(), target, source }
     }
 
     /// A fault made from an errno value.

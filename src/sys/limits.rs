@@ -41,12 +41,7 @@ fn raise(
     wanted: u64,
     mut set: impl FnMut(rlim_t, rlim_t) -> Result<(), Errno>,
 ) -> OpenFilesOutcome {
-    let mut outcome = OpenFilesOutcome {
-        before: soft,
-        now: soft,
-        wanted,
-        refusal: None,
-    };
+    let mut outcome = OpenFilesOutcome { before: soft, now: soft, wanted, refusal: None };
     let mut candidate = wanted;
     while candidate > soft {
         match set(candidate, hard.max(candidate)) {
@@ -95,11 +90,7 @@ mod tests {
     #[test]
     fn without_privileges_the_hard_limit_is_reached() {
         let set = |_, hard| {
-            if hard > 4096 {
-                Err(Errno::EPERM)
-            } else {
-                Ok(())
-            }
+            if hard > 4096 { Err(Errno::EPERM) } else { Ok(()) }
         };
         let outcome = raise(1024, 4096, 10_032, set);
         assert_eq!((outcome.now, outcome.refusal), (4096, Some(Errno::EPERM)));
@@ -109,11 +100,7 @@ mod tests {
     #[test]
     fn the_search_steps_down_and_ends() {
         let set = |soft, _| {
-            if soft > 5000 {
-                Err(Errno::EINVAL)
-            } else {
-                Ok(())
-            }
+            if soft > 5000 { Err(Errno::EINVAL) } else { Ok(()) }
         };
         let outcome = raise(1024, 1024, 10_032, set);
         assert!(outcome.now <= 5000 && outcome.now > 4980, "{outcome:?}");

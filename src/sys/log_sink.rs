@@ -170,14 +170,8 @@ impl LogSink {
             socket.connect(&options.socket_path)?;
             // A full socket drops the line: logging never blocks the server.
             socket.set_nonblocking(true)?;
-            let SyslogOptions {
-                ident, facility, ..
-            } = options;
-            let _ = self.syslog.set(Syslog {
-                socket,
-                ident,
-                facility,
-            });
+            let SyslogOptions { ident, facility, .. } = options;
+            let _ = self.syslog.set(Syslog { socket, ident, facility });
         }
         Ok(())
     }
@@ -212,8 +206,7 @@ impl LogSink {
     /// Takes the current offset of local time (summer time changes it). From cron, in the
     /// parent only.
     pub fn refresh_timezone(&self) {
-        self.timezone_offset_s
-            .store(local_offset_s(SystemTime::now()), Ordering::Relaxed);
+        self.timezone_offset_s.store(local_offset_s(SystemTime::now()), Ordering::Relaxed);
     }
 
     /// Opens the file again (SIGHUP, or after rotation). On an error the old one stays in use.
@@ -253,9 +246,7 @@ impl LogSink {
         let mut line = LineBuffer::<LINE_MAX_BYTES>::new();
         let raw = record.target() == RAW_TARGET;
         if !raw {
-            let now = SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default();
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let stamp = Stamp {
                 pid: self.pid.load(Ordering::Relaxed),
                 role: char::from(self.role.load(Ordering::Relaxed)),
@@ -269,11 +260,7 @@ impl LogSink {
         let prefix_bytes = line.as_bytes().len();
         let _ = write!(line, "{}", record.args());
         if let Some(syslog) = self.syslog.get().filter(|_| !raw) {
-            syslog.send(
-                record.level(),
-                self.pid.load(Ordering::Relaxed),
-                &line.as_bytes()[prefix_bytes..],
-            );
+            syslog.send(record.level(), self.pid.load(Ordering::Relaxed), &line.as_bytes()[prefix_bytes..]);
         }
         line.end_line();
         raw_write::write_all(self.fd(), line.as_bytes());
@@ -310,12 +297,7 @@ impl Syslog {
         };
         let mut datagram = LineBuffer::<LINE_MAX_BYTES>::new();
         // The buffer never fails; it cuts.
-        let _ = write!(
-            datagram,
-            "<{}>{}[{pid}]: ",
-            severity | self.facility,
-            self.ident
-        );
+        let _ = write!(datagram, "<{}>{}[{pid}]: ", severity | self.facility, self.ident);
         let _ = datagram.write_str(&String::from_utf8_lossy(message));
         // A daemon that is away or slow must not stop the server.
         let _ = self.socket.send(datagram.as_bytes());
@@ -337,9 +319,7 @@ const fn level_char(level: log::Level) -> char {
 
 /// Seconds that local time is ahead of UTC at a moment. Takes libc's time zone lock.
 fn local_offset_s(moment: SystemTime) -> i32 {
-    let since_epoch = moment
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = libc::time_t::try_from(since_epoch.as_secs()).unwrap_or(0);
     let mut parts = std::mem::MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are valid for the call; on failure (null) `parts` keeps its zeros,
@@ -362,9 +342,8 @@ struct Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let local_s = self.unix_time.as_secs().cast_signed() + i64::from(self.offset_s);
         let (year, month, day) = civil_date(local_s.div_euclid(86_400));
         let second = local_s.rem_euclid(86_400);
@@ -390,11 +369,9 @@ fn civil_date(days: i64) -> (i64, usize, i64) {
     let shifted = days + 719_468;
     let cycle = shifted.div_euclid(146_097);
     let day_of_cycle = shifted.rem_euclid(146_097);
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524
-        - day_of_cycle / 146_096)
-        / 365;
-    let day_of_year =
-        day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
     let month = (march_month + 2) % 12;

@@ -13,8 +13,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, setsockopt,
-    socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, setsockopt, socket, sockopt,
 };
 
 use super::proc::ProcFs;
@@ -28,10 +27,7 @@ pub fn listen_tcp(address: IpAddr, port: u16, backlog: u32) -> io::Result<TcpLis
     if address.is_ipv6() {
         setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
-    bind(
-        fd.as_raw_fd(),
-        &SockaddrStorage::from(SocketAddr::new(address, port)),
-    )?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, port)))?;
     listen(&fd, backlog)?;
     Ok(TcpListener::from(fd))
 }
@@ -54,11 +50,7 @@ pub fn listen_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<UnixListe
 }
 
 fn family_of(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    }
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
@@ -82,10 +74,7 @@ pub fn connect_tcp(target: SocketAddr, source: Option<IpAddr>) -> io::Result<Tcp
     let fd = stream_socket(family_of(target.ip()))?;
     if let Some(source) = source {
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-        bind(
-            fd.as_raw_fd(),
-            &SockaddrStorage::from(SocketAddr::new(source, 0)),
-        )?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
     }
     match connect(fd.as_raw_fd(), &SockaddrStorage::from(target)) {
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(TcpStream::from(fd)),
@@ -140,8 +129,7 @@ mod tests {
     use nix::sys::socket::{getsockopt, sockopt};
 
     use super::{
-        backlog_shortfall, connect_tcp, display_address, listen_tcp, listen_unix, set_keepalive,
-        set_nodelay,
+        backlog_shortfall, connect_tcp, display_address, listen_tcp, listen_unix, set_keepalive, set_nodelay,
     };
     use crate::sys::proc::ProcFs;
 
@@ -166,10 +154,7 @@ mod tests {
         let mut client = connect_tcp(target, Some(LOCAL)).expect("connect");
         let (mut server, peer) = accept(&listener);
         assert_eq!(peer, client.local_addr().expect("connected"));
-        assert_eq!(
-            display_address(target),
-            format!("127.0.0.1:{}", target.port())
-        );
+        assert_eq!(display_address(target), format!("127.0.0.1:{}", target.port()));
         server.write_all(b"x").expect("write");
         client.set_nonblocking(false).expect("set");
         client.read_exact(&mut [0]).expect("read");
@@ -210,10 +195,7 @@ mod tests {
         set_keepalive(&client, 300).expect("set");
         assert!(getsockopt(&client, sockopt::KeepAlive).expect("ask"));
         assert_eq!(getsockopt(&client, sockopt::TcpKeepIdle).expect("ask"), 300);
-        assert_eq!(
-            getsockopt(&client, sockopt::TcpKeepInterval).expect("ask"),
-            100
-        );
+        assert_eq!(getsockopt(&client, sockopt::TcpKeepInterval).expect("ask"), 100);
         set_keepalive(&client, 0).expect("set");
         assert!(!getsockopt(&client, sockopt::KeepAlive).expect("ask"));
     }
@@ -224,10 +206,7 @@ mod tests {
         let path = folder.path().join("sock");
         std::fs::write(&path, "stale").expect("write");
         let listener = listen_unix(&path, 0o700, 16).expect("listen");
-        let mode = std::fs::metadata(&path)
-            .expect("there")
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         UnixStream::connect(&path).expect("connect");
         listener.accept().expect("one is waiting");

@@ -82,9 +82,7 @@ mod tests {
 
     fn received(socket: &UnixDatagram) -> String {
         let mut buffer = [0u8; 128];
-        let count = socket
-            .recv(&mut buffer)
-            .expect("a datagram was sent before");
+        let count = socket.recv(&mut buffer).expect("a datagram was sent before");
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     }
 
@@ -94,13 +92,8 @@ mod tests {
         let path = folder.path().join("notify");
         let daemon = UnixDatagram::bind(&path).expect("bind");
         let supervisor = Supervisor::Systemd(path.into_os_string());
-        supervisor
-            .ready("Ready to accept connections")
-            .expect("send");
-        assert_eq!(
-            received(&daemon),
-            "STATUS=Ready to accept connections\nREADY=1\n"
-        );
+        supervisor.ready("Ready to accept connections").expect("send");
+        assert_eq!(received(&daemon), "STATUS=Ready to accept connections\nREADY=1\n");
         supervisor.state("STOPPING=1\n").expect("send");
         assert_eq!(received(&daemon), "STOPPING=1\n");
     }
@@ -110,29 +103,15 @@ mod tests {
         let name = format!("tine-notify-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).expect("a short name");
         let daemon = UnixDatagram::bind_addr(&address).expect("bind");
-        Supervisor::Systemd(OsString::from(format!("@{name}")))
-            .ready("x")
-            .expect("send");
+        Supervisor::Systemd(OsString::from(format!("@{name}"))).ready("x").expect("send");
         assert!(received(&daemon).ends_with("READY=1\n"));
     }
 
     #[test]
     fn absent_or_odd_sockets_are_errors() {
-        for address in [
-            "/nonexistent/notify",
-            "relative",
-            "",
-            "@no-such-name-of-ours",
-        ] {
-            assert!(
-                Supervisor::Systemd(OsString::from(address))
-                    .ready("x")
-                    .is_err(),
-                "{address}"
-            );
+        for address in ["/nonexistent/notify", "relative", "", "@no-such-name-of-ours"] {
+            assert!(Supervisor::Systemd(OsString::from(address)).ready("x").is_err(), "{address}");
         }
-        Supervisor::Upstart
-            .state("STATUS=x")
-            .expect("upstart takes no messages");
+        Supervisor::Upstart.state("STATUS=x").expect("upstart takes no messages");
     }
 }

@@ -10,9 +10,7 @@ pub const SCORE_RANGE: std::ops::RangeInclusive<i32> = -1000..=1000;
 /// The adjustment of this process. `proc_root` is `/proc`.
 pub fn read_score_adj(proc_root: &Path) -> io::Result<i32> {
     let text = fs::read_to_string(proc_root.join("self/oom_score_adj"))?;
-    text.trim()
-        .parse()
-        .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+    text.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
 /// Sets the adjustment of this process, cut to [`SCORE_RANGE`]. Lowering it below the value

@@ -44,10 +44,7 @@ impl ProcFs {
 
     /// Other roots.
     pub fn at(proc_root: &Path, sys_root: &Path) -> Self {
-        Self {
-            proc_root: proc_root.to_path_buf(),
-            sys_root: sys_root.to_path_buf(),
-        }
+        Self { proc_root: proc_root.to_path_buf(), sys_root: sys_root.to_path_buf() }
     }
 
     fn read_proc(&self, path: impl AsRef<Path>) -> io::Result<String> {
@@ -65,9 +62,7 @@ impl ProcFs {
 
     /// The same of another process (a child; needs the same user).
     pub fn smaps_rollup_of(&self, pid: i32) -> io::Result<MemoryRollup> {
-        Ok(MemoryRollup::parse(
-            &self.read_proc(format!("{pid}/smaps_rollup"))?,
-        ))
+        Ok(MemoryRollup::parse(&self.read_proc(format!("{pid}/smaps_rollup"))?))
     }
 
     /// Memory figures that are cheap: RSS, peak, page tables.
@@ -120,9 +115,7 @@ impl ProcFs {
     /// `defer+madvise`, `madvise`, `never`).
     pub fn huge_pages_defrag(&self) -> io::Result<String> {
         let text = self.read_sys("kernel/mm/transparent_hugepage/defrag")?;
-        parse::chosen_word(&text)
-            .map(str::to_owned)
-            .ok_or_else(unreadable)
+        parse::chosen_word(&text).map(str::to_owned).ok_or_else(unreadable)
     }
 
     /// Size of a huge page, bytes.
@@ -144,8 +137,8 @@ impl ProcFs {
         let memory = parse::cgroup_path(&groups, "memory");
         let root = self.sys_root.join("fs/cgroup");
         let unified = unified.and_then(|path| smallest_limit(&root, path, "memory.max"));
-        let legacy = memory
-            .and_then(|path| smallest_limit(&root.join("memory"), path, "memory.limit_in_bytes"));
+        let legacy =
+            memory.and_then(|path| smallest_limit(&root.join("memory"), path, "memory.limit_in_bytes"));
         unified.into_iter().chain(legacy).min()
     }
 }
@@ -155,10 +148,7 @@ fn smallest_limit(root: &Path, group: &str, file_name: &str) -> Option<u64> {
     let relative = Path::new(group.trim_start_matches('/'));
     // A path with `..` (seen from another name space) would leave the hierarchy.
     let stays_inside = relative.components().all(|part| part.as_os_str() != "..");
-    let groups = relative
-        .ancestors()
-        .filter(|_| stays_inside)
-        .map(|group| root.join(group));
+    let groups = relative.ancestors().filter(|_| stays_inside).map(|group| root.join(group));
     let limits = groups.chain([root.to_path_buf()]).filter_map(|group| {
         let text = read_text(&group.join(file_name)).ok()?;
         parse::memory_limit(&text)
@@ -176,8 +166,6 @@ fn parse_number<T: std::str::FromStr>(text: &str) -> io::Result<T> {
 
 fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(FILE_MAX_BYTES)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(FILE_MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

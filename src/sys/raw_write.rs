@@ -32,10 +32,7 @@ pub(super) struct LineBuffer<const N: usize> {
 
 impl<const N: usize> LineBuffer<N> {
     pub(super) const fn new() -> Self {
-        Self {
-            bytes: [0; N],
-            len: 0,
-        }
+        Self { bytes: [0; N], len: 0 }
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -23,14 +23,8 @@ use signal_hook::SigId;
 use super::raw_write;
 
 /// The signals that become events, in the order of the counters.
-const WATCHED: [i32; 6] = [
-    libc::SIGTERM,
-    libc::SIGINT,
-    libc::SIGHUP,
-    libc::SIGCHLD,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-];
+const WATCHED: [i32; 6] =
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2];
 
 /// Exit code after an insistent Ctrl-C, as in Redis.
 const INSISTED_EXIT_CODE: i32 = 1;
@@ -219,21 +213,12 @@ mod tests {
         let mut poll = mio::Poll::new().expect("poll");
         let fd = signals.as_raw_fd();
         let mut source = mio::unix::SourceFd(&fd);
-        poll.registry()
-            .register(&mut source, mio::Token(1), mio::Interest::READABLE)
-            .expect("register");
-        for signal in [
-            libc::SIGHUP,
-            libc::SIGUSR1,
-            libc::SIGTERM,
-            libc::SIGINT,
-            libc::SIGINT,
-        ] {
+        poll.registry().register(&mut source, mio::Token(1), mio::Interest::READABLE).expect("register");
+        for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGTERM, libc::SIGINT, libc::SIGINT] {
             signal_hook::low_level::raise(signal).expect("raise");
         }
         let mut events = mio::Events::with_capacity(4);
-        poll.poll(&mut events, Some(Duration::from_secs(10)))
-            .expect("poll");
+        poll.poll(&mut events, Some(Duration::from_secs(10))).expect("poll");
         assert_eq!(events.iter().count(), 1);
         let sum = collect(&mut signals, |sum| sum.interrupt >= 2 && sum.terminate >= 1);
         assert_eq!((sum.hangup, sum.user1, sum.user2), (1, 1, 0));

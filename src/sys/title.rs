@@ -50,13 +50,10 @@ impl ProcessTitle {
         }
         // SAFETY: this is the only thread (checked above), so nobody can start another.
         unsafe { move_environment() };
-        let env_is_free = env_start == arg_end
-            && env_end > env_start
-            && !environment_leads_into(&(arg_start..env_end));
+        let env_is_free =
+            env_start == arg_end && env_end > env_start && !environment_leads_into(&(arg_start..env_end));
         let end = if env_is_free { env_end } else { arg_end };
-        Some(Self {
-            area: arg_start..end.min(arg_start + AREA_MAX_BYTES),
-        })
+        Some(Self { area: arg_start..end.min(arg_start + AREA_MAX_BYTES) })
     }
 
     /// Longest title that fits, bytes.
@@ -153,10 +150,7 @@ mod tests {
     fn threads_forbid_a_title() {
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || receiver.recv());
-        assert!(
-            ProcessTitle::init().is_none(),
-            "the test program has threads"
-        );
+        assert!(ProcessTitle::init().is_none(), "the test program has threads");
         drop(sender);
         let _ = other.join();
     }

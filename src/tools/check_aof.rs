@@ -16,7 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Longest manifest that is read, bytes.
 const MANIFEST_MAX_BYTES: u64 = 1 << 20;
 
-const USAGE: &str = "Usage: redis-check-aof [--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>";
+const USAGE: &str =
+    "Usage: redis-check-aof [--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>";
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,9 @@ fn parse(arguments: &[String]) -> Option<(Task, &str)> {
     match arguments {
         [path] if !path.starts_with("--") => Some((Task::Check, path)),
         [option, path] if option == "--fix" => Some((Task::Fix, path)),
-        [option, time, path] if option == "--truncate-to-timestamp" => Some((Task::TruncateTo(time.parse().ok()?), path)),
+        [option, time, path] if option == "--truncate-to-timestamp" => {
+            Some((Task::TruncateTo(time.parse().ok()?), path))
+        }
         _ => None,
     }
 }
@@ -114,10 +117,14 @@ impl Check<'_> {
         let Ok(content) = self.storage.read_whole(path, MANIFEST_MAX_BYTES) else {
             return match self.storage.metadata(path) {
                 Ok(_) => Ok(None),
-                Err(fault) => self.fail(&format!("Cannot open file {}: {}, aborting...", path.display(), fault.source)),
+                Err(fault) => {
+                    self.fail(&format!("Cannot open file {}: {}, aborting...", path.display(), fault.source))
+                }
             };
         };
-        if !content.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"file")) || content.starts_with(b"*") {
+        if !content.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"file"))
+            || content.starts_with(b"*")
+        {
             return Ok(None);
         }
         match Manifest::parse(&content) {
@@ -168,7 +175,11 @@ impl Check<'_> {
         let (size, file) = match opened {
             Ok(opened) => opened,
             Err(fault) => {
-                return self.fail(&format!("Cannot open file {}: {}, aborting...", path.display(), fault.source));
+                return self.fail(&format!(
+                    "Cannot open file {}: {}, aborting...",
+                    path.display(),
+                    fault.source
+                ));
             }
         };
         if size == 0 {
@@ -178,7 +189,9 @@ impl Check<'_> {
         let time = if let Task::TruncateTo(time) = self.task { Some(time) } else { None };
         let scan = match scan(&mut BlockReader::new(file, start), time) {
             Ok(scan) => scan,
-            Err(fault) => return self.fail(&format!("Failed to read from AOF {name}, aborting... ({fault})")),
+            Err(fault) => {
+                return self.fail(&format!("Failed to read from AOF {name}, aborting... ({fault})"));
+            }
         };
         if let (Some(time), Some(offset)) = (time, scan.later_at) {
             return self.cut_at_time(path, name, offset, time, last);
@@ -205,7 +218,14 @@ impl Check<'_> {
         }
     }
 
-    fn judge(&mut self, path: &Path, name: &str, last: bool, size: u64, scan: &Scan) -> Result<Verdict, Failed> {
+    fn judge(
+        &mut self,
+        path: &Path,
+        name: &str,
+        last: bool,
+        size: u64,
+        scan: &Scan,
+    ) -> Result<Verdict, Failed> {
         if let Some(problem) = &scan.problem {
             say(self.out, problem);
         }
@@ -245,7 +265,14 @@ impl Check<'_> {
         Ok(Verdict::Truncated)
     }
 
-    fn cut_at_time(&mut self, path: &Path, name: &str, offset: u64, time: i64, last: bool) -> Result<Verdict, Failed> {
+    fn cut_at_time(
+        &mut self,
+        path: &Path,
+        name: &str,
+        offset: u64,
+        time: i64,
+        last: bool,
+    ) -> Result<Verdict, Failed> {
         if offset == 0 {
             return self.fail(&format!("AOF {name} has nothing before timestamp {time}, aborting..."));
         }
@@ -313,7 +340,8 @@ fn scan(reader: &mut BlockReader, until_s: Option<i64>) -> crate::sys::io::IoRes
             Item::Request(len) => {
                 lines += 1 + 2 * spans.len() as u64;
                 let name = &reader.bytes()[spans[0].start as usize..spans[0].end as usize];
-                let (opens, closes) = (name.eq_ignore_ascii_case(b"multi"), name.eq_ignore_ascii_case(b"exec"));
+                let (opens, closes) =
+                    (name.eq_ignore_ascii_case(b"multi"), name.eq_ignore_ascii_case(b"exec"));
                 if (opens && in_transaction) || (closes && !in_transaction) {
                     let text = if opens { "Unexpected MULTI in AOF" } else { "Unexpected EXEC in AOF" };
                     scan.problem = Some(place(reader.offset(), text));
@@ -406,7 +434,10 @@ mod tests {
         std::fs::write(folder.path().join("b.aof"), SET).expect("the folder is writable");
         let (status, text) = tool(&[manifest.to_str().expect("the path is text")], "");
         assert_eq!(status, 0, "{text}");
-        assert!(text.contains("BASE AOF a.aof is valid") && text.contains("INCR AOF b.aof is valid"), "{text}");
+        assert!(
+            text.contains("BASE AOF a.aof is valid") && text.contains("INCR AOF b.aof is valid"),
+            "{text}"
+        );
         assert!(text.contains("All AOF files and manifest are valid"), "{text}");
     }
 }

@@ -126,10 +126,7 @@ impl Decoder {
     /// The next whole reply, if there is one; panics on bytes that no server may send.
     #[track_caller]
     pub fn take(&mut self) -> Option<Reply> {
-        let mut cursor = Cursor {
-            bytes: &self.buffer,
-            at: 0,
-        };
+        let mut cursor = Cursor { bytes: &self.buffer, at: 0 };
         match cursor.reply(0) {
             Ok(reply) => {
                 let taken = cursor.at;
@@ -150,10 +147,7 @@ struct Cursor<'a> {
 impl Cursor<'_> {
     fn line(&mut self) -> Result<String, Stop> {
         let rest = &self.bytes[self.at..];
-        let end = rest
-            .windows(2)
-            .position(|pair| pair == b"\r\n")
-            .ok_or(Stop::Incomplete)?;
+        let end = rest.windows(2).position(|pair| pair == b"\r\n").ok_or(Stop::Incomplete)?;
         self.at += end + 2;
         Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
     }
@@ -183,32 +177,23 @@ impl Cursor<'_> {
     }
 
     fn whole_blob(&mut self) -> Result<Vec<u8>, Stop> {
-        self.blob()?
-            .ok_or_else(|| Stop::Malformed("null where text is due".to_owned()))
+        self.blob()?.ok_or_else(|| Stop::Malformed("null where text is due".to_owned()))
     }
 
     fn items(&mut self, depth: usize) -> Result<Option<Vec<Reply>>, Stop> {
         let Some(length) = self.length()? else {
             return Ok(None);
         };
-        (0..length)
-            .map(|_| self.reply(depth + 1))
-            .collect::<Result<_, _>>()
-            .map(Some)
+        (0..length).map(|_| self.reply(depth + 1)).collect::<Result<_, _>>().map(Some)
     }
 
     fn whole_items(&mut self, depth: usize) -> Result<Vec<Reply>, Stop> {
-        self.items(depth)?
-            .ok_or_else(|| Stop::Malformed("null where items are due".to_owned()))
+        self.items(depth)?.ok_or_else(|| Stop::Malformed("null where items are due".to_owned()))
     }
 
     fn pairs(&mut self, depth: usize) -> Result<Vec<(Reply, Reply)>, Stop> {
-        let length = self
-            .length()?
-            .ok_or_else(|| Stop::Malformed("a null map".to_owned()))?;
-        (0..length)
-            .map(|_| Ok((self.reply(depth + 1)?, self.reply(depth + 1)?)))
-            .collect()
+        let length = self.length()?.ok_or_else(|| Stop::Malformed("a null map".to_owned()))?;
+        (0..length).map(|_| Ok((self.reply(depth + 1)?, self.reply(depth + 1)?))).collect()
     }
 
     fn reply(&mut self, depth: usize) -> Result<Reply, Stop> {
@@ -239,16 +224,14 @@ impl Cursor<'_> {
 }
 
 fn parse_int(line: &str) -> Result<i64, Stop> {
-    line.parse()
-        .map_err(|_| Stop::Malformed(format!("integer {line:?}")))
+    line.parse().map_err(|_| Stop::Malformed(format!("integer {line:?}")))
 }
 
 fn verbatim(blob: &[u8]) -> Result<Reply, Stop> {
     match blob.split_at_checked(4) {
-        Some((head, text)) if head[3] == b':' => Ok(Reply::Verbatim(
-            String::from_utf8_lossy(&head[..3]).into_owned(),
-            text.to_vec(),
-        )),
+        Some((head, text)) if head[3] == b':' => {
+            Ok(Reply::Verbatim(String::from_utf8_lossy(&head[..3]).into_owned(), text.to_vec()))
+        }
         _ => Err(Stop::Malformed("verbatim text without its format".to_owned())),
     }
 }
@@ -259,15 +242,13 @@ trait Stream: Read + Write {
 
 impl Stream for TcpStream {
     fn limit_read(&self, timeout: Duration) {
-        self.set_read_timeout(Some(timeout))
-            .expect("the time-out is not zero");
+        self.set_read_timeout(Some(timeout)).expect("the time-out is not zero");
     }
 }
 
 impl Stream for UnixStream {
     fn limit_read(&self, timeout: Duration) {
-        self.set_read_timeout(Some(timeout))
-            .expect("the time-out is not zero");
+        self.set_read_timeout(Some(timeout)).expect("the time-out is not zero");
     }
 }
 
@@ -303,12 +284,7 @@ impl Client {
 
     fn over(stream: Box<dyn Stream>) -> Client {
         stream.limit_read(REPLY_TIMEOUT);
-        Client {
-            stream,
-            decoder: Decoder::default(),
-            pushes: VecDeque::new(),
-            timeout: REPLY_TIMEOUT,
-        }
+        Client { stream, decoder: Decoder::default(), pushes: VecDeque::new(), timeout: REPLY_TIMEOUT }
     }
 
     /// Sets how long a reply may take.
@@ -320,9 +296,7 @@ impl Client {
     /// Sends a command and waits for its reply; panics when the connection breaks or time runs out.
     #[track_caller]
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Reply {
-        let name = args
-            .first()
-            .map(|arg| String::from_utf8_lossy(arg.as_ref()).into_owned());
+        let name = args.first().map(|arg| String::from_utf8_lossy(arg.as_ref()).into_owned());
         self.try_call(args).unwrap_or_else(|e| panic!("{name:?}: {e}"))
     }
 
@@ -432,10 +406,7 @@ impl Client {
         let mut bytes = vec![0; READ_BYTES];
         let count = self.stream.read(&mut bytes)?;
         if count == 0 {
-            return Err(std::io::Error::new(
-                ErrorKind::UnexpectedEof,
-                "the server closed the connection",
-            ));
+            return Err(std::io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
         }
         self.decoder.push(&bytes[..count]);
         Ok(())

@@ -43,10 +43,7 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Op
         if let Some(value) = probe() {
             return value;
         }
-        assert!(
-            start.elapsed() < deadline,
-            "waited {deadline:?} in vain for {what}"
-        );
+        assert!(start.elapsed() < deadline, "waited {deadline:?} in vain for {what}");
         std::thread::sleep(POLL_INTERVAL);
     }
 }
@@ -54,10 +51,7 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Op
 /// A TCP port of the loopback address that nobody listens on at this moment.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback address has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 /// True if what is missing must fail a test instead of skipping it.

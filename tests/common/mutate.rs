@@ -8,8 +8,22 @@ use std::time::{Duration, Instant};
 const SECONDS_DEFAULT: u64 = 4;
 /// Bytes and numbers at which parsers break.
 const TOKENS: [&[u8]; 16] = [
-    b"\r\n", b"*", b"$", b"-1", b"0", b"*0\r\n", b"$-1\r\n", b"9223372036854775807", b"-9223372036854775808", b"\"", b"'", b"\\x",
-    b"\0", b"\xff", b"4294967296", b"*1000000\r\n",
+    b"\r\n",
+    b"*",
+    b"$",
+    b"-1",
+    b"0",
+    b"*0\r\n",
+    b"$-1\r\n",
+    b"9223372036854775807",
+    b"-9223372036854775808",
+    b"\"",
+    b"'",
+    b"\\x",
+    b"\0",
+    b"\xff",
+    b"4294967296",
+    b"*1000000\r\n",
 ];
 
 /// Changes bytes at random, the same way for the same seed.

@@ -96,14 +96,7 @@ impl Server {
     #[track_caller]
     pub fn try_start(program: Program, folder: TempDir, directives: &[&str]) -> Result<Server, StartFailure> {
         let directives = directives.iter().map(|&line| line.to_owned()).collect();
-        let mut server = Server {
-            program,
-            directives,
-            folder,
-            port: 0,
-            child: None,
-            groups: Vec::new(),
-        };
+        let mut server = Server { program, directives, folder, port: 0, child: None, groups: Vec::new() };
         server.launch().map(|()| server)
     }
 
@@ -135,28 +128,20 @@ impl Server {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|e| panic!("start {}: {e}", self.program.path().display()));
-        self.groups
-            .push(Pid::from_raw(i32::try_from(child.id()).expect("process ids fit")));
+        self.groups.push(Pid::from_raw(i32::try_from(child.id()).expect("process ids fit")));
         self.child = Some(child);
     }
 
     /// The configuration: the frame first, so that a test's own lines win. No save points unless asked for.
     fn config_text(&self) -> String {
         let folder = self.folder.path().display();
-        let frame = format!(
-            "bind 127.0.0.1\nport {}\ndir {folder}\ndaemonize no\nsave \"\"\n",
-            self.port
-        );
+        let frame = format!("bind 127.0.0.1\nport {}\ndir {folder}\ndaemonize no\nsave \"\"\n", self.port);
         frame + &self.directives.join("\n") + "\n"
     }
 
     fn open_log(&self) -> File {
         let path = self.folder.path().join("server.log");
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .expect("the temporary folder is writable")
+        OpenOptions::new().create(true).append(true).open(path).expect("the temporary folder is writable")
     }
 
     #[track_caller]
@@ -166,19 +151,12 @@ impl Server {
             let child = self.child.as_mut().expect("spawned just before");
             if let Some(status) = child.try_wait().expect("the child is ours to wait for") {
                 self.child = None;
-                return Err(StartFailure {
-                    status,
-                    log: self.log().split_off(log_start),
-                });
+                return Err(StartFailure { status, log: self.log().split_off(log_start) });
             }
             if self.log()[log_start..].contains(READY_LINE) || self.answers_ping() {
                 return Ok(());
             }
-            assert!(
-                start.elapsed() < START_DEADLINE,
-                "not ready in {START_DEADLINE:?}:\n{}",
-                self.log()
-            );
+            assert!(start.elapsed() < START_DEADLINE, "not ready in {START_DEADLINE:?}:\n{}", self.log());
             std::thread::sleep(POLL_INTERVAL);
         }
     }
@@ -188,9 +166,7 @@ impl Server {
             return false;
         };
         client.set_timeout(Duration::from_secs(1));
-        client
-            .try_call(&["PING"])
-            .is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned()))
+        client.try_call(&["PING"]).is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned()))
     }
 
     /// A new connection.
@@ -269,10 +245,7 @@ impl Server {
     #[track_caller]
     pub fn restart(&mut self) {
         if let Err(failure) = self.try_restart() {
-            panic!(
-                "the restarted server ended with {}:\n{}",
-                failure.status, failure.log
-            );
+            panic!("the restarted server ended with {}:\n{}", failure.status, failure.log);
         }
     }
 
@@ -298,10 +271,7 @@ impl Server {
 
 /// An empty folder that goes away with the value.
 pub fn new_folder() -> TempDir {
-    tempfile::Builder::new()
-        .prefix("tine-test-")
-        .tempdir()
-        .expect("the temporary folder is writable")
+    tempfile::Builder::new().prefix("tine-test-").tempdir().expect("the temporary folder is writable")
 }
 
 impl Drop for Server {

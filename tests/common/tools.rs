@@ -11,9 +11,7 @@ const CORPUS_DEFAULT: &str = "../shared/corpus/rdb";
 /// Finds a program on the PATH.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// True if the program is installed; else skips (or fails, where that is required).
@@ -44,10 +42,7 @@ fn run_tool(name: &str, port: u16, args: &[&str]) -> Option<Output> {
         return None;
     }
     let mut command = Command::new(name);
-    command
-        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
-        .args(args)
-        .stdin(Stdio::null());
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(args).stdin(Stdio::null());
     Some(command.output().unwrap_or_else(|e| panic!("run {name}: {e}")))
 }
 
@@ -83,10 +78,7 @@ pub fn corpus() -> Option<Corpus> {
     let folder = named.clone().unwrap_or(default);
     let manifest = folder.join("MANIFEST.tsv");
     match std::fs::read_to_string(&manifest) {
-        Ok(text) => Some(Corpus {
-            files: parse_manifest(&folder, &text),
-            folder,
-        }),
+        Ok(text) => Some(Corpus { files: parse_manifest(&folder, &text), folder }),
         Err(e) if named.is_some() || interop_required() => panic!("the corpus: {}: {e}", manifest.display()),
         Err(_) => {
             skip("the corpus of recorded files is not here (TINE_CORPUS names its folder)");
@@ -106,12 +98,7 @@ fn parse_manifest(folder: &Path, text: &str) -> Vec<CorpusFile> {
             fields.get(at).copied().unwrap_or("").to_owned()
         };
         // A path may be followed by `=` and its name at the origin.
-        let expected = field("expected")
-            .split('=')
-            .next()
-            .unwrap_or("-")
-            .trim()
-            .to_owned();
+        let expected = field("expected").split('=').next().unwrap_or("-").trim().to_owned();
         CorpusFile {
             path: folder.join("files").join(field("file")),
             name: field("file"),

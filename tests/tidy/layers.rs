@@ -44,10 +44,7 @@ pub const NEIGHBOURS: &[(&str, &str)] = &[
 const CRATE_NAME: &str = "tine";
 
 fn floor(room: &str) -> Option<u32> {
-    FLOORS
-        .iter()
-        .find(|(name, _)| *name == room)
-        .map(|(_, floor)| *floor)
+    FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
 }
 
 /// The module path of a file under src/: `src/value/zset.rs` is `[value, zset]`, `src/lib.rs` is `[]`.
@@ -62,10 +59,7 @@ pub fn module_path(path: &str) -> Vec<String> {
 
 /// The room of a file under src/.
 pub fn room(path: &str) -> String {
-    module_path(path)
-        .first()
-        .cloned()
-        .unwrap_or_else(|| "lib".to_owned())
+    module_path(path).first().cloned().unwrap_or_else(|| "lib".to_owned())
 }
 
 /// True if a file of `from` may name `to`.
@@ -80,11 +74,7 @@ pub fn may_use(from: &str, to: &str) -> bool {
 pub fn check(source: &Source) -> Vec<Finding> {
     let own = room(&source.path);
     if floor(&own).is_none() {
-        return vec![Finding::new(
-            &source.path,
-            0,
-            format!("room `{own}` is not in the floor table"),
-        )];
+        return vec![Finding::new(&source.path, 0, format!("room `{own}` is not in the floor table"))];
     }
     let mut findings = Vec::new();
     for (line, named) in named_rooms(source) {
@@ -111,10 +101,7 @@ pub enum Named {
 
 /// Every path of the file that starts at the crate root or climbs to it, with its line (zero-based).
 pub fn named_rooms(source: &Source) -> Vec<(usize, Named)> {
-    let mut walk = Walk {
-        source,
-        found: Vec::new(),
-    };
+    let mut walk = Walk { source, found: Vec::new() };
     let file_module = module_path(&source.path);
     // Inline modules that are open: the token that closes each, and its name.
     let mut open: Vec<(usize, String)> = Vec::new();
@@ -122,10 +109,7 @@ pub fn named_rooms(source: &Source) -> Vec<(usize, Named)> {
     while index < source.tokens.len() {
         open.retain(|(end, _)| index <= *end);
         if source.text(index) == "mod" && source.text(index + 2) == "{" {
-            open.push((
-                closing(&source.tokens, index + 2),
-                source.text(index + 1).to_owned(),
-            ));
+            open.push((closing(&source.tokens, index + 2), source.text(index + 1).to_owned()));
         }
         let starts_path = index == 0 || source.text(index - 1) != "::" || source.text(index - 1) == "$";
         let program = source.path.starts_with("src/bin/");
@@ -181,8 +165,7 @@ impl Walk<'_> {
         if let Some(own) = here.first() {
             self.found.push((line, Named::Room(own.clone())));
         } else if !is_macro && self.source.text(index) != "*" {
-            self.found
-                .push((line, Named::Room(self.source.text(index).to_owned())));
+            self.found.push((line, Named::Room(self.source.text(index).to_owned())));
         }
         index + 1
     }
@@ -208,8 +191,7 @@ impl Walk<'_> {
     /// `crate`, `self` or `super` with nothing behind it.
     fn root_alone(&mut self, index: usize, here: &[String]) -> usize {
         if here.is_empty() && self.source.text(index + 1) == "as" {
-            self.found
-                .push((self.source.tokens[index].line, Named::RootAlias));
+            self.found.push((self.source.tokens[index].line, Named::RootAlias));
         }
         index + 1
     }

@@ -32,25 +32,18 @@ pub struct Lists {
 impl Lists {
     /// True if `list` has a line for this path and name.
     pub fn allows(&self, list: &[Entry], path: &str, name: &str) -> bool {
-        list.iter()
-            .any(|entry| entry.words[0] == path && entry.words[1] == name)
+        list.iter().any(|entry| entry.words[0] == path && entry.words[1] == name)
     }
 
     /// True if unsafe code may stand in this file.
     pub fn allows_unsafe(&self, path: &str) -> bool {
-        self.unsafe_files
-            .iter()
-            .any(|entry| covers(&entry.words[0], path))
+        self.unsafe_files.iter().any(|entry| covers(&entry.words[0], path))
     }
 }
 
 /// True if the listed path is the file or a folder above it.
 pub fn covers(listed: &str, path: &str) -> bool {
-    if listed.ends_with('/') {
-        path.starts_with(listed)
-    } else {
-        path == listed
-    }
+    if listed.ends_with('/') { path.starts_with(listed) } else { path == listed }
 }
 
 /// Parses a list whose lines have `columns` words before the reason.
@@ -63,17 +56,9 @@ pub fn parse(list: &str, text: &str, columns: usize) -> Result<Vec<Entry>, Findi
             continue;
         }
         if words.len() <= columns {
-            return Err(Finding::new(
-                list,
-                line,
-                format!("needs {columns} columns and a reason"),
-            ));
+            return Err(Finding::new(list, line, format!("needs {columns} columns and a reason")));
         }
-        entries.push(Entry {
-            list: list.to_owned(),
-            line,
-            words: words[..columns].to_vec(),
-        });
+        entries.push(Entry { list: list.to_owned(), line, words: words[..columns].to_vec() });
     }
     Ok(entries)
 }

@@ -21,11 +21,7 @@ pub struct Finding {
 
 impl Finding {
     pub fn new(path: &str, line: usize, problem: impl Into<String>) -> Finding {
-        Finding {
-            path: path.to_owned(),
-            line,
-            problem: problem.into(),
-        }
+        Finding { path: path.to_owned(), line, problem: problem.into() }
     }
 }
 
@@ -57,11 +53,7 @@ pub fn functions(source: &Source) -> Vec<Function> {
         if source.text(end) == "}" {
             let last = source.tokens[end].line;
             let lines = (line..=last).filter(|&l| !source.table_line[l]).count();
-            found.push(Function {
-                name: name.to_owned(),
-                line,
-                lines,
-            });
+            found.push(Function { name: name.to_owned(), line, lines });
         }
     }
     found
@@ -73,14 +65,10 @@ pub fn check_lengths(source: &Source, exceptions: &[Entry]) -> Vec<Finding> {
     let here: Vec<&Entry> = exceptions.iter().filter(|e| e.words[1] == source.path).collect();
     let functions = functions(source);
     for function in &functions {
-        let excused = here
-            .iter()
-            .any(|e| e.words[0] == "function" && e.words[2] == function.name);
+        let excused = here.iter().any(|e| e.words[0] == "function" && e.words[2] == function.name);
         if function.lines > FUNCTION_LINES_MAX && !excused {
-            let problem = format!(
-                "fn {} has {} lines (> {FUNCTION_LINES_MAX})",
-                function.name, function.lines
-            );
+            let problem =
+                format!("fn {} has {} lines (> {FUNCTION_LINES_MAX})", function.name, function.lines);
             findings.push(Finding::new(&source.path, function.line, problem));
         }
     }
@@ -104,9 +92,7 @@ pub fn check_lengths(source: &Source, exceptions: &[Entry]) -> Vec<Finding> {
 }
 
 fn file_lines(source: &Source) -> usize {
-    (0..source.raw.len())
-        .filter(|&line| !source.test_line[line] && !source.table_line[line])
-        .count()
+    (0..source.raw.len()).filter(|&line| !source.test_line[line] && !source.table_line[line]).count()
 }
 
 fn check_exception(exception: &Entry, actual: usize, general: usize) -> Option<Finding> {
@@ -114,15 +100,9 @@ fn check_exception(exception: &Entry, actual: usize, general: usize) -> Option<F
     let problem = if actual <= general {
         format!("exception no longer needed: {}", exception.words.join(" "))
     } else if actual > limit {
-        format!(
-            "{actual} lines, over its exception of {limit}: {}",
-            exception.words.join(" ")
-        )
+        format!("{actual} lines, over its exception of {limit}: {}", exception.words.join(" "))
     } else if actual < limit {
-        format!(
-            "lower the exception from {limit} to {actual}: {}",
-            exception.words.join(" ")
-        )
+        format!("lower the exception from {limit} to {actual}: {}", exception.words.join(" "))
     } else {
         return None;
     };
@@ -135,11 +115,7 @@ pub fn check_everywhere(source: &Source) -> Vec<Finding> {
     for (index, token) in source.tokens.iter().enumerate() {
         let text = token.text.as_str();
         if matches!(text, "todo" | "unimplemented" | "dbg") && source.text(index + 1) == "!" {
-            findings.push(Finding::new(
-                &source.path,
-                token.line,
-                format!("`{text}!` is banned"),
-            ));
+            findings.push(Finding::new(&source.path, token.line, format!("`{text}!` is banned")));
         }
         if text == "lazy_static" {
             findings.push(Finding::new(&source.path, token.line, "`lazy_static` is banned"));
@@ -147,11 +123,7 @@ pub fn check_everywhere(source: &Source) -> Vec<Finding> {
         if text == "use" && source.text(index + 1) != "<" {
             let end = item_end_of_use(source, index);
             if (index..end).any(|i| source.text(i) == "*") {
-                findings.push(Finding::new(
-                    &source.path,
-                    token.line,
-                    "glob import: name what you use",
-                ));
+                findings.push(Finding::new(&source.path, token.line, "glob import: name what you use"));
             }
         }
     }
@@ -159,9 +131,7 @@ pub fn check_everywhere(source: &Source) -> Vec<Finding> {
 }
 
 fn item_end_of_use(source: &Source, start: usize) -> usize {
-    (start..source.tokens.len())
-        .find(|&i| source.text(i) == ";")
-        .unwrap_or(source.tokens.len())
+    (start..source.tokens.len()).find(|&i| source.text(i) == ";").unwrap_or(source.tokens.len())
 }
 
 /// Bans that hold in src/ outside of tests: `.unwrap()` and `Rc<RefCell<..>>`.
@@ -191,17 +161,8 @@ pub fn check_header(source: &Source) -> Vec<Finding> {
         findings.push(Finding::new(&source.path, 0, "does not open with a `//!` header"));
     }
     let root = source.path == "src/lib.rs" || source.path.starts_with("src/bin/");
-    if root
-        && !source
-            .raw
-            .iter()
-            .any(|line| line.trim() == "#![deny(unsafe_code)]")
-    {
-        findings.push(Finding::new(
-            &source.path,
-            0,
-            "a crate root without `#![deny(unsafe_code)]`",
-        ));
+    if root && !source.raw.iter().any(|line| line.trim() == "#![deny(unsafe_code)]") {
+        findings.push(Finding::new(&source.path, 0, "a crate root without `#![deny(unsafe_code)]`"));
     }
     findings
 }
@@ -226,11 +187,7 @@ pub fn check_statics(source: &Source, lists: &Lists) -> Vec<Finding> {
         if token.text != "static" || source.is_test(token.line) {
             continue;
         }
-        let name_at = if source.text(index + 1) == "mut" {
-            index + 2
-        } else {
-            index + 1
-        };
+        let name_at = if source.text(index + 1) == "mut" { index + 2 } else { index + 1 };
         // A `static` without a type behind its name is a static closure, not an item.
         if source.text(name_at + 1) != ":" {
             continue;
@@ -241,10 +198,7 @@ pub fn check_statics(source: &Source, lists: &Lists) -> Vec<Finding> {
         if source.text(end) != "=" {
             continue;
         }
-        let kind: Vec<&str> = (index + 1..end)
-            .filter(|&i| i != name_at)
-            .map(|i| source.text(i))
-            .collect();
+        let kind: Vec<&str> = (index + 1..end).filter(|&i| i != name_at).map(|i| source.text(i)).collect();
         let atomic = kind.iter().any(|word| word.starts_with("Atomic"));
         let table = matches!(kind.get(1), Some(&"&" | &"["));
         let shared = kind.iter().any(|word| SHARED_STATE.contains(word));
@@ -301,10 +255,7 @@ pub fn check_heap(source: &Source, lists: &Lists) -> Vec<Finding> {
         let end = fields_end(source, index);
         let plain = (index + 2..end).find(|&i| HEAP_TYPES.contains(&source.text(i)));
         if let Some(at) = plain.filter(|_| !lists.allows(&lists.heap, &source.path, name)) {
-            let problem = format!(
-                "`{name}` holds a plain `{}`: data lives in data_alloc",
-                source.text(at)
-            );
+            let problem = format!("`{name}` holds a plain `{}`: data lives in data_alloc", source.text(at));
             findings.push(Finding::new(&source.path, source.tokens[at].line, problem));
         }
     }
@@ -328,11 +279,7 @@ pub fn check_unsafe(source: &Source, lists: &Lists) -> Vec<Finding> {
         return findings;
     }
     if !lists.allows_unsafe(&source.path) {
-        let at = source
-            .tokens
-            .iter()
-            .position(|token| token.text == "unsafe")
-            .unwrap_or(0);
+        let at = source.tokens.iter().position(|token| token.text == "unsafe").unwrap_or(0);
         let problem = "unsafe code in a file that tests/tidy_unsafe.txt does not list";
         findings.push(Finding::new(&source.path, source.tokens[at].line, problem));
     }
@@ -341,9 +288,7 @@ pub fn check_unsafe(source: &Source, lists: &Lists) -> Vec<Finding> {
         if token.text != "unsafe" {
             continue;
         }
-        let in_trait_impl = trait_impls
-            .iter()
-            .any(|(from, to)| (*from..=*to).contains(&token.line));
+        let in_trait_impl = trait_impls.iter().any(|(from, to)| (*from..=*to).contains(&token.line));
         let problem = match unsafe_kind(source, index) {
             UnsafeKind::Contract
                 if !in_trait_impl && !docs_above(source, token.line).contains("# Safety") =>
@@ -402,11 +347,7 @@ fn proof_above(source: &Source, line: usize) -> bool {
     let Some(last) = (lowest..line).rev().find(|&l| is_comment(&source.raw[l])) else {
         return false;
     };
-    source.raw[..=last]
-        .iter()
-        .rev()
-        .take_while(|text| is_comment(text))
-        .any(is_proof)
+    source.raw[..=last].iter().rev().take_while(|text| is_comment(text)).any(is_proof)
 }
 
 /// The line ranges of `impl Trait for Type` blocks: their methods inherit the trait's contract.

@@ -35,19 +35,9 @@ impl Source {
     pub fn new(path: &str, text: &str, all_test: bool) -> Source {
         let raw: Vec<String> = text.lines().map(str::to_owned).collect();
         let tokens = tokenize(&mask(text));
-        let test_line = if all_test {
-            vec![true; raw.len()]
-        } else {
-            test_lines(&tokens, raw.len())
-        };
+        let test_line = if all_test { vec![true; raw.len()] } else { test_lines(&tokens, raw.len()) };
         let table_line = table_lines(&raw, &tokens);
-        Source {
-            path: path.to_owned(),
-            raw,
-            tokens,
-            test_line,
-            table_line,
-        }
+        Source { path: path.to_owned(), raw, tokens, test_line, table_line }
     }
 
     /// True if the line (zero-based) is test code.
@@ -142,10 +132,7 @@ fn prefixed_end(chars: &[char], at: usize) -> usize {
 }
 
 fn find(chars: &[char], from: usize, wanted: char) -> usize {
-    chars[from..]
-        .iter()
-        .position(|&c| c == wanted)
-        .map_or(chars.len(), |n| from + n)
+    chars[from..].iter().position(|&c| c == wanted).map_or(chars.len(), |n| from + n)
 }
 
 fn quoted_end(chars: &[char], open: usize, quote: char) -> usize {
@@ -200,10 +187,7 @@ pub fn tokenize(masked: &str) -> Vec<Token> {
             } else if chars[start] == ':' && chars.get(at) == Some(&':') {
                 at += 1;
             }
-            tokens.push(Token {
-                text: chars[start..at].iter().collect(),
-                line,
-            });
+            tokens.push(Token { text: chars[start..at].iter().collect(), line });
         }
     }
     tokens

@@ -223,15 +223,11 @@ fn general_format_of_special_numbers() {
 fn human_and_fixed() {
     assert_eq!(text(format_f64_human_17, 0.1), "0.10000000000000001");
     assert_eq!(text(format_f64_human_17, -0.0), "0");
-    assert_eq!(
-        text(format_f64_human_17, 13.361389338970184),
-        "13.36138933897018433"
-    );
+    assert_eq!(text(format_f64_human_17, 13.361389338970184), "13.36138933897018433");
     assert_eq!(text(format_f64_human_17, 1e21), "1000000000000000000000");
     let fixed = |value, decimals| {
         let mut out = Vec::new();
-        format_f64_fixed(value, decimals, &mut out)
-            .then(|| String::from_utf8_lossy(&out).into_owned())
+        format_f64_fixed(value, decimals, &mut out).then(|| String::from_utf8_lossy(&out).into_owned())
     };
     let cases = [
         (0.0, 4, "0.0000"),
@@ -270,10 +266,7 @@ mod big {
     }
 
     pub fn bit_length(words: &[u32]) -> usize {
-        let top = words
-            .iter()
-            .rposition(|word| *word != 0)
-            .expect("the number is not 0");
+        let top = words.iter().rposition(|word| *word != 0).expect("the number is not 0");
         top * 32 + 32 - words[top].leading_zeros() as usize
     }
 
@@ -285,17 +278,13 @@ mod big {
     pub fn divide_step(rest: &mut Vec<u32>, divisor: &[u32]) -> u64 {
         times(rest, 2);
         rest.resize(divisor.len() + 1, 0);
-        let greater = rest
-            .iter()
-            .rev()
-            .cmp([0].iter().chain(divisor.iter().rev()));
+        let greater = rest.iter().rev().cmp([0].iter().chain(divisor.iter().rev()));
         if greater == std::cmp::Ordering::Less {
             return 0;
         }
         let mut borrow = 0i64;
         for (at, word) in rest.iter_mut().enumerate() {
-            let difference =
-                i64::from(*word) - i64::from(divisor.get(at).copied().unwrap_or(0)) + borrow;
+            let difference = i64::from(*word) - i64::from(divisor.get(at).copied().unwrap_or(0)) + borrow;
             *word = difference as u32;
             borrow = difference >> 32;
         }
@@ -313,23 +302,13 @@ fn power_of_ten(power: i32) -> (u64, i16) {
     let (mut fraction, exponent, next) = if power >= 0 {
         let bits = (1..=64).map(|back| length.checked_sub(back).map_or(0, |at| big::bit(&ten, at)));
         let fraction = bits.fold(0u64, |value, bit| value << 1 | bit);
-        (
-            fraction,
-            length as i32 - 64,
-            length.checked_sub(65).map_or(0, |at| big::bit(&ten, at)),
-        )
+        (fraction, length as i32 - 64, length.checked_sub(65).map_or(0, |at| big::bit(&ten, at)))
     } else {
         // 2^(length - 1) / 10^n lies in (1/2, 1): the next 64 bits of the quotient are the fraction.
         let mut rest = vec![0u32; length.div_ceil(32)];
         rest[(length - 1) / 32] = 1 << ((length - 1) % 32);
-        let fraction = (0..64).fold(0u64, |value, _| {
-            value << 1 | big::divide_step(&mut rest, &ten)
-        });
-        (
-            fraction,
-            -(length as i32 - 1) - 64,
-            big::divide_step(&mut rest, &ten),
-        )
+        let fraction = (0..64).fold(0u64, |value, _| value << 1 | big::divide_step(&mut rest, &ten));
+        (fraction, -(length as i32 - 1) - 64, big::divide_step(&mut rest, &ten))
     };
     fraction += next;
     (fraction, exponent as i16)
@@ -338,11 +317,7 @@ fn power_of_ten(power: i32) -> (u64, i16) {
 #[test]
 fn cached_powers_are_powers_of_ten() {
     for (index, entry) in CACHED_POWERS.iter().enumerate() {
-        assert_eq!(
-            power_of_ten(FIRST_POWER + index as i32 * POWER_STEP),
-            *entry,
-            "entry {index}"
-        );
+        assert_eq!(power_of_ten(FIRST_POWER + index as i32 * POWER_STEP), *entry, "entry {index}");
     }
 }
 

@@ -78,15 +78,8 @@ fn odd_patterns() {
         (b"a\0b", b"a\0b", true),
     ];
     for (pattern, text, expected) in cases {
-        let name = (
-            String::from_utf8_lossy(pattern),
-            String::from_utf8_lossy(text),
-        );
-        assert_eq!(
-            matches(pattern, text, Case::Sensitive),
-            expected,
-            "{name:?}"
-        );
+        let name = (String::from_utf8_lossy(pattern), String::from_utf8_lossy(text));
+        assert_eq!(matches(pattern, text, Case::Sensitive), expected, "{name:?}");
     }
 }
 
@@ -110,28 +103,12 @@ fn case_folding() {
 fn many_stars_are_fast_and_limited() {
     let text = "a".repeat(30_000);
     let pattern = "a*".repeat(500) + "b";
-    assert!(!matches(
-        pattern.as_bytes(),
-        text.as_bytes(),
-        Case::Sensitive
-    ));
+    assert!(!matches(pattern.as_bytes(), text.as_bytes(), Case::Sensitive));
     let allowed = "*a".repeat(MAX_STAR_GROUPS - 1);
-    assert!(matches(
-        allowed.as_bytes(),
-        text.as_bytes(),
-        Case::Sensitive
-    ));
-    assert!(matches(
-        (allowed.clone() + "*").as_bytes(),
-        text.as_bytes(),
-        Case::Sensitive
-    ));
+    assert!(matches(allowed.as_bytes(), text.as_bytes(), Case::Sensitive));
+    assert!(matches((allowed.clone() + "*").as_bytes(), text.as_bytes(), Case::Sensitive));
     let refused = "*a".repeat(MAX_STAR_GROUPS);
-    assert!(!matches(
-        refused.as_bytes(),
-        text.as_bytes(),
-        Case::Sensitive
-    ));
+    assert!(!matches(refused.as_bytes(), text.as_bytes(), Case::Sensitive));
 }
 
 #[test]

@@ -147,11 +147,7 @@ fn answers_of_the_real_server() {
         ("0.000000000000000015", "0", "0.00000000000000002"),
     ];
     for (left, right, expected) in cases {
-        assert_eq!(
-            human(parse(left) + parse(right)),
-            expected,
-            "{left} + {right}"
-        );
+        assert_eq!(human(parse(left) + parse(right)), expected, "{left} + {right}");
     }
 }
 
@@ -171,20 +167,8 @@ fn infinities_and_nan() {
 fn range_is_that_of_80_bits() {
     assert_eq!(human(parse("1e400")).len(), 401);
     assert_eq!(human(parse("1.18973149535723176502e4932")).len(), 4933);
-    for text in [
-        "1e4933",
-        "-1e5000",
-        "1e-5000",
-        "0x1p16384",
-        "nan",
-        "",
-        " 1",
-        "1 ",
-        "1x",
-        "0x",
-        "1\0",
-        "1e",
-    ] {
+    for text in ["1e4933", "-1e5000", "1e-5000", "0x1p16384", "nan", "", " 1", "1 ", "1x", "0x", "1\0", "1e"]
+    {
         assert_eq!(LongDouble::parse(text.as_bytes()), None, "{text:?}");
     }
     assert_eq!(parse("3.7e-4951").to_bits(), 1);
@@ -193,20 +177,14 @@ fn range_is_that_of_80_bits() {
     let digits = "1".repeat(4900);
     assert!(LongDouble::parse(digits.as_bytes()).is_some());
     assert_eq!(LongDouble::parse("0".repeat(5120).as_bytes()), None);
-    assert_eq!(
-        LongDouble::parse("0".repeat(5119).as_bytes()),
-        Some(LongDouble::ZERO)
-    );
+    assert_eq!(LongDouble::parse("0".repeat(5119).as_bytes()), Some(LongDouble::ZERO));
 }
 
 #[test]
 fn whole_numbers_print_exactly() {
     // 2^100 and 3 * 2^200, by integer arithmetic known in full.
     assert_eq!(human(parse("0x1p100")), "1267650600228229401496703205376");
-    assert_eq!(
-        human(parse("0x3p200")),
-        "4820814132776970826625886277023487807566608981348378505904128"
-    );
+    assert_eq!(human(parse("0x3p200")), "4820814132776970826625886277023487807566608981348378505904128");
     assert_eq!(human(parse("0xffffffffffffffffp1")), "36893488147419103230");
     assert_eq!(human(parse("0xffffffffffffffff")), "18446744073709551615");
 }

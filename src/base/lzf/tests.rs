@@ -34,11 +34,7 @@ fn recorded_input(number: u64, max_length: usize) -> (Vec<u8>, usize) {
             input.push((random.next() % alphabet) as u8);
         }
     }
-    let limit = if number.is_multiple_of(3) {
-        random.next() % length + 1
-    } else {
-        length - 4
-    };
+    let limit = if number.is_multiple_of(3) { random.next() % length + 1 } else { length - 4 };
     (input, limit)
 }
 
@@ -103,11 +99,7 @@ fn numbering_starts_again_at_the_end_of_u32() {
     let (input, _) = recorded_input(1, 2000);
     let mut expected = Vec::new();
     assert!(compressor.compress(&input, &mut expected, input.len()));
-    for base in [
-        u32::MAX - 1,
-        u32::MAX - input.len() as u32,
-        u32::MAX - input.len() as u32 + 1,
-    ] {
+    for base in [u32::MAX - 1, u32::MAX - input.len() as u32, u32::MAX - input.len() as u32 + 1] {
         compressor.base = base;
         for _ in 0..3 {
             let mut out = Vec::new();

@@ -36,7 +36,8 @@ fn parse_filter<'a>(args: Args<'a>) -> Result<Filter<'a>, ReplyError> {
         match args.at(index).to_ascii_lowercase().as_slice() {
             b"id" => {
                 let id = parse_i64(value).filter(|id| *id >= 1);
-                filter.id = Some(id.ok_or_else(|| ReplyError::err("client-id should be greater than 0"))? as u64);
+                filter.id =
+                    Some(id.ok_or_else(|| ReplyError::err("client-id should be greater than 0"))? as u64);
             }
             b"type" => filter.kind = Some(ClientType::parse(value)?),
             b"addr" => filter.address = Some(value),
@@ -62,7 +63,8 @@ pub(super) fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         parse_filter(args)?
     };
     let fits = |client: &&Client| filter.fits(client, ctx.client);
-    let doomed: Vec<ClientRef> = ctx.server.clients.iter().filter(fits).map(|client| client.reference).collect();
+    let doomed: Vec<ClientRef> =
+        ctx.server.clients.iter().filter(fits).map(|client| client.reference).collect();
     for client in &doomed {
         if *client == ctx.client {
             ctx.client_mut().close_after_reply = true;

@@ -84,7 +84,8 @@ fn add_line(ctx: &Ctx<'_>, args: Args<'_>, reference: ClientRef, text: &mut Vec<
     field("psub", &client.patterns.len().to_string());
     field("ssub", &client.shard_channels.len().to_string());
     field("multi", &client.transaction.as_ref().map_or("-1".into(), |queued| queued.queue.len().to_string()));
-    let argument_bytes = if reference == ctx.client { args.total_bytes() } else { kept_argument_bytes(client) };
+    let argument_bytes =
+        if reference == ctx.client { args.total_bytes() } else { kept_argument_bytes(client) };
     for (name, value) in memory_fields(client, argument_bytes) {
         field(name, &value.to_string());
     }
@@ -100,7 +101,8 @@ fn add_line(ctx: &Ctx<'_>, args: Args<'_>, reference: ClientRef, text: &mut Vec<
 }
 
 fn kept_argument_bytes(client: &Client) -> usize {
-    client.pending_args_bytes + client.blocked.as_ref().map_or(0, |blocked| blocked.args.as_args().total_bytes())
+    client.pending_args_bytes
+        + client.blocked.as_ref().map_or(0, |blocked| blocked.args.as_args().total_bytes())
 }
 
 /// From `qbuf` to `tot-mem`, bytes (`oll`: blocks).

@@ -17,7 +17,11 @@ pub(super) fn set_name(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn get_name(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     let name = ctx.client().name.clone();
-    if name.is_empty() { ctx.out.null() } else { ctx.out.bulk(&name) }
+    if name.is_empty() {
+        ctx.out.null()
+    } else {
+        ctx.out.bulk(&name)
+    }
     Ok(())
 }
 

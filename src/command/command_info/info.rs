@@ -75,7 +75,8 @@ fn write_key_specs(specs: &[KeySpec], out: &mut Reply) {
                 write_step(out, "range", &numbers, None);
             }
             FindKeys::Count { count_index, first, step } => {
-                let numbers = [("keynumidx", count_index as i64), ("firstkey", first as i64), ("keystep", step as i64)];
+                let numbers =
+                    [("keynumidx", count_index as i64), ("firstkey", first as i64), ("keystep", step as i64)];
                 write_step(out, "keynum", &numbers, None);
             }
             FindKeys::Unknown => write_step(out, "unknown", &[], None),

@@ -38,7 +38,13 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 }];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    CommandSpec { name: "count", arity: 2, summary: "How many commands there are.", handler: list::count, ..ROW },
+    CommandSpec {
+        name: "count",
+        arity: 2,
+        summary: "How many commands there are.",
+        handler: list::count,
+        ..ROW
+    },
     CommandSpec {
         name: "docs",
         arity: -2,
@@ -85,7 +91,14 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         handler: list::list,
         ..ROW
     },
-    CommandSpec { name: "help", arity: 2, since: "5.0.0", summary: "The subcommands.", handler: show_help, ..ROW },
+    CommandSpec {
+        name: "help",
+        arity: 2,
+        since: "5.0.0",
+        summary: "The subcommands.",
+        handler: show_help,
+        ..ROW
+    },
 ];
 
 /// The command with this full name (`config|get`), in any case.

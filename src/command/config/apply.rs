@@ -119,7 +119,8 @@ fn addresses_are_free(server: &Server, port: u16) -> bool {
 }
 
 fn listen_on_addresses(server: &mut Server, before: &Config) -> Result<(), String> {
-    let fresh = server.config.bind.iter().filter(|address| !before.bind.iter().any(|old| old.host == address.host));
+    let fresh =
+        server.config.bind.iter().filter(|address| !before.bind.iter().any(|old| old.host == address.host));
     for address in fresh {
         // Port 0: whether the address is ours; the real port may be ours already.
         let bound = ip_of(address.host).map(|ip| sys::net::listen_tcp(ip, 0, 1));
@@ -152,7 +153,9 @@ fn set_maxclients(server: &mut Server, before: &Config) -> Result<(), String> {
     if possible == asked {
         return Ok(());
     }
-    Err(format!("The operating system is not able to handle the specified number of clients, try with {possible}"))
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, try with {possible}"
+    ))
 }
 
 fn change_directory(server: &mut Server, _: &Config) -> Result<(), String> {
@@ -184,7 +187,8 @@ fn resolve_memory(server: &mut Server, _: &Config) -> Result<(), String> {
 fn set_access_policy(server: &mut Server, _: &Config) -> Result<(), String> {
     let config = &server.config;
     let access = &mut server.keyspace.access;
-    access.lfu = matches!(config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu);
+    access.lfu =
+        matches!(config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu);
     access.lfu_log_factor = config.lfu_log_factor;
     access.lfu_decay_min = config.lfu_decay_time;
     Ok(())

@@ -28,7 +28,8 @@ pub fn rewrite_file(server: &Server, force_all: bool) -> Result<(), ReplyError> 
     let options = RewriteOptions { force_all, users: None };
     let text = rewrite(&old_text, &server.config, &options);
     let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-    durable::replace(Arc::new(OsStorage), path, &temporary, &text).map_err(|failure| failed(failure.into()))?;
+    durable::replace(Arc::new(OsStorage), path, &temporary, &text)
+        .map_err(|failure| failed(failure.into()))?;
     log::info!("CONFIG REWRITE executed with success.");
     Ok(())
 }

@@ -12,8 +12,8 @@
 
 use crate::keyspace::EntryView;
 use crate::resp::Args;
-use crate::server::error::CommandResult;
 use crate::server::Ctx;
+use crate::server::error::CommandResult;
 use crate::value::ValueRef;
 use crate::value::string::Digits;
 use sha1::{Digest as _, Sha1};

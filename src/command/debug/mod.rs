@@ -118,7 +118,8 @@ fn populate(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         if size > 0 {
             value.resize(size, 0);
         }
-        let kept = if size > 0 { NewValue::Bytes { bytes: &value, raw: true } } else { NewValue::Encoded(&value) };
+        let kept =
+            if size > 0 { NewValue::Bytes { bytes: &value, raw: true } } else { NewValue::Encoded(&value) };
         ctx.server.set_key(db, &key, kept, ExpiryChange::Clear);
         ctx.server.touch_watchers(db, &key);
     }
@@ -168,7 +169,8 @@ fn mallctl(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if args.len() > 3 {
         return Err(ReplyError::err("Operation not permitted"));
     }
-    let value = general_alloc::control_number(args.at(2)).ok_or(ReplyError::err("No such file or directory"))?;
+    let value =
+        general_alloc::control_number(args.at(2)).ok_or(ReplyError::err("No such file or directory"))?;
     ctx.out.integer(value as i64);
     Ok(())
 }

@@ -14,7 +14,9 @@ pub(super) fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             b"noflush" => flush = false,
             b"nosave" => save = false,
             _ => {
-                return Err(ReplyError::err("DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
+                return Err(ReplyError::err(
+                    "DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
             }
         }
     }
@@ -31,7 +33,10 @@ pub(super) fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             Ok(())
         }
         outcome => {
-            log::warn!("DEBUG RELOAD failed: {}", outcome.err().unwrap_or_else(|| "there is no file".to_owned()));
+            log::warn!(
+                "DEBUG RELOAD failed: {}",
+                outcome.err().unwrap_or_else(|| "there is no file".to_owned())
+            );
             Err(ReplyError::err("Error trying to load the RDB dump, check server logs."))
         }
     }

@@ -41,7 +41,9 @@ pub(super) fn latencies(server: &Server, info: &mut InfoText) {
             .latency_tracking_info_percentiles
             .0
             .iter()
-            .map(|percentile| format!("p{percentile}={:.3}", histogram.value_at_percentile(*percentile) as f64 / 1000.0))
+            .map(|percentile| {
+                format!("p{percentile}={:.3}", histogram.value_at_percentile(*percentile) as f64 / 1000.0)
+            })
             .collect();
         let name = format!("latency_percentiles_usec_{}", safe_name(&found.full_name()));
         info.field(&name, percentiles.join(","));

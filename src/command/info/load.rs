@@ -9,7 +9,10 @@ pub(super) fn clients(server: &Server, info: &mut InfoText) {
     info.field("connected_clients", server.clients.connected);
     info.field("cluster_connections", 0);
     info.field("maxclients", server.config.maxclients);
-    info.field("client_recent_max_input_buffer", largest(|client| client.query_bytes + client.query_free_bytes));
+    info.field(
+        "client_recent_max_input_buffer",
+        largest(|client| client.query_bytes + client.query_free_bytes),
+    );
     info.field("client_recent_max_output_buffer", largest(|client| client.output.pending_bytes()));
     info.field("blocked_clients", server.blocked.count);
     info.field("tracking_clients", 0);

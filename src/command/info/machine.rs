@@ -59,13 +59,19 @@ fn listeners(server: &Server, info: &mut InfoText) {
     let config = &server.config;
     let mut next = 0;
     if config.port != 0 {
-        let binds: String =
-            config.bind.iter().map(|address| format!("bind={},", String::from_utf8_lossy(address.host))).collect();
+        let binds: String = config
+            .bind
+            .iter()
+            .map(|address| format!("bind={},", String::from_utf8_lossy(address.host)))
+            .collect();
         info.field("listener0", format_args!("name=tcp,{binds}port={}", config.port));
         next = 1;
     }
     if !config.unixsocket.is_empty() {
-        info.field(&format!("listener{next}"), format_args!("name=unix,bind={}", config.unixsocket.to_text()));
+        info.field(
+            &format!("listener{next}"),
+            format_args!("name=unix,bind={}", config.unixsocket.to_text()),
+        );
     }
 }
 

@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn sizes_for_people() {
-        for (bytes, text) in [(0, "0B"), (1023, "1023B"), (1536, "1.50K"), (5 << 20, "5.00M"), (1 << 40, "1.00T")] {
+        for (bytes, text) in
+            [(0, "0B"), (1023, "1023B"), (1536, "1.50K"), (5 << 20, "5.00M"), (1 << 40, "1.00T")]
+        {
             assert_eq!(human_bytes(bytes), text);
         }
     }

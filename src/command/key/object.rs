@@ -32,7 +32,12 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 }];
 
 const SUBCOMMANDS: &[CommandSpec] = &[
-    CommandSpec { name: "encoding", summary: "Names the encoding of a key's value.", handler: encoding, ..ROW },
+    CommandSpec {
+        name: "encoding",
+        summary: "Names the encoding of a key's value.",
+        handler: encoding,
+        ..ROW
+    },
     CommandSpec {
         name: "freq",
         since: "4.0.0",
@@ -87,7 +92,8 @@ const SHARED_INTEGERS: i64 = 10_000;
 
 fn refcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     // Keys of one shared integer could not have use clocks of their own.
-    let shares = ctx.server.config.maxmemory == MemoryLimit::default() || !tracks_use(ctx.server.config.maxmemory_policy);
+    let shares = ctx.server.config.maxmemory == MemoryLimit::default()
+        || !tracks_use(ctx.server.config.maxmemory_policy);
     if let Some(value) = view(ctx, args).map(|view| view.value()) {
         let shared = matches!(value, ValueRef::String(StrRef::Int(0..SHARED_INTEGERS)));
         ctx.out.integer(if shared && shares { SHARED_REFERENCES } else { 1 });

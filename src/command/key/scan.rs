@@ -8,12 +8,8 @@ use crate::server::spec::{Group, category, flag};
 use crate::server::{CommandSpec, Ctx};
 use crate::value::ValueType;
 
-const ROW: CommandSpec = CommandSpec {
-    arity: -2,
-    categories: category::KEYSPACE,
-    group: Group::Generic,
-    ..CommandSpec::DEFAULT
-};
+const ROW: CommandSpec =
+    CommandSpec { arity: -2, categories: category::KEYSPACE, group: Group::Generic, ..CommandSpec::DEFAULT };
 
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -201,7 +197,10 @@ mod tests {
         }
     }
 
-    fn options(words: &[&str], with_type: bool) -> Option<(usize, Option<Vec<u8>>, Option<Option<ValueType>>)> {
+    fn options(
+        words: &[&str],
+        with_type: bool,
+    ) -> Option<(usize, Option<Vec<u8>>, Option<Option<ValueType>>)> {
         let args: OwnedArgs = words.iter().map(|word| word.as_bytes()).collect();
         let parsed = ScanOptions::parse(args.as_args(), with_type).ok()?;
         Some((parsed.count, parsed.pattern.map(<[u8]>::to_vec), parsed.wanted_type))
@@ -211,7 +210,10 @@ mod tests {
     fn options_of_scan() {
         assert_eq!(options(&[], true), Some((10, None, None)));
         assert_eq!(options(&["MATCH", "*", "COUNT", "3"], true), Some((3, None, None)));
-        assert_eq!(options(&["match", "a*", "type", "ZSET"], true), Some((10, Some(b"a*".to_vec()), Some(Some(ValueType::Zset)))));
+        assert_eq!(
+            options(&["match", "a*", "type", "ZSET"], true),
+            Some((10, Some(b"a*".to_vec()), Some(Some(ValueType::Zset))))
+        );
         assert_eq!(options(&["type", "what"], true), Some((10, None, Some(None))));
         for bad in [&["count", "0"][..], &["count"], &["count", "x"], &["what", "1"]] {
             assert_eq!(options(bad, true), None, "{bad:?}");

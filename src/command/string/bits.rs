@@ -80,7 +80,8 @@ pub const ROWS: &[CommandSpec] = &[
 
 /// A bit's offset: within what a string may hold.
 pub fn bit_offset(ctx: &Ctx<'_>, text: &[u8]) -> Result<u64, ReplyError> {
-    let offset = numbers::parse_i64(text).and_then(|offset| u64::try_from(offset).ok()).ok_or(error::BIT_OFFSET)?;
+    let offset =
+        numbers::parse_i64(text).and_then(|offset| u64::try_from(offset).ok()).ok_or(error::BIT_OFFSET)?;
     let limit = if ctx.caller.is_replicated() { usize::MAX } else { ctx.server.config.proto_max_bulk_len };
     if offset >> 3 >= limit.min(DataBytes::MAX_BYTES) as u64 { Err(error::BIT_OFFSET) } else { Ok(offset) }
 }
@@ -249,8 +250,12 @@ enum Operation {
 
 impl Operation {
     fn of(word: &[u8]) -> Option<Operation> {
-        const NAMES: [(&str, Operation); 4] =
-            [("and", Operation::And), ("or", Operation::Or), ("xor", Operation::Xor), ("not", Operation::Not)];
+        const NAMES: [(&str, Operation); 4] = [
+            ("and", Operation::And),
+            ("or", Operation::Or),
+            ("xor", Operation::Xor),
+            ("not", Operation::Not),
+        ];
         NAMES.into_iter().find(|(name, _)| arg::is(word, name)).map(|(_, operation)| operation)
     }
 }
@@ -321,10 +326,12 @@ mod tests {
     use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
 
     fn string_and_range() -> impl Strategy<Value = (Vec<u8>, (u64, u64))> {
-        proptest::collection::vec(proptest::sample::select(vec![0u8, 0xff, 0x10, 0xef]), 1..40).prop_flat_map(|bytes| {
-            let last = bytes.len() as u64 * 8 - 1;
-            (0..=last, 0..=last).prop_map(move |(a, b)| (bytes.clone(), (a.min(b), a.max(b))))
-        })
+        proptest::collection::vec(proptest::sample::select(vec![0u8, 0xff, 0x10, 0xef]), 1..40).prop_flat_map(
+            |bytes| {
+                let last = bytes.len() as u64 * 8 - 1;
+                (0..=last, 0..=last).prop_map(move |(a, b)| (bytes.clone(), (a.min(b), a.max(b))))
+            },
+        )
     }
 
     proptest! {

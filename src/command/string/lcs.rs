@@ -56,7 +56,9 @@ impl Options {
             }
         }
         if options.only_len && options.ranges {
-            return Err(ReplyError::fixed("ERR If you want both the length and indexes, please just use IDX."));
+            return Err(ReplyError::fixed(
+                "ERR If you want both the length and indexes, please just use IDX.",
+            ));
         }
         Ok(options)
     }
@@ -64,7 +66,8 @@ impl Options {
 
 fn lcs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (first, second) = (args.at(1), args.at(2));
-    let mut is_string = |key| ctx.server.read(ctx.db, key).is_none_or(|view| view.value_type() == ValueType::String);
+    let mut is_string =
+        |key| ctx.server.read(ctx.db, key).is_none_or(|view| view.value_type() == ValueType::String);
     // Both are looked up whatever the first one is.
     if !(is_string(first) & is_string(second)) {
         return Err(ReplyError::fixed("ERR The specified keys must contain string values"));
@@ -145,7 +148,11 @@ impl Table {
                 (i, j) = (i - 1, j - 1);
                 Step::Match(i, j)
             } else {
-                if self.cell(i - 1, j) > self.cell(i, j - 1) { i -= 1 } else { j -= 1 }
+                if self.cell(i - 1, j) > self.cell(i, j - 1) {
+                    i -= 1
+                } else {
+                    j -= 1
+                }
                 Step::Skip
             };
             tell(step);
@@ -181,19 +188,17 @@ fn reply_ranges(out: &mut Reply, table: &Table, a: &[u8], b: &[u8], options: &Op
         count += 1;
     };
     let mut open: Option<Run> = None;
-    table.walk_back(a, b, |step| {
-        match (step, open) {
-            (Step::Match(i, j), Some(run)) if run.a == i + 1 && run.b == j + 1 => {
-                open = Some(Run { a: i, b: j, len: run.len + 1 });
-            }
-            (Step::Match(i, j), earlier) => {
-                emit(earlier);
-                open = Some(Run { a: i, b: j, len: 1 });
-            }
-            (Step::Skip, earlier) => {
-                emit(earlier);
-                open = None;
-            }
+    table.walk_back(a, b, |step| match (step, open) {
+        (Step::Match(i, j), Some(run)) if run.a == i + 1 && run.b == j + 1 => {
+            open = Some(Run { a: i, b: j, len: run.len + 1 });
+        }
+        (Step::Match(i, j), earlier) => {
+            emit(earlier);
+            open = Some(Run { a: i, b: j, len: 1 });
+        }
+        (Step::Skip, earlier) => {
+            emit(earlier);
+            open = None;
         }
     });
     emit(open);

@@ -64,7 +64,8 @@ pub struct SetOptions<'a> {
 }
 
 impl<'a> SetOptions<'a> {
-    pub const NONE: SetOptions<'static> = SetOptions { condition: None, lifetime: Lifetime::Default, get: false };
+    pub const NONE: SetOptions<'static> =
+        SetOptions { condition: None, lifetime: Lifetime::Default, get: false };
 
     /// Reads the options behind `SET key value`.
     pub fn parse(mut rest: Args<'a>) -> Result<Self, ReplyError> {
@@ -177,7 +178,8 @@ mod tests {
     #[test]
     fn options_of_getex() {
         assert_eq!(parse_getex(owned(&["persist", "PERSIST"]).as_args()), Ok(Lifetime::Persist));
-        for bad in [&["persist", "ex", "1"][..], &["keepttl"], &["nx"], &["get"], &["exat", "1", "pxat", "1"]] {
+        for bad in [&["persist", "ex", "1"][..], &["keepttl"], &["nx"], &["get"], &["exat", "1", "pxat", "1"]]
+        {
             assert!(parse_getex(owned(bad).as_args()).is_err(), "{bad:?}");
         }
     }

@@ -275,7 +275,9 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let at = at.transpose()?;
     ctx.out.bulk(string.bytes(&mut digits));
     match (lifetime, at) {
-        (_, Some((at, unit))) if unit.is_absolute() && expire::is_past(ctx, at) => expire::delete_past(ctx, key),
+        (_, Some((at, unit))) if unit.is_absolute() && expire::is_past(ctx, at) => {
+            expire::delete_past(ctx, key)
+        }
         (_, Some((at, _))) => {
             expire::set_expiry(ctx, key, at);
             ctx.propagate_instead(&[b"PEXPIREAT", key, Digits::new().format(at).as_bytes()]);

@@ -81,11 +81,7 @@ impl<'a> Encoded<'a> {
         let mut head = [0; MAX_HEAD_BYTES];
         head[0] = tag;
         head[1..=rest.len()].copy_from_slice(rest);
-        Self {
-            head,
-            head_len: 1 + rest.len(),
-            body,
-        }
+        Self { head, head_len: 1 + rest.len(), body }
     }
 
     /// Bytes of the whole entry, backlen included.

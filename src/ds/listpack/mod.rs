@@ -77,9 +77,7 @@ impl Listpack {
     /// The reason why the bytes are not a listpack.
     pub fn from_bytes(bytes: Vec<u8>, deep: bool) -> Result<Self, Corrupt> {
         ListpackView::validate(&bytes, deep)?;
-        Ok(Self {
-            bytes: DataBytes::from(bytes),
-        })
+        Ok(Self { bytes: DataBytes::from(bytes) })
     }
 
     /// A reader of the same bytes.
@@ -158,9 +156,7 @@ impl Listpack {
     /// # Errors
     /// `TooLarge`, see there.
     pub fn extend<'e>(&mut self, elements: impl IntoIterator<Item = Element<'e>>) -> Result<(), TooLarge> {
-        elements
-            .into_iter()
-            .try_for_each(|element| self.push_back(element))
+        elements.into_iter().try_for_each(|element| self.push_back(element))
     }
 
     /// Inserts before the entry at `position`; the new entry then is at `position`.

@@ -66,10 +66,7 @@ fn bytes_of_integers_are_those_of_the_real_server() {
     let listpack = listpack_of(&model);
     assert_eq!(hex(listpack.as_bytes()), EDGES_HEX);
     assert_eq!(texts(&listpack), model);
-    let integers = listpack
-        .iter()
-        .filter(|element| matches!(element, Element::Int(_)))
-        .count();
+    let integers = listpack.iter().filter(|element| matches!(element, Element::Int(_))).count();
     assert_eq!(integers, 22);
 }
 
@@ -83,10 +80,7 @@ fn bytes_of_long_strings_are_those_of_the_real_server() {
         .collect();
     let listpack = listpack_of(&model);
     assert_eq!(listpack.byte_len(), 74_447);
-    assert_eq!(
-        hex(&Sha1::digest(listpack.as_bytes())),
-        "8f39bdd0399a762a684884c2a382f30dbe570bf0"
-    );
+    assert_eq!(hex(&Sha1::digest(listpack.as_bytes())), "8f39bdd0399a762a684884c2a382f30dbe570bf0");
     assert_eq!(texts(&listpack), model);
     let back: Model = listpack.iter().rev().map(|element| element.to_vec()).collect();
     assert!(back.iter().eq(model.iter().rev()));
@@ -98,13 +92,7 @@ fn backlen_of_three_and_four_bytes_round_trips() {
         let model = vec![vec![b'x'; len], b"tail".to_vec()];
         let listpack = listpack_of(&model);
         listpack.check_invariants().expect("valid");
-        assert!(
-            listpack
-                .iter()
-                .rev()
-                .map(|element| element.to_vec())
-                .eq(model.into_iter().rev())
-        );
+        assert!(listpack.iter().rev().map(|element| element.to_vec()).eq(model.into_iter().rev()));
     }
 }
 
@@ -134,9 +122,7 @@ fn count_is_unknown_from_65535_entries_on() {
 
 #[test]
 fn find_skips_values() {
-    let pairs: Model = [&b"a"[..], b"b", b"b", b"12", b"12", b"a"]
-        .map(<[u8]>::to_vec)
-        .to_vec();
+    let pairs: Model = [&b"a"[..], b"b", b"b", b"12", b"12", b"a"].map(<[u8]>::to_vec).to_vec();
     let listpack = listpack_of(&pairs);
     let view = listpack.view();
     let first = view.first().expect("not empty");
@@ -253,11 +239,7 @@ fn apply_at(edit: Edit, index: usize, at: Position, listpack: &mut Listpack, mod
 
 fn apply_delete_range(at: i8, count: u8, listpack: &mut Listpack, model: &mut Model) {
     let len = model.len() as i64;
-    let start = if at < 0 {
-        i64::from(at) + len
-    } else {
-        i64::from(at)
-    };
+    let start = if at < 0 { i64::from(at) + len } else { i64::from(at) };
     let expected = if (0..len).contains(&start) {
         let start = start as usize;
         let end = (start + usize::from(count)).min(model.len());
@@ -330,22 +312,12 @@ fn use_everything(bytes: Vec<u8>) {
     let deep = ListpackView::validate(&bytes, true).is_ok();
     let seen = view.iter().count();
     let seen_back = view.iter().rev().count();
-    let _ = (
-        view.len(),
-        view.is_empty(),
-        view.get(3),
-        view.get(-3),
-        view.seek(i64::MIN),
-    );
+    let _ = (view.len(), view.is_empty(), view.get(3), view.get(-3), view.seek(i64::MIN));
     if let Some(first) = view.first() {
         let _ = (view.find(first, b"needle", 1), view.find(first, b"17", 0));
     }
     for at in 0..bytes.len() + 3 {
-        let _ = (
-            view.element(Position(at)),
-            view.next(Position(at)),
-            view.previous(Position(at)),
-        );
+        let _ = (view.element(Position(at)), view.next(Position(at)), view.previous(Position(at)));
     }
     if deep {
         assert_eq!((seen, seen_back), (view.len(), view.len()));
@@ -391,19 +363,14 @@ fn mutated_listpacks_are_survived() {
         use_everything(bytes);
     }
     // Both outcomes must be common, or the mutator has gone blind.
-    assert!(
-        accepted > 1_000 && refused > 5_000,
-        "{accepted} accepted, {refused} refused"
-    );
+    assert!(accepted > 1_000 && refused > 5_000, "{accepted} accepted, {refused} refused");
 }
 
 fn random_listpack(random: &mut fastrand::Rng) -> Listpack {
     let mut listpack = Listpack::new();
     for _ in 0..random.usize(0..6) {
         if random.bool() {
-            listpack
-                .push_back(random.i64(..) >> random.u32(0..64))
-                .expect("small");
+            listpack.push_back(random.i64(..) >> random.u32(0..64)).expect("small");
         } else {
             let longest = if random.u8(..) < 8 { 5000 } else { 70 };
             let text = vec![b'v'; random.usize(0..longest)];

@@ -59,9 +59,7 @@ impl<'a> ListpackView<'a> {
 
     /// The bytes of the entries alone.
     pub(super) fn entries(&self) -> &'a [u8] {
-        self.bytes
-            .get(HEADER_BYTES..self.bytes.len().saturating_sub(1))
-            .unwrap_or(&[])
+        self.bytes.get(HEADER_BYTES..self.bytes.len().saturating_sub(1)).unwrap_or(&[])
     }
 
     /// Number of entries; O(n) from 65535 entries on, else O(1).
@@ -117,11 +115,7 @@ impl<'a> ListpackView<'a> {
             return self.seek_unknown(index);
         }
         let count = i64::from(count);
-        let forward = if index < 0 {
-            index.checked_add(count)?
-        } else {
-            index
-        };
+        let forward = if index < 0 { index.checked_add(count)? } else { index };
         if !(0..count).contains(&forward) {
             return None;
         }
@@ -153,20 +147,12 @@ impl<'a> ListpackView<'a> {
 
     /// All elements, from either end.
     pub fn iter(&self) -> Iter<'a> {
-        Iter {
-            view: *self,
-            front: self.first(),
-            back: self.last(),
-        }
+        Iter { view: *self, front: self.first(), back: self.last() }
     }
 
     /// The elements from `position` to the end, from either end.
     pub fn iter_from(&self, position: Position) -> Iter<'a> {
-        Iter {
-            view: *self,
-            front: self.valid(position.0),
-            back: self.last(),
-        }
+        Iter { view: *self, front: self.valid(position.0), back: self.last() }
     }
 
     /// The positions of all entries in order.
@@ -182,9 +168,7 @@ impl<'a> ListpackView<'a> {
     }
 
     fn header_total(&self) -> usize {
-        self.bytes
-            .first_chunk::<4>()
-            .map_or(0, |field| u32::from_le_bytes(*field) as usize)
+        self.bytes.first_chunk::<4>().map_or(0, |field| u32::from_le_bytes(*field) as usize)
     }
 
     /// `at` as a position when an entry starts there.
@@ -261,9 +245,7 @@ impl<'a> Iterator for Iter<'a> {
 
 impl DoubleEndedIterator for Iter<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let at = self
-            .back
-            .filter(|back| self.front.is_some_and(|front| front <= *back))?;
+        let at = self.back.filter(|back| self.front.is_some_and(|front| front <= *back))?;
         self.back = self.view.previous(at);
         self.view.element(at)
     }

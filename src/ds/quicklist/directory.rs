@@ -78,15 +78,9 @@ impl Directory {
 
     pub(super) fn next(&self, slot: Slot) -> Option<Slot> {
         if slot.node + 1 < self.chunks.get(slot.chunk)?.nodes.len() {
-            return Some(Slot {
-                node: slot.node + 1,
-                ..slot
-            });
+            return Some(Slot { node: slot.node + 1, ..slot });
         }
-        (slot.chunk + 1 < self.chunks.len()).then_some(Slot {
-            chunk: slot.chunk + 1,
-            node: 0,
-        })
+        (slot.chunk + 1 < self.chunks.len()).then_some(Slot { chunk: slot.chunk + 1, node: 0 })
     }
 
     pub(super) fn previous(&self, slot: Slot) -> Option<Slot> {
@@ -118,11 +112,7 @@ impl Directory {
         if index >= self.elements {
             return None;
         }
-        if index < self.elements / 2 {
-            self.locate_forward(index)
-        } else {
-            self.locate_back(index)
-        }
+        if index < self.elements / 2 { self.locate_forward(index) } else { self.locate_back(index) }
     }
 
     fn locate_forward(&self, index: usize) -> Option<(Slot, usize)> {
@@ -134,13 +124,7 @@ impl Directory {
             }
             for (node_index, node) in chunk.nodes.iter().enumerate() {
                 if left < node.count() {
-                    return Some((
-                        Slot {
-                            chunk: chunk_index,
-                            node: node_index,
-                        },
-                        left,
-                    ));
+                    return Some((Slot { chunk: chunk_index, node: node_index }, left));
                 }
                 left -= node.count();
             }
@@ -158,10 +142,7 @@ impl Directory {
             }
             for (node_index, node) in chunk.nodes.iter().enumerate().rev() {
                 if left <= node.count() {
-                    let slot = Slot {
-                        chunk: chunk_index,
-                        node: node_index,
-                    };
+                    let slot = Slot { chunk: chunk_index, node: node_index };
                     return Some((slot, node.count() - left));
                 }
                 left -= node.count();
@@ -175,10 +156,7 @@ impl Directory {
         let mut left = steps;
         for (index, chunk) in self.chunks.iter().enumerate() {
             if left < chunk.nodes.len() {
-                return Some(Slot {
-                    chunk: index,
-                    node: left,
-                });
+                return Some(Slot { chunk: index, node: left });
             }
             left -= chunk.nodes.len();
         }
@@ -254,49 +232,30 @@ impl Directory {
     fn make_room(&mut self, chunk: usize, at: usize) -> Slot {
         let Some(current) = self.chunks.get_mut(chunk) else {
             self.chunks.push_back(Chunk::default());
-            return Slot {
-                chunk: self.chunks.len() - 1,
-                node: 0,
-            };
+            return Slot { chunk: self.chunks.len() - 1, node: 0 };
         };
         let len = current.nodes.len();
         if !current.is_full() {
-            return Slot {
-                chunk,
-                node: at.min(len),
-            };
+            return Slot { chunk, node: at.min(len) };
         }
         if at >= len {
             if self.chunks.get(chunk + 1).is_none_or(Chunk::is_full) {
                 self.chunks.insert(chunk + 1, Chunk::default());
             }
-            return Slot {
-                chunk: chunk + 1,
-                node: 0,
-            };
+            return Slot { chunk: chunk + 1, node: 0 };
         }
         if at == 0 {
             return self.make_room_before(chunk);
         }
         self.halve(chunk);
         let half = CHUNK_NODES / 2;
-        if at <= half {
-            Slot { chunk, node: at }
-        } else {
-            Slot {
-                chunk: chunk + 1,
-                node: at - half,
-            }
-        }
+        if at <= half { Slot { chunk, node: at } } else { Slot { chunk: chunk + 1, node: at - half } }
     }
 
     fn make_room_before(&mut self, chunk: usize) -> Slot {
         let before = chunk.checked_sub(1).and_then(|before| self.chunks.get(before));
         match before.filter(|before| !before.is_full()) {
-            Some(before) => Slot {
-                chunk: chunk - 1,
-                node: before.nodes.len(),
-            },
+            Some(before) => Slot { chunk: chunk - 1, node: before.nodes.len() },
             None => {
                 self.chunks.insert(chunk, Chunk::default());
                 Slot { chunk, node: 0 }
@@ -322,14 +281,7 @@ impl Directory {
         self.elements -= node.count();
         let emptied = chunk.nodes.is_empty();
         let at_end = slot.node >= chunk.nodes.len();
-        let mut following = if at_end {
-            Slot {
-                chunk: slot.chunk + 1,
-                node: 0,
-            }
-        } else {
-            slot
-        };
+        let mut following = if at_end { Slot { chunk: slot.chunk + 1, node: 0 } } else { slot };
         if emptied {
             self.chunks.remove(slot.chunk);
             following.chunk = slot.chunk;
@@ -359,14 +311,8 @@ impl Directory {
         }
         match watched.chunk {
             at if at <= chunk => watched,
-            at if at == chunk + 1 => Slot {
-                chunk,
-                node: len + watched.node,
-            },
-            at => Slot {
-                chunk: at - 1,
-                node: watched.node,
-            },
+            at if at == chunk + 1 => Slot { chunk, node: len + watched.node },
+            at => Slot { chunk: at - 1, node: watched.node },
         }
     }
 
@@ -397,10 +343,7 @@ impl Directory {
             return Err(Corrupt("quicklist miscounted"));
         }
         let sparse = self.chunks.iter().zip(self.chunks.iter().skip(1));
-        if sparse
-            .into_iter()
-            .any(|(a, b)| a.nodes.len() + b.nodes.len() <= CHUNK_NODES / 2)
-        {
+        if sparse.into_iter().any(|(a, b)| a.nodes.len() + b.nodes.len() <= CHUNK_NODES / 2) {
             return Err(Corrupt("quicklist chunks should have been joined"));
         }
         Ok(())
@@ -422,11 +365,7 @@ mod tests {
     }
 
     fn id_at(directory: &Directory, slot: Slot) -> Option<i64> {
-        directory
-            .get(slot)?
-            .get(0, &Codec::NONE)?
-            .as_element()
-            .as_integer()
+        directory.get(slot)?.get(0, &Codec::NONE)?.as_element().as_integer()
     }
 
     /// The slot of the node number `rank`, by single steps from the front.
@@ -487,9 +426,7 @@ mod tests {
             prop_assert_eq!(id_at(directory, slot), Some(id));
             prop_assert_eq!(directory.nth_from_back(model.len() - 1 - rank), Some(slot));
             prop_assert_eq!(slot_of(directory, rank), Some(slot));
-            let before = rank
-                .checked_sub(1)
-                .and_then(|rank| directory.nth_from_front(rank));
+            let before = rank.checked_sub(1).and_then(|rank| directory.nth_from_front(rank));
             prop_assert_eq!(directory.previous(slot), before);
             for depth in 0..12 {
                 let inside = rank >= depth && rank + depth < model.len();

@@ -40,13 +40,7 @@ pub struct Iter<'a> {
 impl<'a> Iter<'a> {
     pub(super) fn new(list: &'a Quicklist, index: usize, direction: Direction) -> Self {
         let raw = Cow::Borrowed(&[][..]);
-        let mut iter = Self {
-            list,
-            pending: None,
-            raw,
-            place: None,
-            direction,
-        };
+        let mut iter = Self { list, pending: None, raw, place: None, direction };
         if let Some((slot, offset)) = list.nodes.locate(index) {
             iter.enter(slot, Some(offset));
         }

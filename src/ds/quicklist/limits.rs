@@ -40,10 +40,7 @@ impl Options {
             0 => DEFAULT_PACKED_THRESHOLD_BYTES,
             bytes => bytes,
         };
-        Some(Self {
-            packed_threshold_bytes,
-            ..self
-        })
+        Some(Self { packed_threshold_bytes, ..self })
     }
 
     /// `list-max-listpack-size` as used.

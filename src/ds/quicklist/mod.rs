@@ -49,11 +49,7 @@ pub struct Quicklist {
 impl Quicklist {
     /// An empty list.
     pub fn new(options: Options, codec: &'static Codec) -> Self {
-        Self {
-            nodes: Directory::default(),
-            options,
-            codec,
-        }
+        Self { nodes: Directory::default(), options, codec }
     }
 
     /// The settings.
@@ -279,11 +275,7 @@ impl Quicklist {
     }
 
     fn push(&mut self, side: Side, element: Element<'_>) {
-        let end = if side == Side::Before {
-            self.nodes.first()
-        } else {
-            self.nodes.last()
-        };
+        let end = if side == Side::Before { self.nodes.first() } else { self.nodes.last() };
         let text_len = element.text_len();
         if let Some(slot) = end {
             if self.has_room(slot, text_len) && self.push_in_node(slot, side, element) {
@@ -329,11 +321,7 @@ impl Quicklist {
             self.insert_by_split(slot, place, side, element);
             return;
         }
-        let opposite = if side == Side::Before {
-            Side::After
-        } else {
-            Side::Before
-        };
+        let opposite = if side == Side::Before { Side::After } else { Side::Before };
         if let Some(neighbour) = neighbour.filter(|&neighbour| self.has_room(neighbour, text_len))
             && self.push_in_node(neighbour, opposite, element)
         {
@@ -379,14 +367,8 @@ impl Quicklist {
         };
         let before = self.node_count();
         let outer = self.merge_with_next(outer);
-        let front = if self.node_count() < before {
-            Some(outer)
-        } else {
-            front
-        };
-        front
-            .and_then(|front| self.nodes.next(front))
-            .unwrap_or(tail_slot)
+        let front = if self.node_count() < before { Some(outer) } else { front };
+        front.and_then(|front| self.nodes.next(front)).unwrap_or(tail_slot)
     }
 
     fn insert_node(&mut self, slot: Slot, side: Side, node: Node) {
@@ -420,8 +402,7 @@ impl Quicklist {
         if whole {
             self.nodes.remove(slot);
         } else {
-            self.nodes
-                .edit(slot, |node| node.delete_range(offset, count, codec));
+            self.nodes.edit(slot, |node| node.delete_range(offset, count, codec));
             self.settle(slot);
         }
     }
@@ -495,10 +476,7 @@ impl Quicklist {
     /// `settle` for a node and its two neighbours.
     fn settle_around(&mut self, slot: Slot) {
         let neighbours = [self.nodes.previous(slot), Some(slot), self.nodes.next(slot)];
-        neighbours
-            .into_iter()
-            .flatten()
-            .for_each(|slot| self.settle(slot));
+        neighbours.into_iter().flatten().for_each(|slot| self.settle(slot));
     }
 
     /// Settles the nodes within the depth at both ends and those an insertion pushed beyond it:

@@ -32,10 +32,7 @@ pub struct Codec {
 
 impl Codec {
     /// Compresses nothing.
-    pub const NONE: Self = Self {
-        compress: |_, _| None,
-        decompress: |_, _| None,
-    };
+    pub const NONE: Self = Self { compress: |_, _| None, decompress: |_, _| None };
 }
 
 /// How a node keeps its elements; the numbers are those of the RDB format.
@@ -76,19 +73,11 @@ pub enum Side {
 impl Node {
     pub(super) fn packed(listpack: Listpack) -> Self {
         let count = listpack.len() as u32; // An entry takes two bytes of at most 2^32.
-        Self {
-            body: Body::Packed(listpack),
-            count,
-            raw_len: 0,
-        }
+        Self { body: Body::Packed(listpack), count, raw_len: 0 }
     }
 
     pub(super) fn plain(bytes: Vec<u8>) -> Self {
-        Self {
-            body: Body::Plain(DataBytes::from(bytes)),
-            count: 1,
-            raw_len: 0,
-        }
+        Self { body: Body::Plain(DataBytes::from(bytes)), count: 1, raw_len: 0 }
     }
 
     /// A node of its own for `element`.
@@ -97,11 +86,7 @@ impl Node {
         if large || listpack.push_back(element).is_err() {
             return Self::plain(element.to_vec());
         }
-        Self {
-            body: Body::Packed(listpack),
-            count: 1,
-            raw_len: 0,
-        }
+        Self { body: Body::Packed(listpack), count: 1, raw_len: 0 }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -135,11 +120,7 @@ impl Node {
 
     /// Length before compression, bytes.
     pub(super) fn raw_len(&self) -> usize {
-        if self.is_compressed() {
-            self.raw_len as usize
-        } else {
-            self.stored().len()
-        }
+        if self.is_compressed() { self.raw_len as usize } else { self.stored().len() }
     }
 
     /// Bytes held from the allocator besides the node itself.
@@ -168,9 +149,7 @@ impl Node {
             Cow::Borrowed(raw) if plain => Some(Element::Bytes(raw).into()),
             Cow::Borrowed(raw) => ListpackView::over(raw).get(offset as i64).map(Picked::from),
             Cow::Owned(raw) if plain => Some(Picked::Bytes(Cow::Owned(raw))),
-            Cow::Owned(raw) => ListpackView::over(&raw)
-                .get(offset as i64)
-                .map(|element| element.to_picked()),
+            Cow::Owned(raw) => ListpackView::over(&raw).get(offset as i64).map(|element| element.to_picked()),
         }
     }
 
@@ -212,19 +191,11 @@ impl Node {
 
     /// The listpack of an uncompressed packed node.
     pub(super) fn listpack(&self) -> Option<&Listpack> {
-        if let Body::Packed(listpack) = &self.body {
-            Some(listpack)
-        } else {
-            None
-        }
+        if let Body::Packed(listpack) = &self.body { Some(listpack) } else { None }
     }
 
     pub(super) fn into_listpack(self) -> Option<Listpack> {
-        if let Body::Packed(listpack) = self.body {
-            Some(listpack)
-        } else {
-            None
-        }
+        if let Body::Packed(listpack) = self.body { Some(listpack) } else { None }
     }
 
     /// Runs `edit` on the listpack (decompressing it first) and adds `added` to the count when it
@@ -295,11 +266,7 @@ impl Node {
         match &mut self.body {
             Body::Packed(listpack) => {
                 let view = listpack.view();
-                let position = if side == Side::Before {
-                    view.first()
-                } else {
-                    view.last()
-                }?;
+                let position = if side == Side::Before { view.first() } else { view.last() }?;
                 let picked = view.element(position)?.to_picked();
                 listpack.delete(position);
                 self.count -= 1;
@@ -359,19 +326,13 @@ impl Node {
         let kept = (offset as u32).min(self.count);
         let count = self.count - kept;
         self.count = kept;
-        Some(Self {
-            body: Body::Packed(moved),
-            count,
-            raw_len: 0,
-        })
+        Some(Self { body: Body::Packed(moved), count, raw_len: 0 })
     }
 
     /// Appends all elements of `other`.
     pub(super) fn append(&mut self, other: &Self, codec: &Codec) -> Result<(), TooLarge> {
         let raw = other.raw(codec);
-        self.grow(codec, other.count, |listpack| {
-            listpack.append(ListpackView::over(&raw))
-        })
+        self.grow(codec, other.count, |listpack| listpack.append(ListpackView::over(&raw)))
     }
 
     pub(super) fn shrink_to_fit(&mut self) {
@@ -389,18 +350,10 @@ impl Node {
             return Err(Corrupt("quicklist node compressed for nothing"));
         }
         if self.is_plain() {
-            return if self.count == 1 {
-                Ok(())
-            } else {
-                Err(Corrupt("plain node of many"))
-            };
+            return if self.count == 1 { Ok(()) } else { Err(Corrupt("plain node of many")) };
         }
         let view = ListpackView::from_bytes(&raw, true)?;
-        if view.len() == self.count() {
-            Ok(())
-        } else {
-            Err(Corrupt("quicklist node miscounted"))
-        }
+        if view.len() == self.count() { Ok(()) } else { Err(Corrupt("quicklist node miscounted")) }
     }
 }
 

@@ -35,9 +35,7 @@ fn collect(list: &Quicklist, index: usize, direction: Direction) -> Model {
 }
 
 fn numbers(count: usize) -> Model {
-    (0..count)
-        .map(|value| format!("value-{value:06}-value-value").into_bytes())
-        .collect()
+    (0..count).map(|value| format!("value-{value:06}-value-value").into_bytes()).collect()
 }
 
 fn counts(list: &Quicklist) -> Vec<usize> {
@@ -104,9 +102,7 @@ fn apply(edit: Edit, list: &mut Quicklist, model: &mut Model) {
         }
         Edit::AppendPacked(texts) => {
             let mut listpack = Listpack::new();
-            texts
-                .iter()
-                .for_each(|text| listpack.push_back(text).expect("small"));
+            texts.iter().for_each(|text| listpack.push_back(text).expect("small"));
             list.append_packed(listpack);
             model.extend(texts);
         }
@@ -159,16 +155,9 @@ fn apply_inside(edit: Edit, list: &mut Quicklist, model: &mut Model) {
             let Some(needle) = model.get(wrap(at)).cloned() else {
                 return;
             };
-            let direction = if back {
-                Direction::Backward
-            } else {
-                Direction::Forward
-            };
+            let direction = if back { Direction::Backward } else { Direction::Forward };
             let removed = remove_from_model(model, &needle, usize::from(limit), back);
-            assert_eq!(
-                list.remove_matching(&needle, usize::from(limit), direction),
-                removed
-            );
+            assert_eq!(list.remove_matching(&needle, usize::from(limit), direction), removed);
         }
         _ => unreachable!("handled by apply"),
     }
@@ -188,9 +177,7 @@ fn remove_from_model(model: &mut Model, needle: &[u8], limit: usize, back: bool)
 fn options() -> impl Strategy<Value = Options> {
     let fills = select(vec![-5i64, -1, 0, 1, 2, 3, 5, 100]);
     (fills, 0i64..4, select(vec![0u64, 1, 3, 60])).prop_map(|(fill, depth, threshold)| {
-        Options::new(fill, depth)
-            .with_packed_threshold(threshold)
-            .expect("low")
+        Options::new(fill, depth).with_packed_threshold(threshold).expect("low")
     })
 }
 
@@ -336,9 +323,7 @@ fn insertions_place_elements_as_the_real_server_does() {
         let side = if after { Side::After } else { Side::Before };
         assert!(list.insert(index, side, format!("n{value}").as_bytes()));
     }
-    let expected = [
-        1, 4, 4, 4, 2, 4, 3, 3, 3, 3, 4, 2, 4, 1, 4, 4, 1, 4, 4, 4, 3, 2, 3, 4, 3, 2,
-    ];
+    let expected = [1, 4, 4, 4, 2, 4, 3, 3, 3, 3, 4, 2, 4, 1, 4, 4, 1, 4, 4, 4, 3, 2, 3, 4, 3, 2];
     assert_eq!(counts(&list), expected);
 }
 
@@ -358,9 +343,7 @@ fn halves_of_a_split_join_their_neighbours() {
     let mut list = Quicklist::new(Options::new(4, 0), &LZF);
     let packed = |texts: &[&str]| {
         let mut listpack = Listpack::new();
-        texts
-            .iter()
-            .for_each(|text| listpack.push_back(text.as_bytes()).expect("small"));
+        texts.iter().for_each(|text| listpack.push_back(text.as_bytes()).expect("small"));
         listpack
     };
     list.append_packed(packed(&["a"]));
@@ -384,10 +367,7 @@ fn large_elements_get_plain_nodes() {
     assert_eq!(texts(&list), [&b"enormous"[..], b"2", b"tiny", b"3", b"1234567"]);
     assert_eq!(list.nodes().filter(|node| node.container == plain).count(), 2);
     assert_eq!(list.remove_matching(b"1234567", 9, Direction::Backward), 1);
-    assert_eq!(
-        list.pop_front().map(|picked| picked.into_vec()),
-        Some(b"enormous".to_vec())
-    );
+    assert_eq!(list.pop_front().map(|picked| picked.into_vec()), Some(b"enormous".to_vec()));
     list.check_invariants().expect("valid");
 }
 
@@ -396,9 +376,7 @@ fn nodes_away_from_the_ends_are_compressed() {
     let model = numbers(2000);
     let mut list = list_of(Options::new(-1, 2), &model);
     let compressed = |list: &Quicklist| -> Vec<bool> {
-        list.nodes()
-            .map(|node| matches!(node.stored, Stored::Compressed(_)))
-            .collect()
+        list.nodes().map(|node| matches!(node.stored, Stored::Compressed(_))).collect()
     };
     let nodes = list.node_count();
     assert!(nodes > 8);
@@ -406,10 +384,7 @@ fn nodes_away_from_the_ends_are_compressed() {
     assert_eq!(compressed(&list), expected);
     let plain = list_of(Options::new(-1, 0), &model);
     assert!(list.memory_bytes() < plain.memory_bytes() / 2);
-    assert_eq!(
-        list.get(1000).map(|picked| picked.into_vec()),
-        Some(model[1000].clone())
-    );
+    assert_eq!(list.get(1000).map(|picked| picked.into_vec()), Some(model[1000].clone()));
     assert_eq!(compressed(&list), expected, "a read changed a node");
     list.delete_range(0, 1200);
     list.check_invariants().expect("valid");
@@ -436,10 +411,7 @@ fn trimming_and_indexing_a_long_list() {
     let model = numbers(3000);
     let mut list = list_of(Options::new(3, 1), &model);
     for index in (0..3000).step_by(7) {
-        assert_eq!(
-            list.get(index).map(|picked| picked.into_vec()),
-            Some(model[index].clone())
-        );
+        assert_eq!(list.get(index).map(|picked| picked.into_vec()), Some(model[index].clone()));
     }
     assert!(list.get(3000).is_none());
     assert_eq!(list.delete_range(2500, usize::MAX), 500);

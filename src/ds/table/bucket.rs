@@ -116,10 +116,7 @@ impl<H: Handle> BucketPtr<H> {
     #[inline(always)]
     pub unsafe fn new(line: NonNull<u8>) -> Self {
         const { Self::LAYOUT_FITS };
-        BucketPtr {
-            line,
-            handles: PhantomData,
-        }
+        BucketPtr { line, handles: PhantomData }
     }
 
     /// Asks for this line to be loaded.
@@ -159,14 +156,7 @@ impl<H: Handle> BucketPtr<H> {
         }
         // SAFETY: the chained bit is set only with a live overflow bucket in the link
         // place, which is aligned to 8.
-        Some(unsafe {
-            Self::new(
-                self.line
-                    .add(Self::LINK_OFFSET)
-                    .cast::<NonNull<u8>>()
-                    .read(),
-            )
-        })
+        Some(unsafe { Self::new(self.line.add(Self::LINK_OFFSET).cast::<NonNull<u8>>().read()) })
     }
 
     /// Slots whose tag is `tag`, as a mask.
@@ -191,11 +181,7 @@ impl<H: Handle> BucketPtr<H> {
     /// Slots a handle may be put in now, as a mask.
     #[inline(always)]
     fn free_slots(self) -> u32 {
-        let usable = if self.is_chained() {
-            Self::CHAINED_SLOTS
-        } else {
-            Self::ALL_PRESENT
-        };
+        let usable = if self.is_chained() { Self::CHAINED_SLOTS } else { Self::ALL_PRESENT };
         usable & !self.present()
     }
 
@@ -204,12 +190,7 @@ impl<H: Handle> BucketPtr<H> {
         debug_assert!(self.present() & 1 << index == 0);
         // SAFETY: slot and tag byte lie in the live line, under the exclusive borrow.
         unsafe {
-            Slot {
-                bucket: self,
-                index,
-            }
-            .address()
-            .write(handle);
+            Slot { bucket: self, index }.address().write(handle);
             self.line.add(Self::TAGS_OFFSET + index).write(tag);
         }
         self.set_meta(self.meta() | 1 << (index as u32 + H::META_SHIFT));
@@ -219,25 +200,13 @@ impl<H: Handle> BucketPtr<H> {
     fn take(self, index: usize) -> (u8, H) {
         debug_assert!(self.present() & 1 << index != 0);
         self.set_meta(self.meta() & !(1 << (index as u32 + H::META_SHIFT)));
-        (
-            self.tag(index),
-            Slot {
-                bucket: self,
-                index,
-            }
-            .handle(),
-        )
+        (self.tag(index), Slot { bucket: self, index }.handle())
     }
 
     fn link(self, next: Self) {
         debug_assert!(!self.is_chained() && self.present() & !Self::CHAINED_SLOTS == 0);
         // SAFETY: the link place is inside the live line and its slots are empty.
-        unsafe {
-            self.line
-                .add(Self::LINK_OFFSET)
-                .cast::<NonNull<u8>>()
-                .write(next.line)
-        };
+        unsafe { self.line.add(Self::LINK_OFFSET).cast::<NonNull<u8>>().write(next.line) };
         self.set_meta(self.meta() | CHAINED);
     }
 
@@ -248,10 +217,7 @@ impl<H: Handle> BucketPtr<H> {
         loop {
             let mut mask = bucket.matches(tag);
             while mask != 0 {
-                let slot = Slot {
-                    bucket,
-                    index: mask.trailing_zeros() as usize,
-                };
+                let slot = Slot { bucket, index: mask.trailing_zeros() as usize };
                 if equal(slot.handle()) {
                     return Some(slot);
                 }
@@ -268,10 +234,7 @@ impl<H: Handle> BucketPtr<H> {
         while let Some(bucket) = next {
             let mut mask = bucket.present();
             while mask != 0 {
-                visit(Slot {
-                    bucket,
-                    index: mask.trailing_zeros() as usize,
-                });
+                visit(Slot { bucket, index: mask.trailing_zeros() as usize });
                 mask &= mask - 1;
             }
             next = bucket.next();

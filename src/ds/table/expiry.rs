@@ -78,11 +78,7 @@ impl<H: Handle> Table<H> {
         resolver: &impl Resolver<H>,
         due: impl FnMut(H) -> bool,
     ) -> DueVisit {
-        let mut visit = DueVisit {
-            next_position: position,
-            due: 0,
-            visited_bucket: false,
-        };
+        let mut visit = DueVisit { next_position: position, due: 0, visited_bucket: false };
         for _ in 0..SKIPPED_SEGMENTS {
             let Some(segment) = self.segment(visit.next_position) else {
                 visit.next_position = 0;

@@ -27,11 +27,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Nothing allocated.
-    pub const EMPTY: Ledger = Ledger {
-        bytes: 0,
-        main_buckets: 0,
-        overflow_buckets: 0,
-    };
+    pub const EMPTY: Ledger = Ledger { bytes: 0, main_buckets: 0, overflow_buckets: 0 };
 
     /// Gives a zeroed block of `lines` lines.
     pub fn alloc(&mut self, lines: usize) -> NonNull<u8> {

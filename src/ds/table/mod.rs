@@ -127,13 +127,7 @@ impl<H: Handle> Drop for Table<H> {
 impl<H: Handle> Table<H> {
     /// An empty table.
     pub const fn new() -> Self {
-        Table {
-            top: NodeRef::NONE,
-            len: 0,
-            volatile_len: 0,
-            ledger: Ledger::EMPTY,
-            handles: PhantomData,
-        }
+        Table { top: NodeRef::NONE, len: 0, volatile_len: 0, ledger: Ledger::EMPTY, handles: PhantomData }
     }
 
     /// Entries.
@@ -282,10 +276,7 @@ impl<H: Handle> Table<H> {
             next.prefetch();
         }
         while mask != 0 {
-            let slot = Slot {
-                bucket,
-                index: mask.trailing_zeros() as usize,
-            };
+            let slot = Slot { bucket, index: mask.trailing_zeros() as usize };
             resolver.prefetch(slot.handle());
             mask &= mask - 1;
         }

@@ -46,10 +46,7 @@ impl NodeRef {
     fn pack(block: NonNull<u8>, size: usize, local_depth: u32, flag: usize) -> Self {
         debug_assert!(size < 256 && local_depth <= MAX_DIRECTORY_BITS);
         NodeRef(block.as_ptr().map_addr(|address| {
-            assert!(
-                address <= ADDRESS_MASK,
-                "user addresses have at most 48 bits"
-            );
+            assert!(address <= ADDRESS_MASK, "user addresses have at most 48 bits");
             address | size << SIZE_SHIFT | (local_depth as usize) << DEPTH_SHIFT | flag
         }))
     }
@@ -100,10 +97,7 @@ impl Directory {
     /// A directory whose places all refer to nothing.
     pub fn alloc(bits: u32, ledger: &mut Ledger) -> Self {
         debug_assert!((1..=MAX_DIRECTORY_BITS).contains(&bits));
-        Directory {
-            places: ledger.alloc(Self::lines(bits)).cast(),
-            bits,
-        }
+        Directory { places: ledger.alloc(Self::lines(bits)).cast(), bits }
     }
 
     fn lines(bits: u32) -> usize {
@@ -120,19 +114,11 @@ impl Directory {
     /// `node` refers to a live directory.
     #[inline(always)]
     pub unsafe fn from_node(node: NodeRef) -> Self {
-        Directory {
-            places: node.block().cast(),
-            bits: node.size() as u32,
-        }
+        Directory { places: node.block().cast(), bits: node.size() as u32 }
     }
 
     pub fn node(self, local_depth: u32) -> NodeRef {
-        NodeRef::pack(
-            self.places.cast(),
-            self.bits as usize,
-            local_depth,
-            DIRECTORY_FLAG,
-        )
+        NodeRef::pack(self.places.cast(), self.bits as usize, local_depth, DIRECTORY_FLAG)
     }
 
     pub fn len(self) -> usize {

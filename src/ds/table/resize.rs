@@ -54,28 +54,18 @@ struct Path {
 
 impl Path {
     fn last(&self) -> Option<Step> {
-        self.levels
-            .checked_sub(1)
-            .and_then(|level| self.steps[level])
+        self.levels.checked_sub(1).and_then(|level| self.steps[level])
     }
 }
 
 impl<H: Handle> Table<H> {
     fn path(&self, hash: u64) -> Path {
-        let mut path = Path {
-            steps: [None; MAX_LEVELS],
-            levels: 0,
-            leaf_depth: 0,
-        };
+        let mut path = Path { steps: [None; MAX_LEVELS], levels: 0, leaf_depth: 0 };
         let (mut node, mut rest) = (self.top, hash);
         while node.is_directory() {
             // SAFETY: reached from `top`, so live.
             let directory = unsafe { Directory::from_node(node) };
-            path.steps[path.levels] = Some(Step {
-                directory,
-                local_depth: node.local_depth(),
-                rest,
-            });
+            path.steps[path.levels] = Some(Step { directory, local_depth: node.local_depth(), rest });
             path.levels += 1;
             node = directory.child(rest);
             rest <<= node.local_depth();
@@ -112,10 +102,8 @@ impl<H: Handle> Table<H> {
             }
         };
         let bit = 1 << (63 - leaf_depth);
-        step.directory
-            .set_span(step.rest & !bit, halves[0].node(leaf_depth + 1));
-        step.directory
-            .set_span(step.rest | bit, halves[1].node(leaf_depth + 1));
+        step.directory.set_span(step.rest & !bit, halves[0].node(leaf_depth + 1));
+        step.directory.set_span(step.rest | bit, halves[1].node(leaf_depth + 1));
     }
 
     /// Puts one segment in the place of two buddies.
@@ -127,8 +115,7 @@ impl<H: Handle> Table<H> {
             self.set_node(&path, path.levels - 1, merged.node(step.local_depth));
             return step.directory.free(&mut self.ledger);
         }
-        step.directory
-            .set_span(step.rest, merged.node(path.leaf_depth - 1));
+        step.directory.set_span(step.rest, merged.node(path.leaf_depth - 1));
         if path.leaf_depth == step.directory.bits
             && let Some(half) = step.directory.halved(&mut self.ledger)
         {
@@ -158,9 +145,7 @@ impl<H: Handle> Table<H> {
         match buckets_to_grow(len, H::SLOTS, prefix, depth) {
             Some(buckets) => self.rebuild(segment, buckets, resolver),
             None if self.may_split(depth) => self.split(hash, segment, resolver),
-            None if segment.bucket_count() < MAX_BUCKETS => {
-                self.rebuild(segment, MAX_BUCKETS, resolver)
-            }
+            None if segment.bucket_count() < MAX_BUCKETS => self.rebuild(segment, MAX_BUCKETS, resolver),
             None => segment,
         }
     }
@@ -187,12 +172,7 @@ impl<H: Handle> Table<H> {
         rebuilt
     }
 
-    fn split(
-        &mut self,
-        hash: u64,
-        segment: SegmentPtr<H>,
-        resolver: &impl Resolver<H>,
-    ) -> SegmentPtr<H> {
+    fn split(&mut self, hash: u64, segment: SegmentPtr<H>, resolver: &impl Resolver<H>) -> SegmentPtr<H> {
         let (halves, depth) = (self.empty_halves(segment, MAX_BUCKETS), segment.depth());
         self.pour(segment, halves, resolver);
         self.attach_halves(segment.header().prefix, halves);
@@ -203,8 +183,7 @@ impl<H: Handle> Table<H> {
             Some(half) => self.shrink(half, resolver),
             None => return halves[half_of(hash, depth)],
         }
-        self.segment(hash)
-            .expect("a table that was split has segments")
+        self.segment(hash).expect("a table that was split has segments")
     }
 
     /// Two empty segments for the halves of this one's hashes.
@@ -266,18 +245,8 @@ impl<H: Handle> Table<H> {
     /// Adds all handles of `source` to the targets, chosen by the first hash bit behind
     /// the source's prefix (equal targets: one takes all). Entries are loaded
     /// `LOADS_IN_FLIGHT` at a time; the volatile figures are made anew.
-    fn pour(
-        &mut self,
-        source: SegmentPtr<H>,
-        targets: [SegmentPtr<H>; 2],
-        resolver: &impl Resolver<H>,
-    ) {
-        let mut pouring = Pouring {
-            targets,
-            depth: source.depth(),
-            ledger: &mut self.ledger,
-            resolver,
-        };
+    fn pour(&mut self, source: SegmentPtr<H>, targets: [SegmentPtr<H>; 2], resolver: &impl Resolver<H>) {
+        let mut pouring = Pouring { targets, depth: source.depth(), ledger: &mut self.ledger, resolver };
         let mut ring = [H::default(); LOADS_IN_FLIGHT];
         let mut seen = 0;
         source.for_each(|slot| {
@@ -313,9 +282,7 @@ impl<H: Handle> Table<H> {
             next = if segment.depth() < depth {
                 Some(self.split_empty(segment, buckets))
             } else {
-                Some(segment.end())
-                    .filter(|&end| end != 0)
-                    .and_then(|end| self.segment(end))
+                Some(segment.end()).filter(|&end| end != 0).and_then(|end| self.segment(end))
             };
         }
     }

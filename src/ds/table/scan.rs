@@ -43,13 +43,7 @@ impl<H: Handle> Table<H> {
         let segment = self.segment(0);
         let bucket = segment.map(|segment| segment.bucket(0));
         let present = bucket.map_or(0, BucketPtr::present);
-        Iter {
-            table: self,
-            segment,
-            index: 0,
-            bucket,
-            present,
-        }
+        Iter { table: self, segment, index: 0, bucket, present }
     }
 
     /// The segment behind this one in hash order.
@@ -151,15 +145,9 @@ impl<H: Handle> Table<H> {
 
 /// The share of all hashes that falls into a bucket.
 fn bucket_share<H: Handle>(segment: SegmentPtr<H>, index: usize) -> f64 {
-    let width = segment
-        .bucket_start(index + 1)
-        .wrapping_sub(segment.bucket_start(index));
+    let width = segment.bucket_start(index + 1).wrapping_sub(segment.bucket_start(index));
     // A single bucket spans all 2^64 hashes, which wraps to 0.
-    if width == 0 {
-        1.0
-    } else {
-        width as f64 / (u64::MAX as f64)
-    }
+    if width == 0 { 1.0 } else { width as f64 / (u64::MAX as f64) }
 }
 
 fn nth<H: Handle>(bucket: BucketPtr<H>, wanted: usize) -> Option<H> {
@@ -211,12 +199,6 @@ impl<H: Handle> Iterator for Iter<'_, H> {
         }
         let index = self.present.trailing_zeros() as usize;
         self.present &= self.present - 1;
-        Some(
-            Slot {
-                bucket: self.bucket?,
-                index,
-            }
-            .handle(),
-        )
+        Some(Slot { bucket: self.bucket?, index }.handle())
     }
 }

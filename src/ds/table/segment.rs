@@ -95,20 +95,14 @@ impl<H: Handle> SegmentPtr<H> {
         };
         // SAFETY: the block's first line is free, aligned and large enough (asserted).
         unsafe { block.cast::<Header>().write(header) };
-        SegmentPtr {
-            block,
-            handles: PhantomData,
-        }
+        SegmentPtr { block, handles: PhantomData }
     }
 
     /// # Safety
     /// `node` refers to a live segment of a table with handles `H`.
     #[inline(always)]
     pub unsafe fn from_node(node: NodeRef) -> Self {
-        SegmentPtr {
-            block: node.block(),
-            handles: PhantomData,
-        }
+        SegmentPtr { block: node.block(), handles: PhantomData }
     }
 
     /// The reference that a directory keeps; `local_depth` bits are consumed there.
@@ -182,8 +176,7 @@ impl<H: Handle> SegmentPtr<H> {
     /// Adds a handle without asking for growth.
     #[inline(always)]
     pub fn append(mut self, hash: u64, handle: H, ledger: &mut Ledger) {
-        self.bucket(self.index_of(hash))
-            .append(hash as u8, handle, ledger);
+        self.bucket(self.index_of(hash)).append(hash as u8, handle, ledger);
         self.header_mut().len += 1;
     }
 

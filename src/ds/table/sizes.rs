@@ -42,11 +42,7 @@ pub(super) const AVOID_PERCENT: usize = 300;
 /// Entries at which a segment grows.
 pub(super) fn grow_threshold(bucket_count: usize, slots: usize, prefix: u64, depth: u32) -> u32 {
     let full_grown = bucket_count == MAX_BUCKETS;
-    let percent = if full_grown {
-        split_percent(prefix, depth)
-    } else {
-        GROW_PERCENT
-    };
+    let percent = if full_grown { split_percent(prefix, depth) } else { GROW_PERCENT };
     (bucket_count * slots) as u32 * percent / 100
 }
 
@@ -77,7 +73,5 @@ pub(super) fn buckets_to_grow(len: usize, slots: usize, prefix: u64, depth: u32)
 
 /// Smallest segment that holds `len` entries with room to spare.
 pub(super) fn buckets_to_shrink(len: usize, slots: usize) -> Option<usize> {
-    BUCKET_COUNTS
-        .into_iter()
-        .find(|count| count * slots * SHRUNK_PERCENT >= len * 100)
+    BUCKET_COUNTS.into_iter().find(|count| count * slots * SHRUNK_PERCENT >= len * 100)
 }

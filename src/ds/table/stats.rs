@@ -63,9 +63,7 @@ impl<H: Handle> Table<H> {
             memory_bytes: self.ledger.bytes,
             ..TableStats::default()
         };
-        self.directories(self.top, &mut |directory| {
-            stats.directory_places += directory.len()
-        });
+        self.directories(self.top, &mut |directory| stats.directory_places += directory.len());
         let mut next = self.segment(0);
         while let Some(segment) = next {
             stats.segments += 1;
@@ -125,11 +123,7 @@ fn check_node<H: Handle>(
     if !node.is_directory() {
         // SAFETY: reached from the top of a borrowed table, so live.
         let segment = unsafe { SegmentPtr::<H>::from_node(node) };
-        assert_eq!(
-            (segment.header().prefix, segment.depth()),
-            (prefix, depth),
-            "prefix"
-        );
+        assert_eq!((segment.header().prefix, segment.depth()), (prefix, depth), "prefix");
         assert_eq!(segment.bucket_count(), node.size(), "bucket count");
         return check_segment(segment, resolver, total);
     }
@@ -143,30 +137,17 @@ fn check_node<H: Handle>(
         let local_depth = child.local_depth();
         assert!((1..=directory.bits).contains(&local_depth), "local depth");
         let span = 1usize << (directory.bits - local_depth);
-        assert!(
-            index.is_multiple_of(span),
-            "span starts at its own multiple"
-        );
-        assert!(
-            (index..index + span).all(|place| directory.get(place) == child),
-            "span"
-        );
+        assert!(index.is_multiple_of(span), "span starts at its own multiple");
+        assert!((index..index + span).all(|place| directory.get(place) == child), "span");
         let child_prefix = prefix | (index as u64) << (64 - directory.bits - depth);
         check_node::<H>(child, child_prefix, depth + local_depth, resolver, total);
         deepest = deepest.max(local_depth);
         index += span;
     }
-    assert_eq!(
-        deepest, directory.bits,
-        "no directory is larger than its children need"
-    );
+    assert_eq!(deepest, directory.bits, "no directory is larger than its children need");
 }
 
-fn check_segment<H: Handle>(
-    segment: SegmentPtr<H>,
-    resolver: &impl Resolver<H>,
-    total: &mut Totals,
-) {
+fn check_segment<H: Handle>(segment: SegmentPtr<H>, resolver: &impl Resolver<H>, total: &mut Totals) {
     let header = segment.header();
     let (mut entries, mut volatile) = (0, 0);
     for index in 0..segment.bucket_count() {
@@ -176,29 +157,19 @@ fn check_segment<H: Handle>(
             let hash = resolver.hash(handle);
             assert_eq!(segment.index_of(hash), index, "bucket of a handle");
             assert_eq!(slot.bucket.tag(slot.index), hash as u8, "tag of a handle");
-            let in_range = hash.wrapping_sub(header.prefix)
-                <= segment.end().wrapping_sub(header.prefix).wrapping_sub(1);
+            let in_range =
+                hash.wrapping_sub(header.prefix) <= segment.end().wrapping_sub(header.prefix).wrapping_sub(1);
             assert!(in_range, "segment of a handle");
             assert!(hash >= segment.bucket_start(index), "start of the bucket");
             entries += 1;
             if let Some(expiry_ms) = resolver.expiry_ms(handle) {
                 volatile += 1;
-                assert!(
-                    header.earliest_expiry_ms <= expiry_ms,
-                    "bound of the expiry times"
-                );
+                assert!(header.earliest_expiry_ms <= expiry_ms, "bound of the expiry times");
             }
         });
     }
-    assert_eq!(
-        (entries, volatile),
-        (header.len, header.volatile_count),
-        "counts of a segment"
-    );
-    assert!(
-        volatile > 0 || header.earliest_expiry_ms == u64::MAX,
-        "bound without volatile entry"
-    );
+    assert_eq!((entries, volatile), (header.len, header.volatile_count), "counts of a segment");
+    assert!(volatile > 0 || header.earliest_expiry_ms == u64::MAX, "bound without volatile entry");
     total.entries += entries as usize;
     total.volatile += volatile as usize;
     total.ledger.main_buckets += segment.bucket_count();
@@ -208,11 +179,7 @@ fn check_segment<H: Handle>(
 fn check_chain<H: Handle>(first: BucketPtr<H>, total: &mut Totals) {
     let mut bucket = first;
     while let Some(next) = bucket.next() {
-        assert_eq!(
-            bucket.count(),
-            H::SLOTS - H::LINK_SLOTS,
-            "a bucket with a link is full"
-        );
+        assert_eq!(bucket.count(), H::SLOTS - H::LINK_SLOTS, "a bucket with a link is full");
         assert!(next.count() > H::LINK_SLOTS, "a chained bucket is needed");
         total.ledger.overflow_buckets += 1;
         total.ledger.bytes += LINE_BYTES;

@@ -54,18 +54,9 @@ mod tests {
         for round in 0..20_000 {
             let mut bytes = [0u8; 16];
             // A small alphabet so that several bytes match, with neighbours off by one.
-            bytes.fill_with(|| {
-                if round % 2 == 0 {
-                    rng.u8(..)
-                } else {
-                    rng.u8(126..131)
-                }
-            });
+            bytes.fill_with(|| if round % 2 == 0 { rng.u8(..) } else { rng.u8(126..131) });
             let tag = bytes[rng.usize(..16)];
-            let naive = bytes
-                .iter()
-                .enumerate()
-                .fold(0, |mask, (i, &b)| mask | u32::from(b == tag) << i);
+            let naive = bytes.iter().enumerate().fold(0, |mask, (i, &b)| mask | u32::from(b == tag) << i);
             assert_eq!(match_tag(&bytes, tag), naive);
             assert_eq!(match_tag_portable(&bytes, tag), naive);
         }

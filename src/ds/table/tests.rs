@@ -79,10 +79,7 @@ impl<H: TestHandle> World<H> {
     fn new(seed: u64, hashes: Hashes) -> Self {
         World {
             table: Table::new(),
-            entries: Entries {
-                list: Vec::new(),
-                policy: ResizePolicy::Allow,
-            },
+            entries: Entries { list: Vec::new(), policy: ResizePolicy::Allow },
             live: Vec::new(),
             rng: fastrand::Rng::with_seed(seed),
             hashes,
@@ -95,11 +92,7 @@ impl<H: TestHandle> World<H> {
 
     fn make(&mut self, hash: u64, expiry_ms: Option<u64>) -> H {
         let handle = H::from(BASE + self.entries.list.len() as u32);
-        self.entries.list.push(Entry {
-            hash,
-            expiry_ms,
-            alive: true,
-        });
+        self.entries.list.push(Entry { hash, expiry_ms, alive: true });
         handle
     }
 
@@ -113,9 +106,7 @@ impl<H: TestHandle> World<H> {
 
     fn remove_handle(&mut self, handle: H) {
         let hash = self.entry(handle).hash;
-        let removed = self
-            .table
-            .remove(hash, |other| other == handle, &self.entries);
+        let removed = self.table.remove(hash, |other| other == handle, &self.entries);
         assert_eq!(removed, Some(handle));
         self.entries.list[index_of(handle)].alive = false;
         assert_eq!(self.table.find(hash, |other| other == handle), None);
@@ -134,14 +125,9 @@ impl<H: TestHandle> World<H> {
         }
         let place = self.rng.usize(..self.live.len());
         let old = self.live[place];
-        let Entry {
-            hash, expiry_ms, ..
-        } = self.entry(old);
+        let Entry { hash, expiry_ms, .. } = self.entry(old);
         let moved = self.make(hash, expiry_ms);
-        let slot = self
-            .table
-            .find_mut(hash, |other| other == old)
-            .expect("it is in the table");
+        let slot = self.table.find_mut(hash, |other| other == old).expect("it is in the table");
         *slot = moved;
         self.entries.list[index_of(old)].alive = false;
         self.live[place] = moved;
@@ -155,8 +141,7 @@ impl<H: TestHandle> World<H> {
         let before = self.entry(handle);
         let after = self.rng.bool().then(|| self.rng.u64(1000..2000));
         self.entries.list[index_of(handle)].expiry_ms = after;
-        self.table
-            .expiry_changed(before.hash, before.expiry_ms, after);
+        self.table.expiry_changed(before.hash, before.expiry_ms, after);
     }
 
     fn step(&mut self, insert_share: u8) {
@@ -181,11 +166,7 @@ impl<H: TestHandle> World<H> {
             self.table.prefetch_bucket(hash);
             self.table.prefetch_matches(hash, &self.entries);
         }
-        let volatile = self
-            .live
-            .iter()
-            .filter(|&&h| self.entry(h).expiry_ms.is_some())
-            .count();
+        let volatile = self.live.iter().filter(|&&h| self.entry(h).expiry_ms.is_some()).count();
         assert_eq!(self.table.volatile_len(), volatile);
     }
 
@@ -199,11 +180,7 @@ impl<H: TestHandle> World<H> {
     }
 }
 
-const POLICIES: [ResizePolicy; 3] = [
-    ResizePolicy::Allow,
-    ResizePolicy::Avoid,
-    ResizePolicy::Forbid,
-];
+const POLICIES: [ResizePolicy; 3] = [ResizePolicy::Allow, ResizePolicy::Avoid, ResizePolicy::Forbid];
 const KINDS: [Hashes; 3] = [Hashes::Uniform, Hashes::Clustered, Hashes::Degenerate];
 
 /// Phases of (policy, share of inserts, steps), with a look at everything after each.
@@ -212,11 +189,7 @@ fn run_phases<H: TestHandle>(seed: u64, hashes: Hashes, phases: &[(usize, u8, us
     for &(policy, insert_share, steps) in phases {
         world.entries.policy = POLICIES[policy];
         // Chains of equal hashes are walked for each step: keep those short.
-        let steps = if matches!(hashes, Hashes::Degenerate) {
-            steps / 8
-        } else {
-            steps
-        };
+        let steps = if matches!(hashes, Hashes::Degenerate) { steps / 8 } else { steps };
         for _ in 0..steps {
             world.step(insert_share);
         }
@@ -312,17 +285,10 @@ fn two_levels_of_directories() {
     }
     world.table.check_invariants(&world.entries);
     let stats = world.table.stats();
-    assert!(
-        cfg!(miri) || stats.max_depth > 13,
-        "depth {}",
-        stats.max_depth
-    );
+    assert!(cfg!(miri) || stats.max_depth > 13, "depth {}", stats.max_depth);
     for &handle in &world.live {
         let hash = world.entry(handle).hash;
-        assert_eq!(
-            world.table.find(hash, |other| other == handle),
-            Some(handle)
-        );
+        assert_eq!(world.table.find(hash, |other| other == handle), Some(handle));
     }
     world.fill_to(100);
     world.check();
@@ -335,10 +301,7 @@ fn clustered_hashes_do_not_blow_up_the_directory() {
     world.fill_to(if cfg!(miri) { 2_000 } else { 40_000 });
     world.check();
     let stats = world.table.stats();
-    assert!(
-        stats.directory_places <= world.live.len() / 32 + 256,
-        "{stats:?}"
-    );
+    assert!(stats.directory_places <= world.live.len() / 32 + 256, "{stats:?}");
     assert!(stats.memory_bytes <= world.live.len() * 64, "{stats:?}");
 }
 
@@ -349,17 +312,10 @@ fn policies_hold_back_growth() {
     let before = world.table.stats();
     world.entries.policy = ResizePolicy::Avoid;
     world.fill_to(2_600);
-    assert_eq!(
-        world.table.stats().buckets,
-        before.buckets,
-        "growth is avoided"
-    );
+    assert_eq!(world.table.stats().buckets, before.buckets, "growth is avoided");
     world.fill_to(40_000);
     let grown = world.table.stats();
-    assert!(
-        grown.buckets > before.buckets,
-        "but happens when chains are extreme"
-    );
+    assert!(grown.buckets > before.buckets, "but happens when chains are extreme");
     assert!(grown.load() > 1.0);
     world.fill_to(100);
     assert_eq!(world.table.stats().buckets, grown.buckets, "no shrinking");
@@ -385,11 +341,7 @@ fn reserve_makes_room_at_once() {
         let reserved = world.table.stats();
         world.table.check_invariants(&world.entries);
         world.fill_to(len);
-        assert_eq!(
-            world.table.stats().buckets,
-            reserved.buckets,
-            "{len} entries"
-        );
+        assert_eq!(world.table.stats().buckets, reserved.buckets, "{len} entries");
         world.check();
     }
 }
@@ -419,13 +371,7 @@ fn an_empty_table_answers() {
     assert_eq!(world.table.random(&mut world.rng), None);
     assert_eq!(world.table.sample(3, &mut world.rng, |_| {}), 0);
     assert_eq!(world.table.iter().count(), 0);
-    assert_eq!(
-        world
-            .table
-            .visit_due(5, 9, &world.entries, |_| true)
-            .next_position,
-        0
-    );
+    assert_eq!(world.table.visit_due(5, 9, &world.entries, |_| true).next_position, 0);
     world.table.clear();
 }
 
@@ -460,9 +406,7 @@ fn random_is_fair() {
     let mut world = World::<u64>::new(5, Hashes::Uniform);
     world.fill_to(8_000);
     world.entries.policy = ResizePolicy::Avoid;
-    world
-        .live
-        .sort_unstable_by_key(|&h| world.entries.list[index_of(h)].hash);
+    world.live.sort_unstable_by_key(|&h| world.entries.list[index_of(h)].hash);
     while world.live.len() > 2_000 {
         let handle = world.live.pop().expect("more than 2,000");
         world.remove_handle(handle);
@@ -486,23 +430,15 @@ fn sample_gives_distinct_neighbours() {
     world.fill_to(5_000);
     for count in [1, 5, 16, 200] {
         let mut sampled = Vec::new();
-        let found = world
-            .table
-            .sample(count, &mut world.rng, |handle| sampled.push(handle));
+        let found = world.table.sample(count, &mut world.rng, |handle| sampled.push(handle));
         assert_eq!((found, sampled.len()), (count, count));
         assert!(sampled.iter().all(|&handle| world.entry(handle).alive));
         assert_eq!(sampled.iter().collect::<HashSet<_>>().len(), count);
     }
     let mut volatile = Vec::new();
-    world
-        .table
-        .sample_volatile(20, &mut world.rng, &world.entries, |h| volatile.push(h));
+    world.table.sample_volatile(20, &mut world.rng, &world.entries, |h| volatile.push(h));
     assert_eq!(volatile.len(), 20);
-    assert!(
-        volatile
-            .iter()
-            .all(|&handle| world.entry(handle).expiry_ms.is_some())
-    );
+    assert!(volatile.iter().all(|&handle| world.entry(handle).expiry_ms.is_some()));
 }
 
 /// Active expiry with writes in between removes all that is due, exactly that, and leaves
@@ -520,10 +456,7 @@ fn due_visits_find_everything_due() {
             }
             let due = |&&h: &&u64| world.entry(h).expiry_ms.is_some_and(|ms| ms <= now_ms);
             assert_eq!(world.live.iter().filter(due).count(), 0);
-            assert!(
-                world.table.earliest_expiry_ms() > now_ms,
-                "bounds are reset"
-            );
+            assert!(world.table.earliest_expiry_ms() > now_ms, "bounds are reset");
             world.check();
         }
         assert_eq!(world.table.volatile_len(), 0);
@@ -535,12 +468,10 @@ fn run_due_round(world: &mut World<u64>, now_ms: u64, with_writes: bool) {
     loop {
         let mut found = Vec::new();
         let stays = with_writes && world.rng.u8(..) < 10;
-        let visit = world
-            .table
-            .visit_due(now_ms, position, &world.entries, |handle| {
-                found.push(handle);
-                !stays
-            });
+        let visit = world.table.visit_due(now_ms, position, &world.entries, |handle| {
+            found.push(handle);
+            !stays
+        });
         assert_eq!(visit.due, found.len());
         for handle in found {
             assert!(world.entry(handle).expiry_ms.is_some_and(|ms| ms <= now_ms));
@@ -579,9 +510,7 @@ fn segments_without_anything_due_are_skipped() {
 
     let (mut position, mut visited, mut due) = (0, 0, 0);
     loop {
-        let visit = world
-            .table
-            .visit_due(1500, position, &world.entries, |_| false);
+        let visit = world.table.visit_due(1500, position, &world.entries, |_| false);
         visited += usize::from(visit.visited_bucket);
         due += visit.due;
         position = visit.next_position;

@@ -28,7 +28,8 @@ impl Annotations {
             write!(batch, "#TS:{unix_s}\r\n").expect("a vector takes all");
         }
         if settings.checksums {
-            write!(batch, "#CS:{}:{:016x}\r\n", stream.len(), Crc64::update(0, stream)).expect("a vector takes all");
+            write!(batch, "#CS:{}:{:016x}\r\n", stream.len(), Crc64::update(0, stream))
+                .expect("a vector takes all");
         }
         batch.extend_from_slice(stream);
     }

@@ -100,7 +100,9 @@ fn write_commands(
 /// The commands that make one key.
 fn push_entry(out: &mut Vec<u8>, view: &EntryView<'_>) {
     match view.value() {
-        ValueRef::String(string) => push_command(out, &[b"SET", view.key(), string.bytes(&mut Digits::new())]),
+        ValueRef::String(string) => {
+            push_command(out, &[b"SET", view.key(), string.bytes(&mut Digits::new())])
+        }
     }
     if let Some(expiry_ms) = view.expiry_ms() {
         push_command(out, &[b"PEXPIREAT", view.key(), itoa::Buffer::new().format(expiry_ms).as_bytes()]);

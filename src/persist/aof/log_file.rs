@@ -59,7 +59,9 @@ impl LogFile {
         match self.file.truncate(self.size) {
             Ok(()) => AppendFailure { fault, kept: 0 },
             Err(failure) => {
-                log::warn!("Could not remove short write from the append-only file. The next write goes on behind it. {failure}");
+                log::warn!(
+                    "Could not remove short write from the append-only file. The next write goes on behind it. {failure}"
+                );
                 self.size += done as u64;
                 AppendFailure { fault, kept: done }
             }

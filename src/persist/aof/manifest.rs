@@ -55,7 +55,9 @@ impl Manifest {
         if words.len() < 6 || words.len() % 2 != 0 {
             return Err(FORMAT);
         }
-        let value = |name: &[u8]| words.chunks(2).find(|pair| pair[0].eq_ignore_ascii_case(name)).map(|pair| &pair[1]);
+        let value = |name: &[u8]| {
+            words.chunks(2).find(|pair| pair[0].eq_ignore_ascii_case(name)).map(|pair| &pair[1])
+        };
         let name = value(b"file").and_then(|name| String::from_utf8(name.clone()).ok()).ok_or(FORMAT)?;
         if name.contains('/') || name.is_empty() {
             return Err("File can't be a path, just a filename");
@@ -107,9 +109,18 @@ mod tests {
         assert_eq!(failure("file a seq 1\n"), "Invalid AOF manifest file format");
         assert_eq!(failure("\n"), "Invalid AOF manifest file format");
         assert_eq!(failure("file ../a seq 1 type b\n"), "File can't be a path, just a filename");
-        assert_eq!(failure("file a seq 1 type b\nfile b seq 2 type b\n"), "Found duplicate base file information");
-        assert_eq!(failure("file a seq 2 type i\nfile b seq 1 type i\n"), "Found a non-monotonic sequence number");
+        assert_eq!(
+            failure("file a seq 1 type b\nfile b seq 2 type b\n"),
+            "Found duplicate base file information"
+        );
+        assert_eq!(
+            failure("file a seq 2 type i\nfile b seq 1 type i\n"),
+            "Found a non-monotonic sequence number"
+        );
         assert_eq!(failure("file a seq 1 type x\n"), "Unknown AOF file type");
-        assert_eq!(failure(&format!("file {} seq 1 type b\n", "x".repeat(2000))), "The AOF manifest file contains too long line");
+        assert_eq!(
+            failure(&format!("file {} seq 1 type b\n", "x".repeat(2000))),
+            "The AOF manifest file contains too long line"
+        );
     }
 }

@@ -191,7 +191,8 @@ impl Aof {
         if !self.threads.is_empty() {
             return Ok(());
         }
-        let fault = |source| crate::sys::io::IoFault::new(crate::sys::io::Operation::OpenAppend, &self.path, source);
+        let fault =
+            |source| crate::sys::io::IoFault::new(crate::sys::io::Operation::OpenAppend, &self.path, source);
         let writer = Writer::new(Arc::clone(&self.shared));
         let syncing = Arc::clone(&self.shared);
         let spawn = |name: &str| std::thread::Builder::new().name(name.into());
@@ -345,7 +346,8 @@ impl Aof {
             return Some(format!("the disk has not synced for {lag_ms} ms (aof-max-sync-lag)"));
         }
         let unwritten = self.shared.queued_bytes();
-        (unwritten > QUEUE_REFUSE_BYTES).then(|| format!("the disk is behind, {unwritten} bytes are unwritten"))
+        (unwritten > QUEUE_REFUSE_BYTES)
+            .then(|| format!("the disk is behind, {unwritten} bytes are unwritten"))
     }
 
     /// Whether only a rewrite into a new file heals what has failed.

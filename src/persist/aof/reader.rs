@@ -150,7 +150,9 @@ fn torn_header(bytes: &[u8], parser: &RequestParser) -> bool {
         // Inside an argument, where any byte may stand.
         return false;
     }
-    let Some((first, rest)) = bytes.get(parser.position()..).and_then(<[u8]>::split_first) else { return false };
+    let Some((first, rest)) = bytes.get(parser.position()..).and_then(<[u8]>::split_first) else {
+        return false;
+    };
     let number = rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'-')).unwrap_or(rest.len());
     !matches!(first, b'*' | b'$') || !(rest[number..].is_empty() || rest[number..] == *b"\r")
 }

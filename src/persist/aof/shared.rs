@@ -198,7 +198,9 @@ impl Shared {
             self.queued_since_us.store(self.now_us(), Ordering::Release);
         }
         match queue.messages.back_mut() {
-            Some(Message::Batch { bytes: last, end: last_end }) if last.len() + bytes.len() <= JOIN_MAX_BYTES => {
+            Some(Message::Batch { bytes: last, end: last_end })
+                if last.len() + bytes.len() <= JOIN_MAX_BYTES =>
+            {
                 last.extend_from_slice(bytes);
                 *last_end = end;
                 bytes.clear();
@@ -302,7 +304,9 @@ impl Shared {
     pub fn note_sync_failure(&self, fault: &IoFault) {
         let errno = fault.errno().unwrap_or(libc::EIO);
         if self.sync_errno.swap(errno, Ordering::AcqRel) == 0 {
-            log::warn!("AOF fsync error, this file is not trusted any more, a rewrite will replace it: {fault}");
+            log::warn!(
+                "AOF fsync error, this file is not trusted any more, a rewrite will replace it: {fault}"
+            );
         }
         if self.policy() == SyncPolicy::Always {
             self.set_fatal(format!(

@@ -104,7 +104,8 @@ fn wait_until_due(shared: &Shared) -> Option<(Box<dyn StorageFile>, u64)> {
             return None;
         }
         let since_us = sync.unsynced_since_us();
-        let wanted = since_us != 0 && shared.policy_in_force() == SyncPolicy::EverySecond && slot.handle.is_some();
+        let wanted =
+            since_us != 0 && shared.policy_in_force() == SyncPolicy::EverySecond && slot.handle.is_some();
         if !wanted {
             slot = sync.changed.wait(slot).unwrap_or_else(PoisonError::into_inner);
             continue;

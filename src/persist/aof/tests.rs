@@ -134,7 +134,8 @@ fn every_second_loses_no_more_than_a_second_to_a_power_cut() {
         std::thread::sleep(Duration::from_millis(20));
         let now = Instant::now();
         let durable = content_of(&bench.storage.inner().after_power_cut(PowerCut::LoseUnsynced)).len();
-        let old = written.iter().filter(|(time, _)| now.duration_since(*time) > Duration::from_secs(1) + SLACK);
+        let old =
+            written.iter().filter(|(time, _)| now.duration_since(*time) > Duration::from_secs(1) + SLACK);
         assert!(old.map(|(_, len)| *len).max().unwrap_or(0) <= durable, "older than a second and lost");
     }
     assert_eq!(bench.content(), bench.expected());
@@ -142,8 +143,11 @@ fn every_second_loses_no_more_than_a_second_to_a_power_cut() {
 
 #[test]
 fn failed_and_torn_writes_are_tried_again_and_leave_no_trace() {
-    let effects =
-        [FaultEffect::Fail(libc::ENOSPC), FaultEffect::Torn { bytes: 2, errno: libc::ENOSPC }, FaultEffect::Short(1)];
+    let effects = [
+        FaultEffect::Fail(libc::ENOSPC),
+        FaultEffect::Torn { bytes: 2, errno: libc::ENOSPC },
+        FaultEffect::Short(1),
+    ];
     for effect in effects {
         for nth in 1..6 {
             let mut bench = Bench::new(SyncPolicy::EverySecond);
@@ -247,7 +251,8 @@ fn a_rewrite_survives_a_fault_at_every_call() {
         }
         bench.settle();
         let nth = bench.plan.total_calls() + step;
-        let fault = Fault { operation: None, ..Fault::nth(Operation::Write, nth, FaultEffect::Fail(libc::EIO)) };
+        let fault =
+            Fault { operation: None, ..Fault::nth(Operation::Write, nth, FaultEffect::Fail(libc::EIO)) };
         bench.plan.add(fault);
         let outcome = bench.rewrite(4);
         bench.plan.clear();

@@ -191,7 +191,10 @@ impl Writer {
         if bytes < FINAL_STEP_MAX_BYTES {
             return self.final_step(file, &batches);
         }
-        log::info!("Residual parent diff: {:.2} MB are appended to the rewritten AOF", bytes as f64 / 1048576.0);
+        log::info!(
+            "Residual parent diff: {:.2} MB are appended to the rewritten AOF",
+            bytes as f64 / 1048576.0
+        );
         let shared = Arc::clone(&self.shared);
         let round = move || append_round(&shared, file, &batches);
         if let Err(failure) = std::thread::Builder::new().name("aof-round".into()).spawn(round) {

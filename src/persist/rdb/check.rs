@@ -43,7 +43,10 @@ impl fmt::Display for CheckFailure {
 ///
 /// # Errors
 /// The first damage.
-pub fn check_file(file: Box<dyn StorageFile>, line: &mut dyn FnMut(CheckLine)) -> Result<CheckReport, CheckFailure> {
+pub fn check_file(
+    file: Box<dyn StorageFile>,
+    line: &mut dyn FnMut(CheckLine),
+) -> Result<CheckReport, CheckFailure> {
     let mut report = CheckReport::default();
     let start = |kind| RdbError { kind, offset: 0, step: Step::Start, key: None, type_number: None };
     let parser = FileInput::new(file).map_err(start).and_then(|input| Parser::new(input, true));
@@ -53,7 +56,11 @@ pub fn check_file(file: Box<dyn StorageFile>, line: &mut dyn FnMut(CheckLine)) -
     }
 }
 
-fn check_all(parser: &mut Parser, report: &mut CheckReport, line: &mut dyn FnMut(CheckLine)) -> Result<(), RdbError> {
+fn check_all(
+    parser: &mut Parser,
+    report: &mut CheckReport,
+    line: &mut dyn FnMut(CheckLine),
+) -> Result<(), RdbError> {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
     loop {
         let event = parser.next_event()?;
@@ -63,7 +70,8 @@ fn check_all(parser: &mut Parser, report: &mut CheckReport, line: &mut dyn FnMut
                 let skipped = skip::skip_value(number, &mut parser.input, &mut parser.scratch);
                 skipped.map_err(|kind| parser.error(kind))?;
                 report.expires += u64::from(attributes.expiry_ms.is_some());
-                report.already_expired += u64::from(attributes.expiry_ms.is_some_and(|expiry| expiry < now_ms));
+                report.already_expired +=
+                    u64::from(attributes.expiry_ms.is_some_and(|expiry| expiry < now_ms));
                 None
             }
             Event::SelectDb(db) => Some(format!("Selecting DB ID {db}")),

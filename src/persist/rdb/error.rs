@@ -18,9 +18,17 @@ pub enum RdbErrorKind {
     TypeNotSupported(u8),
     Corrupt(&'static str),
     /// Computed and stored checksum.
-    Checksum { expected: u64, got: u64 },
-    TooManyDatabases { wanted: u64, configured: usize },
-    DuplicateKey { db: usize },
+    Checksum {
+        expected: u64,
+        got: u64,
+    },
+    TooManyDatabases {
+        wanted: u64,
+        configured: usize,
+    },
+    DuplicateKey {
+        db: usize,
+    },
     /// Data of a module that is not here.
     Module(String),
     /// Function libraries in the format of a release candidate.
@@ -33,7 +41,9 @@ impl fmt::Display for RdbErrorKind {
             RdbErrorKind::Io(fault) => write!(out, "{fault}"),
             RdbErrorKind::UnexpectedEof => out.write_str("Unexpected EOF reading RDB file"),
             RdbErrorKind::WrongSignature => out.write_str("Wrong signature trying to load DB from file"),
-            RdbErrorKind::UnsupportedVersion(version) => write!(out, "Can't handle RDB format version {version}"),
+            RdbErrorKind::UnsupportedVersion(version) => {
+                write!(out, "Can't handle RDB format version {version}")
+            }
             RdbErrorKind::UnknownType(number) => write!(out, "Unknown RDB encoding type {number}"),
             RdbErrorKind::TypeNotSupported(number) => {
                 let name = super::values::type_name(*number);
@@ -48,7 +58,10 @@ impl fmt::Display for RdbErrorKind {
             ),
             RdbErrorKind::DuplicateKey { db } => write!(out, "RDB has duplicated key in DB {db}"),
             RdbErrorKind::Module(name) => {
-                write!(out, "The RDB file contains module data I can't load: no matching module type '{name}'")
+                write!(
+                    out,
+                    "The RDB file contains module data I can't load: no matching module type '{name}'"
+                )
             }
             RdbErrorKind::OldFunctions => out.write_str("Pre-release function format not supported."),
         }
@@ -103,7 +116,13 @@ pub struct RdbError {
 
 impl fmt::Display for RdbError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Internal error in RDB reading offset {}, at {} -> {}", self.offset, self.step.name(), self.kind)?;
+        write!(
+            out,
+            "Internal error in RDB reading offset {}, at {} -> {}",
+            self.offset,
+            self.step.name(),
+            self.kind
+        )?;
         if let Some(key) = &self.key {
             let shown = crate::base::bytes::repr(&key[..key.len().min(KEY_SHOWN_MAX)]);
             write!(out, ", key {}", String::from_utf8_lossy(&shown))?;

@@ -91,7 +91,11 @@ impl Loader {
     ///
     /// # Errors
     /// It cannot be read, or is no RDB of a known version.
-    pub fn open(storage: &dyn Storage, path: &Path, options: LoadOptions) -> Result<Option<Loader>, RdbError> {
+    pub fn open(
+        storage: &dyn Storage,
+        path: &Path,
+        options: LoadOptions,
+    ) -> Result<Option<Loader>, RdbError> {
         let file = match storage.open_read(path) {
             Ok(file) => file,
             Err(fault) if fault.is_not_found() => return Ok(None),
@@ -201,7 +205,12 @@ impl Loader {
         outcome.map_err(|kind| self.parser.error(kind))
     }
 
-    fn load_key(&mut self, keyspace: &mut Keyspace, number: u8, attributes: Attributes) -> Result<(), RdbErrorKind> {
+    fn load_key(
+        &mut self,
+        keyspace: &mut Keyspace,
+        number: u8,
+        attributes: Attributes,
+    ) -> Result<(), RdbErrorKind> {
         let parser = &mut self.parser;
         let value = values::read_value(number, &mut parser.input, &mut parser.scratch)?;
         let target = Target { db: self.db, hash: keyspace.hash(&parser.key), key: &parser.key };
@@ -302,7 +311,9 @@ fn log_field(name: &[u8], value: &[u8], now_ms: i64) {
     match name {
         b"redis-ver" | b"valkey-ver" => log::info!("Loading RDB produced by version {text}"),
         b"ctime" => log::info!("RDB age {} seconds", (now_ms / 1000 - number()).max(0)),
-        b"used-mem" => log::info!("RDB memory usage when created {:.2} Mb", number() as f64 / (1 << 20) as f64),
+        b"used-mem" => {
+            log::info!("RDB memory usage when created {:.2} Mb", number() as f64 / (1 << 20) as f64)
+        }
         b"aof-base" if number() != 0 => log::info!("RDB is base AOF"),
         b"aof-preamble" if number() != 0 => log::info!("RDB has an AOF tail"),
         _ if name.first() == Some(&b'%') => log::info!("RDB '{}': {text}", String::from_utf8_lossy(name)),

@@ -5,9 +5,7 @@
 use crate::persist::rdb::error::{RdbError, RdbErrorKind, Step};
 use crate::persist::rdb::input::{FileInput, Input};
 use crate::persist::rdb::string::{self, read_len};
-use crate::persist::rdb::{
-    CHECKSUM_VERSION_MIN, REDIS_VERSION_MAX, VALKEY_VERSION, opcode, skip, values,
-};
+use crate::persist::rdb::{CHECKSUM_VERSION_MIN, REDIS_VERSION_MAX, VALKEY_VERSION, opcode, skip, values};
 
 /// Bytes of magic and version: `REDIS0010`, `VALKEY080`.
 pub const MAGIC_BYTES: usize = 9;
@@ -29,7 +27,10 @@ pub enum Event {
     /// `key` and `value` hold name and content of a field about the file.
     Aux,
     SelectDb(u64),
-    Resize { keys: u64, volatile: u64 },
+    Resize {
+        keys: u64,
+        volatile: u64,
+    },
     /// `value` holds the code.
     Function,
     /// A module's data, skipped.
@@ -96,7 +97,9 @@ impl Parser {
         let magic: [u8; MAGIC_BYTES] = self.input.take_array()?;
         let (digits, wanted) = match &magic {
             [b'R', b'E', b'D', b'I', b'S', digits @ ..] => (&digits[..], 1..=REDIS_VERSION_MAX),
-            [b'V', b'A', b'L', b'K', b'E', b'Y', digits @ ..] => (&digits[..], VALKEY_VERSION..=VALKEY_VERSION),
+            [b'V', b'A', b'L', b'K', b'E', b'Y', digits @ ..] => {
+                (&digits[..], VALKEY_VERSION..=VALKEY_VERSION)
+            }
             _ => return Err(RdbErrorKind::WrongSignature),
         };
         let text = String::from_utf8_lossy(digits);

@@ -4,8 +4,8 @@
 //! table by table, with the next entries' cache lines requested ahead.
 #![allow(unsafe_code)]
 
-use crate::keyspace::Keyspace;
 use crate::keyspace::EntryView;
+use crate::keyspace::Keyspace;
 use crate::keyspace::db::{Db, prefetch_line};
 use crate::keyspace::walk::Stop;
 use crate::persist::child::ChildLink;
@@ -130,8 +130,9 @@ pub fn save_file(
     link: &mut ChildLink,
 ) -> Result<u64, String> {
     let text = |failure: &dyn Display| format!("Write error saving DB on disk: {failure}");
-    let mut file = DurableFile::create(Arc::clone(storage), path, temp)
-        .map_err(|fault| format!("Failed opening the temp RDB file {} for saving: {fault}", temp.display()))?;
+    let mut file = DurableFile::create(Arc::clone(storage), path, temp).map_err(|fault| {
+        format!("Failed opening the temp RDB file {} for saving: {fault}", temp.display())
+    })?;
     if options.incremental_sync {
         file.pace_sync(SYNC_INTERVAL_BYTES, false);
     }
@@ -154,7 +155,8 @@ fn verify_and_rename(storage: &Arc<dyn Storage>, path: &Path, temp: &Path) -> Re
     let file = storage.open_read(temp).map_err(|fault| fault.to_string())?;
     // A hint; without it the check reads the cache, which still finds what we wrote wrongly.
     let _ = file.advise_dontneed(0, 0);
-    check::check_file(file, &mut |_| {}).map_err(|failure| format!("The new RDB file is damaged: {failure}"))?;
+    check::check_file(file, &mut |_| {})
+        .map_err(|failure| format!("The new RDB file is damaged: {failure}"))?;
     storage.rename(temp, path).map_err(|fault| fault.to_string())?;
     storage.sync_dir(parent_dir(path)).map_err(|fault| fault.to_string())
 }
@@ -170,7 +172,11 @@ fn put_header(writer: &mut Writer<'_>, options: &SaveOptions) -> IoResult<()> {
     }
     put_field(writer, "aof-base", if options.aof_base { "1" } else { "0" })?;
     if options.version < FUNCTIONS_VERSION_MIN && !options.functions.is_empty() {
-        log::warn!("RDB version {} has no functions: {} libraries left out", options.version, options.functions.len());
+        log::warn!(
+            "RDB version {} has no functions: {} libraries left out",
+            options.version,
+            options.functions.len()
+        );
         return Ok(());
     }
     for code in &options.functions {

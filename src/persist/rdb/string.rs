@@ -133,7 +133,10 @@ pub enum Token<'a> {
 
 /// Reads a string. `scratch` holds it when it was compressed.
 #[inline]
-pub fn read_token<'a, I: Input>(input: &'a mut I, scratch: &'a mut Vec<u8>) -> Result<Token<'a>, RdbErrorKind> {
+pub fn read_token<'a, I: Input>(
+    input: &'a mut I,
+    scratch: &'a mut Vec<u8>,
+) -> Result<Token<'a>, RdbErrorKind> {
     match read_prefix(input)? {
         Prefix::Len(len) => input.take(to_usize(len)?).map(Token::Bytes),
         Prefix::Encoded(ENCODED_LZF) => {
@@ -163,7 +166,11 @@ pub(super) fn read_encoded_int<I: Input>(encoding: u8, input: &mut I) -> Result<
 }
 
 /// Reads a string into `out` (cleared before), integers as their digits.
-pub fn read_bytes<I: Input>(input: &mut I, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), RdbErrorKind> {
+pub fn read_bytes<I: Input>(
+    input: &mut I,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<(), RdbErrorKind> {
     out.clear();
     match read_token(input, scratch)? {
         Token::Bytes(bytes) => out.extend_from_slice(bytes),

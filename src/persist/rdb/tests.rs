@@ -46,7 +46,8 @@ fn content_of(keyspace: &Keyspace) -> Content {
 
 fn file_of(keyspace: &Keyspace, options: &SaveOptions) -> Vec<u8> {
     let mut file = Vec::new();
-    let len = save_to(&mut file, keyspace, options, &mut ChildLink::disconnected()).expect("a vector takes all");
+    let len =
+        save_to(&mut file, keyspace, options, &mut ChildLink::disconnected()).expect("a vector takes all");
     assert_eq!(len, file.len() as u64);
     file
 }
@@ -138,12 +139,16 @@ fn headers_and_ends_are_checked() {
     let good = file_of(&fill(&sample(10)), &SaveOptions::default());
     let with_magic = |magic: &[u8; 9]| [magic, &good[9..]].concat();
     for magic in [b"REDIS0001", b"REDIS0004"] {
-        load(&with_magic(magic), &mut keyspace(), LoadOptions::default()).expect("old files have no checksum");
+        load(&with_magic(magic), &mut keyspace(), LoadOptions::default())
+            .expect("old files have no checksum");
     }
     for magic in [b"REDIS0000", b"REDIS0013", b"REDIS00x1", b"VALKEY081", b"REDISabcd", b"MEMCACHED"] {
         let failure = load(&with_magic(magic), &mut keyspace(), LoadOptions::default()).expect_err("unknown");
         let kind = &failure.kind;
-        assert!(matches!(kind, RdbErrorKind::UnsupportedVersion(_) | RdbErrorKind::WrongSignature), "{kind:?}");
+        assert!(
+            matches!(kind, RdbErrorKind::UnsupportedVersion(_) | RdbErrorKind::WrongSignature),
+            "{kind:?}"
+        );
     }
     let mut twisted = good.clone();
     let last = twisted.len() - 1;
@@ -221,7 +226,9 @@ fn a_failing_disk_leaves_the_old_file() {
             match saved {
                 Ok(len) => assert_eq!(content.len() as u64, len),
                 // Only the last step, the directory's sync, fails with the new file in place.
-                Err(reason) => assert!(content == b"old" || reason.contains("fsync directory"), "{step} {reason}"),
+                Err(reason) => {
+                    assert!(content == b"old" || reason.contains("fsync directory"), "{step} {reason}")
+                }
             }
             if !was_hit {
                 succeeded = true;

@@ -111,34 +111,16 @@ mod tests {
     #[test]
     fn options_become_lines() {
         let cases: &[(&[&str], &str)] = &[
-            (
-                &["--port", "1", "--loglevel", "debug"],
-                "port \"1\"|loglevel \"debug\"",
-            ),
+            (&["--port", "1", "--loglevel", "debug"], "port \"1\"|loglevel \"debug\""),
             (&["--port 1", "--loglevel debug"], "port 1|loglevel debug"),
-            (
-                &["--port", "--loglevel", "verbose"],
-                "port \"--loglevel\" \"verbose\"",
-            ),
-            (
-                &["--port", "--bla", "--loglevel", "x"],
-                "port \"--bla\"|loglevel \"x\"",
-            ),
+            (&["--port", "--loglevel", "verbose"], "port \"--loglevel\" \"verbose\""),
+            (&["--port", "--bla", "--loglevel", "x"], "port \"--bla\"|loglevel \"x\""),
             (&["--save", "--port", "1"], "save \"\"|port \"1\""),
             (&["--port", "1", "--save"], "port \"1\"|save \"\""),
             (&["--save", "", "--port", "1"], "save \"\"|port \"1\""),
-            (
-                &["--proc-title-template", "--save", "--save", ""],
-                "proc-title-template \"--save\"|save \"\"",
-            ),
-            (
-                &["--shutdown-on-sigint", "nosave", "now"],
-                "shutdown-on-sigint \"nosave\" \"now\"",
-            ),
-            (
-                &["f.conf", "loglevel", "verbose", "--hz", "5"],
-                "\"loglevel\" \"verbose\"|hz \"5\"",
-            ),
+            (&["--proc-title-template", "--save", "--save", ""], "proc-title-template \"--save\"|save \"\""),
+            (&["--shutdown-on-sigint", "nosave", "now"], "shutdown-on-sigint \"nosave\" \"now\""),
+            (&["f.conf", "loglevel", "verbose", "--hz", "5"], "\"loglevel\" \"verbose\"|hz \"5\""),
             (&["--port"], "port"),
         ];
         for (words, wanted) in cases {
@@ -149,10 +131,7 @@ mod tests {
     #[test]
     fn file_and_stdin() {
         let parsed = parse(&["/etc/redis.conf", "--port", "1", "-"]);
-        assert_eq!(
-            parsed.config_file.as_deref(),
-            Some(std::path::Path::new("/etc/redis.conf"))
-        );
+        assert_eq!(parsed.config_file.as_deref(), Some(std::path::Path::new("/etc/redis.conf")));
         assert!(parsed.reads_stdin);
         assert!(parse(&["-", "--port", "1"]).reads_stdin);
         assert_eq!(parse(&["-"]).config_file, None);

@@ -4,15 +4,8 @@
 const MAX_HOST_BYTES: usize = 255;
 
 /// Variables that `proc-title-template` knows.
-const TITLE_VARIABLES: [&[u8]; 7] = [
-    b"title",
-    b"listen-addr",
-    b"server-mode",
-    b"config-file",
-    b"port",
-    b"tls-port",
-    b"unixsocket",
-];
+const TITLE_VARIABLES: [&[u8]; 7] =
+    [b"title", b"listen-addr", b"server-mode", b"config-file", b"port", b"tls-port", b"unixsocket"];
 
 pub(super) fn any(_: &[u8]) -> Result<(), &'static str> {
     Ok(())
@@ -23,11 +16,7 @@ fn is_base_name(text: &[u8]) -> bool {
 }
 
 pub(super) fn rdb_file_name(text: &[u8]) -> Result<(), &'static str> {
-    if is_base_name(text) {
-        Ok(())
-    } else {
-        Err("dbfilename can't be a path, just a filename")
-    }
+    if is_base_name(text) { Ok(()) } else { Err("dbfilename can't be a path, just a filename") }
 }
 
 pub(super) fn aof_file_name(text: &[u8]) -> Result<(), &'static str> {
@@ -109,12 +98,7 @@ mod tests {
 
     #[test]
     fn title_templates() {
-        for good in [
-            "{title} {listen-addr} {server-mode}",
-            "{{x",
-            "--my--title",
-            "{port}",
-        ] {
+        for good in ["{title} {listen-addr} {server-mode}", "{{x", "--my--title", "{port}"] {
             assert!(title_template(good.as_bytes()).is_ok(), "{good}");
         }
         for bad in ["", "  ", "{", "{title", "{unknown}", "a {Title}"] {

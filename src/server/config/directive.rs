@@ -186,11 +186,9 @@ impl Directive for bool {
 /// Reads a number as the row's kind says, bounds included.
 fn parse_number(word: &[u8], kind: Kind) -> Result<i128, ValueError> {
     let (value, min, max) = match kind {
-        Kind::Memory { min, max } => (
-            parse_memory(word).map(i128::from).ok_or(ValueError::NotMemory)?,
-            min,
-            max,
-        ),
+        Kind::Memory { min, max } => {
+            (parse_memory(word).map(i128::from).ok_or(ValueError::NotMemory)?, min, max)
+        }
         Kind::Octal { min, max } => {
             let value = parse_octal(word).map(i128::from).ok_or(ValueError::NotOctal)?;
             if !(min..=max).contains(&value) {
@@ -198,20 +196,12 @@ fn parse_number(word: &[u8], kind: Kind) -> Result<i128, ValueError> {
             }
             (value, min, max)
         }
-        Kind::Integer { min, max } => (
-            parse_integer(word)
-                .map(i128::from)
-                .ok_or(ValueError::NotInteger)?,
-            min,
-            max,
-        ),
+        Kind::Integer { min, max } => {
+            (parse_integer(word).map(i128::from).ok_or(ValueError::NotInteger)?, min, max)
+        }
         _ => return Err(ValueError::NotInteger),
     };
-    if (min..=max).contains(&value) {
-        Ok(value)
-    } else {
-        Err(ValueError::OutOfRange { min, max })
-    }
+    if (min..=max).contains(&value) { Ok(value) } else { Err(ValueError::OutOfRange { min, max }) }
 }
 
 macro_rules! number_directives {
@@ -274,9 +264,7 @@ impl Directive for ConfigText {
 
     fn rewrite(&self, default: &Self, row: &ConfigRow) -> RewriteLines {
         match row.kind {
-            Kind::Text {
-                empty_is_unset: true, ..
-            } if self.is_empty() => RewriteLines::Remove,
+            Kind::Text { empty_is_unset: true, .. } if self.is_empty() => RewriteLines::Remove,
             _ => RewriteLines::Write(vec![(quote(&self.0), self != default)]),
         }
     }
@@ -302,11 +290,7 @@ impl Directive for MemoryLimit {
     }
 
     fn rewrite(&self, default: &Self, row: &ConfigRow) -> RewriteLines {
-        let text = if self.percent == 0 {
-            format_memory(self.bytes).into_bytes()
-        } else {
-            self.show(row)
-        };
+        let text = if self.percent == 0 { format_memory(self.bytes).into_bytes() } else { self.show(row) };
         RewriteLines::Write(vec![(text, self != default)])
     }
 }
@@ -350,21 +334,11 @@ impl Directive for ClientOutputBufferLimits {
     }
 
     fn rewrite(&self, default: &Self, _: &ConfigRow) -> RewriteLines {
-        let classes = self
-            .classes("replica")
-            .into_iter()
-            .zip(default.classes("replica"));
+        let classes = self.classes("replica").into_iter().zip(default.classes("replica"));
         let line = |((class, limit), (_, built_in))| {
-            let OutputBufferLimit {
-                hard_bytes,
-                soft_bytes,
-                soft_seconds,
-            } = limit;
-            let text = format!(
-                "{class} {} {} {soft_seconds}",
-                format_memory(hard_bytes),
-                format_memory(soft_bytes)
-            );
+            let OutputBufferLimit { hard_bytes, soft_bytes, soft_seconds } = limit;
+            let text =
+                format!("{class} {} {} {soft_seconds}", format_memory(hard_bytes), format_memory(soft_bytes));
             (text.into_bytes(), limit != built_in)
         };
         RewriteLines::Write(classes.map(line).collect())
@@ -411,16 +385,8 @@ impl Directive for BindAddresses {
         if self == default {
             return RewriteLines::Remove;
         }
-        let words: Vec<Vec<u8>> = self
-            .0
-            .iter()
-            .map(|host| quote_if_needed(host.as_bytes()))
-            .collect();
-        let text = if words.is_empty() {
-            b"\"\"".to_vec()
-        } else {
-            words.join(&b' ')
-        };
+        let words: Vec<Vec<u8>> = self.0.iter().map(|host| quote_if_needed(host.as_bytes())).collect();
+        let text = if words.is_empty() { b"\"\"".to_vec() } else { words.join(&b' ') };
         RewriteLines::Write(vec![(text, true)])
     }
 }
@@ -442,10 +408,7 @@ impl Directive for ReplicaOf {
             return RewriteLines::Remove;
         };
         let host = quote_if_needed(primary.host.as_bytes());
-        RewriteLines::Write(vec![(
-            [&host[..], primary.port.to_string().as_bytes()].join(&b' '),
-            true,
-        )])
+        RewriteLines::Write(vec![([&host[..], primary.port.to_string().as_bytes()].join(&b' '), true)])
     }
 }
 
@@ -460,11 +423,7 @@ impl Directive for LatencyPercentiles {
     }
 
     fn rewrite(&self, default: &Self, row: &ConfigRow) -> RewriteLines {
-        let text = if self.0.is_empty() {
-            b"\"\"".to_vec()
-        } else {
-            Directive::show(self, row)
-        };
+        let text = if self.0.is_empty() { b"\"\"".to_vec() } else { Directive::show(self, row) };
         RewriteLines::Write(vec![(text, self != default)])
     }
 }

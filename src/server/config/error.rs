@@ -52,11 +52,7 @@ impl fmt::Display for ValueError {
                 write!(out, "percentage argument must be less or equal to {max}")
             }
             ValueError::NotOneOf(names) => {
-                write!(
-                    out,
-                    "argument(s) must be one of the following: {}",
-                    names.join(", ")
-                )
+                write!(out, "argument(s) must be one of the following: {}", names.join(", "))
             }
             ValueError::WrongArgumentCount => out.write_str("wrong number of arguments"),
             ValueError::NulByte => out.write_str("argument can't contain a zero byte"),

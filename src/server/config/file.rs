@@ -27,11 +27,8 @@ const MAX_FILES: usize = 1024;
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Directives of old that mean nothing any more and are skipped when they have one value.
-const RETIRED: [&[u8]; 3] = [
-    b"list-max-ziplist-entries",
-    b"list-max-ziplist-value",
-    b"lua-replicate-commands",
-];
+const RETIRED: [&[u8]; 3] =
+    [b"list-max-ziplist-entries", b"list-max-ziplist-value", b"lua-replicate-commands"];
 
 /// The directives that only a file can have, for those who understand them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,11 +127,7 @@ fn expand_component(base: &Path, part: &std::ffi::OsStr, found: &mut Vec<PathBuf
         }
         return Ok(());
     }
-    let directory = if base.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        base
-    };
+    let directory = if base.as_os_str().is_empty() { Path::new(".") } else { base };
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Ok(());
     };
@@ -188,10 +181,7 @@ fn unreadable(path: &Path, error: &io::Error) -> ConfigFileError {
     ConfigFileError {
         source: None,
         line: None,
-        reason: format!(
-            "Fatal error, can't open config file '{}': {error}",
-            path.display()
-        ),
+        reason: format!("Fatal error, can't open config file '{}': {error}", path.display()),
     }
 }
 
@@ -232,13 +222,7 @@ impl<'f> Loader<'f> {
             inactive: Vec::new(),
             warnings: Vec::new(),
         };
-        Loader {
-            files,
-            loaded,
-            seen: HashSet::new(),
-            files_read: 0,
-            depth: 0,
-        }
+        Loader { files, loaded, seen: HashSet::new(), files_read: 0, depth: 0 }
     }
 
     fn load_file(&mut self, path: &Path) -> Result<(), ConfigFileError> {
@@ -308,9 +292,7 @@ impl<'f> Loader<'f> {
                 return Err("Module config specified without value".into());
             }
             (option, values) if option.contains(&b'.') => {
-                directives
-                    .module_options
-                    .push((option.to_vec(), values.join(&b' ')));
+                directives.module_options.push((option.to_vec(), values.join(&b' ')));
             }
             _ => return Err("Bad directive or wrong number of arguments".into()),
         }
@@ -319,15 +301,11 @@ impl<'f> Loader<'f> {
 
     fn include(&mut self, path: &[u8]) -> Result<(), LineError> {
         if self.depth == MAX_INCLUDE_DEPTH {
-            return Err(LineError::Reason(format!(
-                "include is nested more than {MAX_INCLUDE_DEPTH} deep"
-            )));
+            return Err(LineError::Reason(format!("include is nested more than {MAX_INCLUDE_DEPTH} deep")));
         }
         let written = Path::new(std::ffi::OsStr::from_bytes(path));
         let paths = if is_pattern(path) {
-            self.files
-                .expand(written)
-                .map_err(|error| LineError::Nested(unreadable(written, &error)))?
+            self.files.expand(written).map_err(|error| LineError::Nested(unreadable(written, &error)))?
         } else {
             vec![written.to_owned()]
         };
@@ -344,17 +322,11 @@ impl<'f> Loader<'f> {
         let config = &mut self.loaded.config;
         if config.cluster_enabled && config.replicaof.is_some() {
             let reason = "replicaof directive not allowed in cluster mode".to_owned();
-            return Err(ConfigFileError {
-                source: None,
-                line: None,
-                reason,
-            });
+            return Err(ConfigFileError { source: None, line: None, reason });
         }
         if config.cluster_enabled && config.databases > 1 {
-            let warning = format!(
-                "databases set from {} to 1: there is one in cluster mode",
-                config.databases
-            );
+            let warning =
+                format!("databases set from {} to 1: there is one in cluster mode", config.databases);
             config.databases = 1;
             self.loaded.warnings.push(warning);
         }

@@ -73,10 +73,7 @@ pub fn is_sensitive(name: &[u8]) -> bool {
 fn all_names() -> impl Iterator<Item = FoundRow> {
     ROWS.iter().flat_map(|row| {
         let names = [Some(row.name), row.alias];
-        names
-            .into_iter()
-            .flatten()
-            .map(move |name| FoundRow { row, name })
+        names.into_iter().flatten().map(move |name| FoundRow { row, name })
     })
 }
 
@@ -125,13 +122,12 @@ impl Config {
         let mut changed = self.clone();
         for (found, (_, value)) in found.iter().zip(pairs) {
             let words = command_words(found.row, value.as_ref());
-            found
-                .row
-                .set(&mut changed, &words, Origin::Command)
-                .map_err(|error| ConfigSetError::Refused {
+            found.row.set(&mut changed, &words, Origin::Command).map_err(|error| {
+                ConfigSetError::Refused {
                     name: found.name.as_bytes().to_vec(),
                     reason: RefuseReason::Value(error),
-                })?;
+                }
+            })?;
         }
         changed.normalize();
         let needs_applying = |row: &ConfigRow| {
@@ -139,11 +135,7 @@ impl Config {
                 || matches!(row.kind, Kind::Special)
                 || row.get(self) != row.get(&changed)
         };
-        let rows = found
-            .iter()
-            .map(|found| found.row)
-            .filter(|row| needs_applying(row))
-            .collect();
+        let rows = found.iter().map(|found| found.row).filter(|row| needs_applying(row)).collect();
         *self = changed;
         Ok(rows)
     }
@@ -157,10 +149,7 @@ impl Config {
         let mut admitted: Vec<FoundRow> = Vec::new();
         for name in names {
             let found = find_row(name).ok_or_else(|| ConfigSetError::UnknownOption(name.to_vec()))?;
-            let refuse = |reason| ConfigSetError::Refused {
-                name: name.to_vec(),
-                reason,
-            };
+            let refuse = |reason| ConfigSetError::Refused { name: name.to_vec(), reason };
             let may_set_protected = self.enable_protected_configs.allows(context.client_is_local);
             if found.row.has(Marks::START_ONLY) {
                 return Err(refuse(RefuseReason::Immutable));

@@ -64,12 +64,8 @@ struct RewriteState {
 
 impl RewriteState {
     fn read(old_text: &[u8], force_all: bool) -> Self {
-        let mut state = RewriteState {
-            lines: Vec::new(),
-            places: HashMap::new(),
-            needs_signature: true,
-            force_all,
-        };
+        let mut state =
+            RewriteState { lines: Vec::new(), places: HashMap::new(), needs_signature: true, force_all };
         // A final newline ends the last line, it does not begin another.
         let body = old_text.strip_suffix(b"\n").unwrap_or(old_text);
         if body.is_empty() {
@@ -89,10 +85,7 @@ impl RewriteState {
             return;
         }
         let words = split_arguments(line).unwrap_or_default();
-        let name = words
-            .first()
-            .map(|name| name.to_ascii_lowercase())
-            .unwrap_or_default();
+        let name = words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
         let place = match find_row(&name) {
             Some(found) => Some(found.row.name),
             None => (name == b"user").then_some("user"),

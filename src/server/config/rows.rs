@@ -44,11 +44,7 @@ const NO_DEFRAG: Kind = Kind::YesNo {
 };
 const TEXT: Kind = text(checks::any);
 const OPTIONAL_TEXT: Kind = optional_text(checks::any);
-const SECRET: Kind = Kind::Text {
-    check: checks::any,
-    empty_is_unset: true,
-    binary: true,
-};
+const SECRET: Kind = Kind::Text { check: checks::any, empty_is_unset: true, binary: true };
 const SPECIAL: Kind = Kind::Special;
 
 const fn integer(min: i128, max: i128) -> Kind {
@@ -72,19 +68,11 @@ const fn names<E: Named>() -> Kind {
 }
 
 const fn text(check: fn(&[u8]) -> Result<(), &'static str>) -> Kind {
-    Kind::Text {
-        check,
-        empty_is_unset: false,
-        binary: false,
-    }
+    Kind::Text { check, empty_is_unset: false, binary: false }
 }
 
 const fn optional_text(check: fn(&[u8]) -> Result<(), &'static str>) -> Kind {
-    Kind::Text {
-        check,
-        empty_is_unset: true,
-        binary: false,
-    }
+    Kind::Text { check, empty_is_unset: true, binary: false }
 }
 
 macro_rules! config_rows {

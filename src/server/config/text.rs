@@ -15,10 +15,7 @@ pub fn split_arguments(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line;
     loop {
-        let start = rest
-            .iter()
-            .position(|&byte| !is_blank(byte))
-            .unwrap_or(rest.len());
+        let start = rest.iter().position(|&byte| !is_blank(byte)).unwrap_or(rest.len());
         rest = &rest[start..];
         if rest.is_empty() {
             return Some(words);
@@ -81,9 +78,7 @@ fn unescape(text: &[u8]) -> Option<(u8, usize)> {
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn take_single_quoted(text: &[u8], mut at: usize, mut word: Vec<u8>) -> Option<(Vec<u8>, usize)> {
@@ -171,10 +166,7 @@ pub fn parse_octal(text: &[u8]) -> Option<i64> {
 /// 1000s; `kb`, `mb`, `gb` in 1024s. No digits are 0, as in Redis (`--maxmemory ""`). `None` also
 /// when the product is above 64 bits, where Redis takes another number than the one written.
 pub fn parse_memory(text: &[u8]) -> Option<u64> {
-    let end = text
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let multiplier: u64 = match unit.to_ascii_lowercase().as_slice() {
         b"" | b"b" => 1,
@@ -218,9 +210,7 @@ pub fn glob_matches(pattern: &[u8], name: &[u8], ignore_case: bool) -> bool {
             retry = Some((pattern_at, name_at));
             continue;
         }
-        let step = name
-            .get(name_at)
-            .and_then(|&byte| match_one(&pattern[pattern_at..], byte, ignore_case));
+        let step = name.get(name_at).and_then(|&byte| match_one(&pattern[pattern_at..], byte, ignore_case));
         if let Some(used) = step {
             pattern_at += used;
             name_at += 1;
@@ -242,11 +232,7 @@ pub fn glob_matches(pattern: &[u8], name: &[u8], ignore_case: bool) -> bool {
 /// Matches one byte against the pattern's first element; gives that element's length.
 fn match_one(pattern: &[u8], byte: u8, ignore_case: bool) -> Option<usize> {
     let fold = |value: u8| {
-        if ignore_case {
-            value.to_ascii_lowercase()
-        } else {
-            value
-        }
+        if ignore_case { value.to_ascii_lowercase() } else { value }
     };
     match *pattern {
         [] => None,
@@ -293,22 +279,13 @@ mod tests {
 
     fn words(line: &str) -> Option<Vec<String>> {
         let split = split_arguments(line.as_bytes())?;
-        Some(
-            split
-                .into_iter()
-                .map(|word| String::from_utf8_lossy(&word).into_owned())
-                .collect(),
-        )
+        Some(split.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect())
     }
 
     #[test]
     fn words_of_a_line() {
         let expect = |line: &str, wanted: &[&str]| {
-            assert_eq!(
-                words(line).as_deref(),
-                Some(wanted.map_to_strings().as_slice()),
-                "{line}"
-            );
+            assert_eq!(words(line).as_deref(), Some(wanted.map_to_strings().as_slice()), "{line}");
         };
         expect("", &[]);
         expect("  save  900\t1 ", &["save", "900", "1"]);
@@ -383,11 +360,7 @@ mod tests {
             ("*a*b*c", "xaxbxc", true),
         ];
         for (pattern, name, wanted) in cases {
-            assert_eq!(
-                glob_matches(pattern.as_bytes(), name.as_bytes(), true),
-                wanted,
-                "{pattern} {name}"
-            );
+            assert_eq!(glob_matches(pattern.as_bytes(), name.as_bytes(), true), wanted, "{pattern} {name}");
         }
         assert!(!glob_matches(b"A", b"a", false));
     }

@@ -32,9 +32,7 @@ impl ConfigText {
 
     /// As a path of the file system.
     pub fn as_path(&self) -> &Path {
-        Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(
-            &self.0,
-        ))
+        Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&self.0))
     }
 
     /// For messages; bytes that are not UTF-8 are replaced.
@@ -127,20 +125,13 @@ impl SavePoints {
             _ => Err(INVALID),
         };
         let point = |[seconds, changes]: &[Vec<u8>; 2]| {
-            Ok(SavePoint {
-                seconds: number(seconds, 1)?,
-                changes: number(changes, 0)?,
-            })
+            Ok(SavePoint { seconds: number(seconds, 1)?, changes: number(changes, 0)? })
         };
         pairs.iter().map(point).collect::<Result<_, _>>().map(SavePoints)
     }
 
     pub(super) fn show(&self) -> String {
-        join(
-            self.0
-                .iter()
-                .map(|point| format!("{} {}", point.seconds, point.changes)),
-        )
+        join(self.0.iter().map(|point| format!("{} {}", point.seconds, point.changes)))
     }
 }
 
@@ -168,11 +159,8 @@ pub struct ClientOutputBufferLimits {
 
 impl Default for ClientOutputBufferLimits {
     fn default() -> Self {
-        let limit = |hard_bytes, soft_bytes, soft_seconds| OutputBufferLimit {
-            hard_bytes,
-            soft_bytes,
-            soft_seconds,
-        };
+        let limit =
+            |hard_bytes, soft_bytes, soft_seconds| OutputBufferLimit { hard_bytes, soft_bytes, soft_seconds };
         ClientOutputBufferLimits {
             normal: limit(0, 0, 0),
             replica: limit(256 << 20, 64 << 20, 60),
@@ -185,19 +173,13 @@ impl ClientOutputBufferLimits {
     /// The classes with their limits; the replica class goes by `replica_name`, since CONFIG GET
     /// says `slave` and a written file says `replica`.
     pub(super) fn classes(&self, replica_name: &'static str) -> [(&'static str, OutputBufferLimit); 3] {
-        [
-            ("normal", self.normal),
-            (replica_name, self.replica),
-            ("pubsub", self.pubsub),
-        ]
+        [("normal", self.normal), (replica_name, self.replica), ("pubsub", self.pubsub)]
     }
 
     /// Changes the classes named in `class hard soft seconds` quadruples, all or none.
     pub(super) fn update(&mut self, arguments: &[Vec<u8>]) -> Result<(), ValueError> {
         let (quadruples, []) = arguments.as_chunks::<4>() else {
-            return Err(ValueError::Rule(
-                "Wrong number of arguments in buffer limit configuration.",
-            ));
+            return Err(ValueError::Rule("Wrong number of arguments in buffer limit configuration."));
         };
         let mut updated = *self;
         for [class, hard, soft, seconds] in quadruples {
@@ -221,10 +203,7 @@ impl ClientOutputBufferLimits {
 
     pub(super) fn show(&self) -> String {
         join(self.classes("slave").iter().map(|(class, limit)| {
-            format!(
-                "{class} {} {} {}",
-                limit.hard_bytes, limit.soft_bytes, limit.soft_seconds
-            )
+            format!("{class} {} {} {}", limit.hard_bytes, limit.soft_bytes, limit.soft_seconds)
         }))
     }
 }
@@ -251,11 +230,7 @@ pub struct OomScoreAdjValues {
 
 impl Default for OomScoreAdjValues {
     fn default() -> Self {
-        OomScoreAdjValues {
-            primary: 0,
-            replica: 200,
-            child: 800,
-        }
+        OomScoreAdjValues { primary: 0, replica: 200, child: 800 }
     }
 }
 
@@ -270,11 +245,7 @@ impl OomScoreAdjValues {
             let value = parse_lenient_integer(word).filter(|value| OOM_SCORE_ADJ_RANGE.contains(value));
             value.and_then(|value| i32::try_from(value).ok()).ok_or(INVALID)
         };
-        Ok(OomScoreAdjValues {
-            primary: score(primary)?,
-            replica: score(replica)?,
-            child: score(child)?,
-        })
+        Ok(OomScoreAdjValues { primary: score(primary)?, replica: score(replica)?, child: score(child)? })
     }
 
     pub(super) fn show(&self) -> String {
@@ -349,9 +320,7 @@ impl NotifyFlags {
                 Some((_, flag)) => flag.0,
                 None if letter == b'A' => NotifyFlags::ALL.0,
                 None => {
-                    return Err(ValueError::Rule(
-                        "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
-                    ));
+                    return Err(ValueError::Rule("Invalid event class character. Use 'Ag$lshzxeKEtmdn'."));
                 }
             };
         }
@@ -392,10 +361,7 @@ impl BindAddresses {
     pub fn iter(&self) -> impl Iterator<Item = BindAddress<'_>> {
         self.0.iter().map(|text| match text.as_bytes() {
             [b'-', host @ ..] => BindAddress { host, optional: true },
-            host => BindAddress {
-                host,
-                optional: false,
-            },
+            host => BindAddress { host, optional: false },
         })
     }
 
@@ -413,11 +379,7 @@ impl BindAddresses {
     }
 
     pub(super) fn show(&self) -> Vec<u8> {
-        self.0
-            .iter()
-            .map(ConfigText::as_bytes)
-            .collect::<Vec<_>>()
-            .join(&b' ')
+        self.0.iter().map(ConfigText::as_bytes).collect::<Vec<_>>().join(&b' ')
     }
 }
 
@@ -446,10 +408,7 @@ pub(super) fn parse_replica_of(arguments: &[Vec<u8>]) -> Result<ReplicaOf, Value
     if host.contains(&0) {
         return Err(ValueError::NulByte);
     }
-    Ok(Some(PrimaryAddress {
-        host: ConfigText(host.clone()),
-        port,
-    }))
+    Ok(Some(PrimaryAddress { host: ConfigText(host.clone()), port }))
 }
 
 /// The percentiles of command latency that INFO shows, each 0.0 to 100.0.
@@ -482,11 +441,7 @@ impl LatencyPercentiles {
                 )),
             }
         };
-        arguments
-            .iter()
-            .map(percentile)
-            .collect::<Result<_, _>>()
-            .map(LatencyPercentiles)
+        arguments.iter().map(percentile).collect::<Result<_, _>>().map(LatencyPercentiles)
     }
 
     pub(super) fn show(&self) -> String {
@@ -529,9 +484,7 @@ impl ShutdownOnSignal {
             }
         }
         if flags.save && flags.nosave {
-            return Err(ValueError::Rule(
-                "shutdown options SAVE and NOSAVE can't be used simultaneously",
-            ));
+            return Err(ValueError::Rule("shutdown options SAVE and NOSAVE can't be used simultaneously"));
         }
         Ok(flags)
     }
@@ -540,17 +493,8 @@ impl ShutdownOnSignal {
         if self == ShutdownOnSignal::default() {
             return "default".to_owned();
         }
-        let set = [
-            (self.save, "save"),
-            (self.nosave, "nosave"),
-            (self.now, "now"),
-            (self.force, "force"),
-        ];
-        join(
-            set.iter()
-                .filter(|(on, _)| *on)
-                .map(|(_, name)| (*name).to_owned()),
-        )
+        let set = [(self.save, "save"), (self.nosave, "nosave"), (self.now, "now"), (self.force, "force")];
+        join(set.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_owned()))
     }
 }
 
@@ -559,10 +503,7 @@ pub(super) fn parse_memory_limit(word: &[u8], max_percent: u8) -> Result<MemoryL
     if let Some(bytes) = parse_memory(word) {
         return Ok(MemoryLimit::from_bytes(bytes));
     }
-    let share = word
-        .strip_suffix(b"%")
-        .and_then(parse_integer)
-        .filter(|share| *share >= 0);
+    let share = word.strip_suffix(b"%").and_then(parse_integer).filter(|share| *share >= 0);
     match share.map(u8::try_from) {
         None => Err(ValueError::NotMemoryOrPercent),
         Some(Ok(percent)) if percent <= max_percent => Ok(MemoryLimit { bytes: 0, percent }),

@@ -10,36 +10,12 @@ use crate::sys::raw_write::write_line;
 #[cfg(target_arch = "x86_64")]
 pub(super) fn write(fd: RawFd, context: *mut c_void) {
     const ROWS: [[(&str, libc::c_int); 3]; 6] = [
-        [
-            ("RAX", libc::REG_RAX),
-            ("RBX", libc::REG_RBX),
-            ("RCX", libc::REG_RCX),
-        ],
-        [
-            ("RDX", libc::REG_RDX),
-            ("RDI", libc::REG_RDI),
-            ("RSI", libc::REG_RSI),
-        ],
-        [
-            ("RBP", libc::REG_RBP),
-            ("RSP", libc::REG_RSP),
-            ("R8 ", libc::REG_R8),
-        ],
-        [
-            ("R9 ", libc::REG_R9),
-            ("R10", libc::REG_R10),
-            ("R11", libc::REG_R11),
-        ],
-        [
-            ("R12", libc::REG_R12),
-            ("R13", libc::REG_R13),
-            ("R14", libc::REG_R14),
-        ],
-        [
-            ("R15", libc::REG_R15),
-            ("RIP", libc::REG_RIP),
-            ("EFL", libc::REG_EFL),
-        ],
+        [("RAX", libc::REG_RAX), ("RBX", libc::REG_RBX), ("RCX", libc::REG_RCX)],
+        [("RDX", libc::REG_RDX), ("RDI", libc::REG_RDI), ("RSI", libc::REG_RSI)],
+        [("RBP", libc::REG_RBP), ("RSP", libc::REG_RSP), ("R8 ", libc::REG_R8)],
+        [("R9 ", libc::REG_R9), ("R10", libc::REG_R10), ("R11", libc::REG_R11)],
+        [("R12", libc::REG_R12), ("R13", libc::REG_R13), ("R14", libc::REG_R14)],
+        [("R15", libc::REG_R15), ("RIP", libc::REG_RIP), ("EFL", libc::REG_EFL)],
     ];
     // SAFETY: the kernel passes a valid ucontext as third argument of an SA_SIGINFO handler.
     let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
@@ -60,17 +36,11 @@ pub(super) fn write(fd: RawFd, context: *mut c_void) {
     for (number, value) in registers.regs.iter().enumerate() {
         write_line(fd, format_args!("X{number:02}:{value:016x}"));
     }
-    write_line(
-        fd,
-        format_args!("SP :{:016x} PC :{:016x}", registers.sp, registers.pc),
-    );
+    write_line(fd, format_args!("SP :{:016x} PC :{:016x}", registers.sp, registers.pc));
 }
 
 /// Other machines: not known, so said.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) fn write(fd: RawFd, _context: *mut c_void) {
-    write_line(
-        fd,
-        format_args!("\n------ REGISTERS ------\nnot known for this processor"),
-    );
+    write_line(fd, format_args!("\n------ REGISTERS ------\nnot known for this processor"));
 }

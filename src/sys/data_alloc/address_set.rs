@@ -32,10 +32,7 @@ pub struct SetFamily {
 impl SetFamily {
     /// A family without sets.
     pub const fn empty() -> Self {
-        SetFamily {
-            sets: 0,
-            levels: [const { MetaArray::empty() }; LEVELS],
-        }
+        SetFamily { sets: 0, levels: [const { MetaArray::empty() }; LEVELS] }
     }
 
     /// Reserves `sets` empty sets; members must stay below `grow_to`'s limit.
@@ -44,10 +41,7 @@ impl SetFamily {
     /// The kernel's refusal of memory.
     pub fn reserve(sets: usize, universe: usize) -> io::Result<Self> {
         assert!(universe <= MAX_UNIVERSE, "universe above four levels");
-        let mut family = SetFamily {
-            sets,
-            ..SetFamily::empty()
-        };
+        let mut family = SetFamily { sets, ..SetFamily::empty() };
         let mut members = universe;
         for (level, array) in family.levels.iter_mut().enumerate() {
             let words = members.div_ceil(WORD_BITS);

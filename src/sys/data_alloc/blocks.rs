@@ -91,10 +91,7 @@ fn find_run(mask: u32, length: usize) -> Option<usize> {
 
 /// floor(log2) of the longest run of ones; `mask` is not zero.
 fn run_bucket(mask: u32) -> usize {
-    (0..RUN_BUCKETS)
-        .rev()
-        .find(|bucket| find_run(mask, 1 << bucket).is_some())
-        .unwrap_or(0)
+    (0..RUN_BUCKETS).rev().find(|bucket| find_run(mask, 1 << bucket).is_some()).unwrap_or(0)
 }
 
 fn run_mask(first: usize, length: usize) -> u32 {
@@ -112,13 +109,7 @@ impl BlockPool {
         let mut sets = SetFamily::reserve(SET_COUNT, blocks)?;
         sets.grow_to(blocks)?;
         let records = MetaArray::reserve(blocks)?;
-        Ok(BlockPool {
-            range,
-            records,
-            sets,
-            active: 0,
-            retained: 0,
-        })
+        Ok(BlockPool { range, records, sets, active: 0, retained: 0 })
     }
 
     /// The address range.
@@ -185,9 +176,7 @@ impl BlockPool {
     /// Takes `units` adjacent units of a block of `kind`, from the lowest block that
     /// has them. Returns the first unit's number. `None`: `commit_more` first.
     pub fn take_units(&mut self, kind: Kind, units: usize) -> Option<usize> {
-        let index = self
-            .block_with_room(kind, units)
-            .or_else(|| self.empty_block(kind))?;
+        let index = self.block_with_room(kind, units).or_else(|| self.empty_block(kind))?;
         let record = self.records.at_mut(index);
         let first = find_run(record.free_units, units).expect("the chosen block has the run");
         record.free_units &= !run_mask(first, units);
@@ -198,9 +187,7 @@ impl BlockPool {
     fn block_with_room(&self, kind: Kind, units: usize) -> Option<usize> {
         let base = kind.bit() * RUN_BUCKETS;
         let sure = units.next_power_of_two().ilog2() as usize;
-        let mut best = (sure..RUN_BUCKETS)
-            .filter_map(|b| self.sets.lowest(base + b))
-            .min();
+        let mut best = (sure..RUN_BUCKETS).filter_map(|b| self.sets.lowest(base + b)).min();
         let unsure = units.ilog2() as usize;
         if unsure < sure {
             let mut next = self.sets.lowest(base + unsure);
@@ -275,11 +262,7 @@ impl BlockPool {
     pub fn finish_prefault(&mut self, index: usize, populated: bool) {
         debug_assert_eq!(self.state(index), BlockState::InTransit);
         self.retained += usize::from(populated);
-        let state = if populated {
-            BlockState::Retained
-        } else {
-            BlockState::Returned
-        };
+        let state = if populated { BlockState::Retained } else { BlockState::Returned };
         self.enter(index, state);
     }
 
@@ -331,11 +314,7 @@ impl BlockPool {
                 BlockState::InTransit => None,
             };
             for set in 0..SET_COUNT {
-                assert_eq!(
-                    self.sets.contains(set, index),
-                    expected == Some(set),
-                    "block {index}"
-                );
+                assert_eq!(self.sets.contains(set, index), expected == Some(set), "block {index}");
             }
             active += usize::from(record.state == BlockState::Active);
             retained += usize::from(record.state == BlockState::Retained);
@@ -353,15 +332,7 @@ mod tests {
 
     #[test]
     fn runs_are_found_as_by_hand() {
-        for mask in [
-            1u32,
-            0x8000_0000,
-            u32::MAX,
-            0b1011_1011,
-            0xFFFF_0000,
-            0x7FFF_FFFF,
-            0x0F0F_0F0F,
-        ] {
+        for mask in [1u32, 0x8000_0000, u32::MAX, 0b1011_1011, 0xFFFF_0000, 0x7FFF_FFFF, 0x0F0F_0F0F] {
             for length in 1..=32 {
                 let naive = (0..=32 - length)
                     .find(|&first| mask & run_mask(first, length) == run_mask(first, length));

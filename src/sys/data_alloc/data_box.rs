@@ -20,10 +20,7 @@ unsafe impl<T: Send> Send for DataBox<T> {}
 unsafe impl<T: Sync> Sync for DataBox<T> {}
 
 impl<T> DataBox<T> {
-    const FITS: () = assert!(
-        align_of::<T>() <= ALIGN_BYTES,
-        "the data region aligns to 8 bytes"
-    );
+    const FITS: () = assert!(align_of::<T>() <= ALIGN_BYTES, "the data region aligns to 8 bytes");
 
     /// Moves `value` into the data region. Aborts when memory is used up.
     pub fn new(value: T) -> Self {

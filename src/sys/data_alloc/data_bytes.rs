@@ -48,9 +48,7 @@ impl DataBytes {
 
     /// An empty string without memory.
     pub fn new() -> Self {
-        DataBytes {
-            ptr: NonNull::from(&EMPTY),
-        }
+        DataBytes { ptr: NonNull::from(&EMPTY) }
     }
 
     /// An empty string with room for at least `capacity` bytes.
@@ -179,11 +177,7 @@ impl DataBytes {
 
     /// First growth is exact (most strings never grow), later growth has slack.
     fn reserve_or_fit(&mut self, additional: usize) {
-        if self.capacity() == 0 {
-            self.reserve_exact(additional)
-        } else {
-            self.reserve(additional)
-        }
+        if self.capacity() == 0 { self.reserve_exact(additional) } else { self.reserve(additional) }
     }
 
     /// Appends one byte.
@@ -218,10 +212,7 @@ impl DataBytes {
     /// lies outside. O(tail + source).
     pub fn splice(&mut self, range: Range<usize>, source: &[u8]) {
         let len = self.len();
-        assert!(
-            range.start <= range.end && range.end <= len,
-            "splice outside the string"
-        );
+        assert!(range.start <= range.end && range.end <= len, "splice outside the string");
         let new_len = len - range.len() + source.len();
         if new_len > len {
             self.reserve_or_fit(new_len - len);

@@ -36,11 +36,7 @@ impl<T: Copy> DataVec<T> {
     /// An empty array without memory.
     pub const fn new() -> Self {
         const { Self::FITS };
-        DataVec {
-            ptr: NonNull::dangling(),
-            len: 0,
-            capacity: 0,
-        }
+        DataVec { ptr: NonNull::dangling(), len: 0, capacity: 0 }
     }
 
     /// An empty array with room for at least `capacity` elements.
@@ -108,10 +104,7 @@ impl<T: Copy> DataVec<T> {
     }
 
     fn set_capacity(&mut self, capacity: usize) {
-        assert!(
-            capacity <= u32::MAX as usize,
-            "a data array is limited to 2^32 - 1 elements"
-        );
+        assert!(capacity <= u32::MAX as usize, "a data array is limited to 2^32 - 1 elements");
         let size = usable_size(capacity * size_of::<T>());
         self.ptr = if self.capacity == 0 {
             alloc(Kind::Value, size).cast()

@@ -47,14 +47,8 @@ struct SlabRecord {
     head_distance: u8,
 }
 
-const FREE_UNIT: SlabRecord = SlabRecord {
-    summary: 0,
-    free: 0,
-    slots: 0,
-    bin: 0,
-    units: 0,
-    head_distance: 0,
-};
+const FREE_UNIT: SlabRecord =
+    SlabRecord { summary: 0, free: 0, slots: 0, bin: 0, units: 0, head_distance: 0 };
 
 const _: () = assert!(size_of::<SlabRecord>() == 16, "four records a cache line");
 
@@ -122,13 +116,7 @@ fn class_of_bin(bin: u8) -> &'static ClassInfo {
 }
 
 const fn empty_bins() -> [Bin; BIN_COUNT] {
-    let blank = Bin {
-        word: 0,
-        word_start: 0,
-        current: NO_SLAB,
-        bytes: 0,
-        word_index: 0,
-    };
+    let blank = Bin { word: 0, word_start: 0, current: NO_SLAB, bytes: 0, word_index: 0 };
     let mut bins = [blank; BIN_COUNT];
     let mut index = 0;
     while index < BIN_COUNT {
@@ -215,10 +203,7 @@ impl HeapState {
 impl Heap {
     /// A heap that reserves its range at the first allocation.
     pub const fn new() -> Self {
-        Heap {
-            bins: empty_bins(),
-            state: None,
-        }
+        Heap { bins: empty_bins(), state: None }
     }
 
     /// Reserves the range now, at most `blocks` blocks; nothing if already done.
@@ -291,10 +276,7 @@ impl Heap {
 
     /// Kind of the slab object at `ptr`.
     pub fn kind_of(&self, ptr: NonNull<u8>) -> Kind {
-        let state = self
-            .state
-            .as_ref()
-            .expect("a pointer of this heap exists, so it was set up");
+        let state = self.state.as_ref().expect("a pointer of this heap exists, so it was set up");
         let record = state.slabs.at(Self::head_of(state, ptr));
         Kind::from_bit(record.bin % KINDS as u8)
     }
@@ -303,18 +285,11 @@ impl Heap {
     /// Panics on a pointer that is not a live object, so a double free cannot spread.
     #[inline]
     pub fn release(&mut self, ptr: NonNull<u8>, class: usize) -> AfterFree {
-        let state = self
-            .state
-            .as_mut()
-            .expect("a pointer of this heap exists, so it was set up");
+        let state = self.state.as_mut().expect("a pointer of this heap exists, so it was set up");
         let head = Self::head_of(state, ptr);
         let record = state.slabs.at_mut(head);
         assert!(record.units > 0, "freed pointer lies in no slab");
-        debug_assert_eq!(
-            record.bin as usize / KINDS,
-            class,
-            "freed with another size class"
-        );
+        debug_assert_eq!(record.bin as usize / KINDS, class, "freed with another size class");
         let index = record.bin as usize;
         let info = class_of_bin(record.bin);
         let slot = info.slot_of(state.pool.range().offset_of(ptr) - head * UNIT_BYTES);
@@ -332,11 +307,7 @@ impl Heap {
             record.free += 1;
         }
         if is_current {
-            if record.units > 1 {
-                self.retire_if_empty(index)
-            } else {
-                AfterFree::Done
-            }
+            if record.units > 1 { self.retire_if_empty(index) } else { AfterFree::Done }
         } else if record.free == 1 || record.free == record.slots {
             Self::refile(state, head)
         } else {
@@ -426,11 +397,7 @@ impl Heap {
             return None;
         }
         let info = class_of_bin(record.bin);
-        Some((
-            record.units as usize,
-            info.bytes as usize,
-            self.live_bits(state, unit),
-        ))
+        Some((record.units as usize, info.bytes as usize, self.live_bits(state, unit)))
     }
 
     fn live_bits(&self, state: &HeapState, head: usize) -> Bitmap {
@@ -443,11 +410,7 @@ impl Heap {
         let slots = record.slots as usize;
         for (index, word) in bits.iter_mut().enumerate() {
             let valid = slots.saturating_sub(index * 64).min(64);
-            *word = if valid == 0 {
-                0
-            } else {
-                !*word & (u64::MAX >> (64 - valid))
-            };
+            *word = if valid == 0 { 0 } else { !*word & (u64::MAX >> (64 - valid)) };
         }
         bits
     }
@@ -501,54 +464,29 @@ impl Heap {
         let record = state.slabs.at(head);
         let block = head / UNITS_PER_BLOCK;
         assert_eq!(state.pool.state(block), BlockState::Active);
-        assert_eq!(
-            state.pool.kind(block),
-            Some(Kind::from_bit(record.bin % KINDS as u8))
-        );
+        assert_eq!(state.pool.kind(block), Some(Kind::from_bit(record.bin % KINDS as u8)));
         for distance in 0..record.units as usize {
             let bit = (head + distance) % UNITS_PER_BLOCK;
-            assert_eq!(
-                state.pool.free_units(block) >> bit & 1,
-                0,
-                "slab unit marked free"
-            );
+            assert_eq!(state.pool.free_units(block) >> bit & 1, 0, "slab unit marked free");
             assert_eq!(state.slabs.at(head + distance).head_distance as usize, distance);
         }
         let bitmap = state.bitmaps.at(head);
         let free: u32 = bitmap.iter().map(|word| word.count_ones()).sum();
         assert_eq!(free, u32::from(record.free), "free count of slab {head}");
         for (index, word) in bitmap.iter().enumerate() {
-            assert_eq!(
-                record.summary >> index & 1 == 1,
-                *word != 0,
-                "summary of slab {head}"
-            );
+            assert_eq!(record.summary >> index & 1 == 1, *word != 0, "summary of slab {head}");
         }
         let bin = &self.bins[record.bin as usize];
         let is_current = bin.current as usize == head;
         let filed = state.partial.contains(record.bin as usize, head);
         assert_eq!(filed, !is_current && record.free > 0, "slab {head} filed wrongly");
-        assert!(
-            is_current || record.free < record.slots,
-            "empty slab {head} was kept"
-        );
+        assert!(is_current || record.free < record.slots, "empty slab {head} was kept");
         if is_current {
-            assert_eq!(
-                bitmap[bin.word_index as usize] & bin.word,
-                0,
-                "a slot is free twice"
-            );
+            assert_eq!(bitmap[bin.word_index as usize] & bin.word, 0, "a slot is free twice");
         }
-        let live = self
-            .live_bits(state, head)
-            .iter()
-            .map(|word| word.count_ones())
-            .sum::<u32>();
+        let live = self.live_bits(state, head).iter().map(|word| word.count_ones()).sum::<u32>();
         live as usize
     }
 }
 
-const _: () = assert!(
-    BLOCK_BYTES / UNIT_BYTES <= u8::MAX as usize,
-    "head distance is one byte"
-);
+const _: () = assert!(BLOCK_BYTES / UNIT_BYTES <= u8::MAX as usize, "head distance is one byte");

@@ -32,18 +32,13 @@ pub struct LargeObjects {
 /// Bytes a large object of `size` occupies; `None` above the address space.
 #[inline]
 pub fn mapped_bytes(size: usize) -> Option<usize> {
-    size.checked_next_multiple_of(PAGE_BYTES)
-        .filter(|&bytes| bytes <= isize::MAX as usize)
+    size.checked_next_multiple_of(PAGE_BYTES).filter(|&bytes| bytes <= isize::MAX as usize)
 }
 
 impl LargeObjects {
     /// No objects.
     pub const fn new() -> Self {
-        LargeObjects {
-            mapped_bytes: 0,
-            count: 0,
-            entries: Vec::new(),
-        }
+        LargeObjects { mapped_bytes: 0, count: 0, entries: Vec::new() }
     }
 
     /// Counts a new mapping; `is_entry` registers it for the walk. O(log n) + move.
@@ -63,19 +58,14 @@ impl LargeObjects {
         let Ok(position) = self.entries.binary_search_by_key(&start, |entry| entry.start) else {
             return false;
         };
-        debug_assert_eq!(
-            self.entries[position].bytes, bytes,
-            "large entry freed with wrong size"
-        );
+        debug_assert_eq!(self.entries[position].bytes, bytes, "large entry freed with wrong size");
         self.entries.remove(position);
         true
     }
 
     /// True if the mapping at `start` is an entry.
     pub fn is_entry(&self, start: NonNull<u8>) -> bool {
-        self.entries
-            .binary_search_by_key(&start, |entry| entry.start)
-            .is_ok()
+        self.entries.binary_search_by_key(&start, |entry| entry.start).is_ok()
     }
 
     /// Large entry number `index` in address order.

@@ -36,10 +36,7 @@ unsafe impl<T> Send for HeapLock<T> {}
 impl<T> HeapLock<T> {
     /// An open lock around `value`.
     pub const fn new(value: T) -> Self {
-        HeapLock {
-            locked: AtomicBool::new(false),
-            value: UnsafeCell::new(value),
-        }
+        HeapLock { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// Waits for the lock. Not re-entrant.

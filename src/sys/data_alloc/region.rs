@@ -67,11 +67,7 @@ unsafe fn unmap_if_any(start: *mut u8, bytes: usize) {
 pub unsafe fn commit(start: *mut u8, bytes: usize) -> io::Result<()> {
     // SAFETY: the range is a reservation of ours (caller), raising access harms no reader.
     let result = unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// `MADV_POPULATE_WRITE` (Linux 5.14).
@@ -109,11 +105,7 @@ pub unsafe fn advise(start: *mut u8, bytes: usize, advice: Advice) -> io::Result
     };
     // SAFETY: the caller owns the range and, for GiveBack, its contents are dead.
     let result = unsafe { libc::madvise(start.cast(), bytes, code) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Maps `bytes` (whole pages) of zeroed memory of its own.
@@ -191,12 +183,7 @@ pub struct MetaArray<T: ZeroValid> {
 impl<T: ZeroValid> MetaArray<T> {
     /// An array that cannot grow, without memory.
     pub const fn empty() -> Self {
-        MetaArray {
-            base: NonNull::dangling(),
-            len: 0,
-            capacity: 0,
-            owns: PhantomData,
-        }
+        MetaArray { base: NonNull::dangling(), len: 0, capacity: 0, owns: PhantomData }
     }
 
     /// Reserves room for `capacity` elements, none of them usable yet.
@@ -205,12 +192,7 @@ impl<T: ZeroValid> MetaArray<T> {
     /// The kernel's refusal to reserve.
     pub fn reserve(capacity: usize) -> io::Result<Self> {
         let base = reserve(Self::round_to_pages(capacity))?.cast();
-        Ok(MetaArray {
-            base,
-            len: 0,
-            capacity,
-            owns: PhantomData,
-        })
+        Ok(MetaArray { base, len: 0, capacity, owns: PhantomData })
     }
 
     const fn round_to_pages(elements: usize) -> usize {
@@ -321,11 +303,7 @@ impl DataRange {
     /// # Errors
     /// The kernel's, e.g. where huge pages are not built in.
     pub fn advise_pages(&self, huge: bool) -> io::Result<()> {
-        let advice = if huge {
-            Advice::HugePages
-        } else {
-            Advice::BasePages
-        };
+        let advice = if huge { Advice::HugePages } else { Advice::BasePages };
         // SAFETY: the range is ours, and this advice keeps contents.
         unsafe { advise(self.base.as_ptr(), self.blocks * BLOCK_BYTES, advice) }
     }

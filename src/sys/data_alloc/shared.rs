@@ -65,10 +65,7 @@ impl SharedHeap {
     /// A heap that reserves address space at its first allocation.
     pub const fn new() -> Self {
         SharedHeap {
-            shelves: HeapLock::new(Shelves {
-                slabs: Heap::new(),
-                large: LargeObjects::new(),
-            }),
+            shelves: HeapLock::new(Shelves { slabs: Heap::new(), large: LargeObjects::new() }),
             live_bytes: AtomicUsize::new(0),
             huge_pages: AtomicBool::new(false),
         }
@@ -77,8 +74,7 @@ impl SharedHeap {
     #[inline]
     fn count(&self, _locked: &HeapGuard<'_, Shelves>, grown: usize, shrunk: usize) {
         let before = self.live_bytes.load(Ordering::Relaxed);
-        self.live_bytes
-            .store(before.wrapping_add(grown).wrapping_sub(shrunk), Ordering::Relaxed);
+        self.live_bytes.store(before.wrapping_add(grown).wrapping_sub(shrunk), Ordering::Relaxed);
     }
 
     /// Reserves address space for at most `blocks` blocks now.
@@ -168,11 +164,7 @@ impl SharedHeap {
         };
         let start = {
             let shelves = self.shelves.lock();
-            shelves
-                .slabs
-                .pool()
-                .expect("a block was emptied, so blocks exist")
-                .start(block)
+            shelves.slabs.pool().expect("a block was emptied, so blocks exist").start(block)
         };
         // SAFETY: the block is empty and marked as leaving: nobody hands out its memory until
         // finish_return. A refusal only means that the pages stay resident.

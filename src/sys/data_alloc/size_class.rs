@@ -43,10 +43,7 @@ const MAX_TAIL_SHARE: usize = 32;
 const RECIPROCAL_BITS: u32 = 32;
 
 const _: () = assert!(UNITS_PER_BLOCK == 32, "a block's units are a u32 mask");
-const _: () = assert!(
-    MAX_SLOTS == 64 * 64,
-    "a slab's bitmap is 64 words with one summary word"
-);
+const _: () = assert!(MAX_SLOTS == 64 * 64, "a slab's bitmap is 64 words with one summary word");
 const _: () = assert!(FINE_LIMIT_BYTES << COARSE_DOUBLINGS == MAX_SLAB_OBJECT_BYTES);
 
 /// What the heap knows about a class.
@@ -72,11 +69,7 @@ impl ClassInfo {
     /// where e < bytes and slot * bytes < 2 MiB.
     #[inline]
     pub fn slot_of(&self, offset: usize) -> usize {
-        debug_assert_eq!(
-            offset % self.bytes as usize,
-            0,
-            "pointer not at the start of a slot"
-        );
+        debug_assert_eq!(offset % self.bytes as usize, 0, "pointer not at the start of a slot");
         ((offset as u64 * u64::from(self.reciprocal)) >> RECIPROCAL_BITS) as usize
     }
 }
@@ -114,12 +107,7 @@ const fn slab_units(bytes: usize) -> usize {
 }
 
 const fn build_classes() -> [ClassInfo; CLASS_COUNT] {
-    let mut table = [ClassInfo {
-        bytes: 0,
-        reciprocal: 0,
-        slots: 0,
-        units: 0,
-    }; CLASS_COUNT];
+    let mut table = [ClassInfo { bytes: 0, reciprocal: 0, slots: 0, units: 0 }; CLASS_COUNT];
     let mut class = 0;
     while class < CLASS_COUNT {
         let bytes = class_bytes(class);
@@ -144,10 +132,7 @@ mod tests {
         for size in 0..=MAX_SLAB_OBJECT_BYTES {
             let class = class_of(size);
             assert!(CLASSES[class].bytes as usize >= size, "size {size}");
-            assert!(
-                class == 0 || (CLASSES[class - 1].bytes as usize) < size,
-                "size {size}"
-            );
+            assert!(class == 0 || (CLASSES[class - 1].bytes as usize) < size, "size {size}");
         }
         assert_eq!(class_of(MAX_SLAB_OBJECT_BYTES), CLASS_COUNT - 1);
     }

@@ -44,12 +44,7 @@ fn assert_stamped(ptr: NonNull<u8>, object: Object, limit: usize) {
     for offset in probes(object.size).filter(|&offset| offset < limit) {
         // SAFETY: the offset is below the object's size.
         let found = unsafe { ptr.add(offset).read() };
-        assert_eq!(
-            found,
-            object.stamp ^ offset as u8,
-            "size {} offset {offset}",
-            object.size
-        );
+        assert_eq!(found, object.stamp ^ offset as u8, "size {} offset {offset}", object.size);
     }
 }
 
@@ -69,10 +64,7 @@ impl Model {
         let (start, bytes) = (ptr.addr().get(), usable_size(object.size));
         assert_eq!(start % ALIGN_BYTES, 0);
         if let Some((_, (before, other))) = self.live.range(..=start).next_back() {
-            assert!(
-                before.addr().get() + usable_size(other.size) <= start,
-                "overlap below"
-            );
+            assert!(before.addr().get() + usable_size(other.size) <= start, "overlap below");
         }
         if let Some((&after, _)) = self.live.range(start..).next() {
             assert!(start + bytes <= after, "overlap above");
@@ -91,10 +83,7 @@ impl Model {
     }
 
     fn entries(&self) -> Vec<usize> {
-        let entries = self
-            .live
-            .iter()
-            .filter(|(_, (_, object))| object.kind == Kind::Entry);
+        let entries = self.live.iter().filter(|(_, (_, object))| object.kind == Kind::Entry);
         entries.map(|(&start, _)| start).collect()
     }
 }
@@ -104,24 +93,14 @@ fn walked(heap: &SharedHeap, granularity: Granularity) -> Vec<usize> {
     let (mut in_blocks, mut in_mappings) = (Vec::new(), Vec::new());
     heap.for_each_live_entry(granularity, |range, entries| {
         let start = range.start.addr().get();
-        let found = if range.block.is_some() {
-            &mut in_blocks
-        } else {
-            &mut in_mappings
-        };
+        let found = if range.block.is_some() { &mut in_blocks } else { &mut in_mappings };
         for entry in entries {
             let address = entry.addr().get();
-            assert!(
-                (start..start + range.bytes).contains(&address),
-                "entry outside its range"
-            );
+            assert!((start..start + range.bytes).contains(&address), "entry outside its range");
             found.push(address);
         }
     });
-    assert!(
-        in_blocks.is_sorted() && in_mappings.is_sorted(),
-        "not in address order"
-    );
+    assert!(in_blocks.is_sorted() && in_mappings.is_sorted(), "not in address order");
     in_blocks.append(&mut in_mappings);
     in_blocks.sort_unstable();
     in_blocks
@@ -253,18 +232,9 @@ fn all_objects_of_every_class_are_distinct() {
         let heap = test_heap();
         let mut model = Model::default();
         for index in 0..usize::from(info.slots) + 1 {
-            let ptr = heap
-                .try_alloc(Kind::Value, info.bytes as usize)
-                .expect("memory for a test");
+            let ptr = heap.try_alloc(Kind::Value, info.bytes as usize).expect("memory for a test");
             let size = info.bytes as usize;
-            model.add(
-                ptr,
-                Object {
-                    size,
-                    kind: Kind::Value,
-                    stamp: index as u8,
-                },
-            );
+            model.add(ptr, Object { size, kind: Kind::Value, stamp: index as u8 });
         }
         heap.check_invariants();
         assert_eq!(heap.stats().slab_bytes, 2 * usize::from(info.units) * UNIT_BYTES);
@@ -292,9 +262,8 @@ fn exhaustion_is_an_answer_and_not_a_crash() {
 fn emptied_blocks_go_back_and_low_ones_are_refilled() {
     let heap = test_heap();
     let count = 40 * BLOCK_BYTES / 1024;
-    let objects: Vec<_> = (0..count)
-        .map(|_| heap.try_alloc(Kind::Value, 1024).expect("memory for a test"))
-        .collect();
+    let objects: Vec<_> =
+        (0..count).map(|_| heap.try_alloc(Kind::Value, 1024).expect("memory for a test")).collect();
     assert_eq!(heap.stats().blocks, 40);
     for ptr in &objects[count / 4..] {
         // SAFETY: live, freed once.
@@ -305,18 +274,12 @@ fn emptied_blocks_go_back_and_low_ones_are_refilled() {
     let stats = heap.stats();
     assert_eq!((stats.blocks, stats.retained_blocks), (10, RETAINED_BLOCKS));
     let again = heap.try_alloc(Kind::Value, 1024).expect("memory for a test");
-    assert!(
-        again < objects[count / 2],
-        "a high block was chosen over a low one"
-    );
+    assert!(again < objects[count / 2], "a high block was chosen over a low one");
 }
 
 #[test]
 fn prefaulted_blocks_are_the_next_ones_used() {
-    assert!(
-        !SharedHeap::new().prefault_one(),
-        "a heap never used needs no reserve"
-    );
+    assert!(!SharedHeap::new().prefault_one(), "a heap never used needs no reserve");
     let heap = test_heap();
     heap.try_alloc(Kind::Value, 1 << 20).expect("memory for a test");
     let mut blocks = 0;
@@ -327,10 +290,7 @@ fn prefaulted_blocks_are_the_next_ones_used() {
     if blocks == 0 {
         return; // Linux before 5.14 cannot populate.
     }
-    assert_eq!(
-        (blocks, heap.stats().retained_blocks),
-        (RETAINED_BLOCKS, RETAINED_BLOCKS)
-    );
+    assert_eq!((blocks, heap.stats().retained_blocks), (RETAINED_BLOCKS, RETAINED_BLOCKS));
     for _ in 0..3 {
         heap.try_alloc(Kind::Value, 1 << 20).expect("memory for a test");
     }
@@ -385,19 +345,8 @@ fn threads_free_what_others_allocated() {
                 let (size, stamp_byte) = (random.usize(1..3000), random.u8(..));
                 let kind = if random.bool() { Kind::Entry } else { Kind::Value };
                 let ptr = heap.try_alloc(kind, size).expect("memory for a test");
-                stamp(
-                    ptr,
-                    Object {
-                        size,
-                        kind,
-                        stamp: stamp_byte,
-                    },
-                );
-                let parcel = Parcel {
-                    ptr,
-                    size,
-                    stamp: stamp_byte,
-                };
+                stamp(ptr, Object { size, kind, stamp: stamp_byte });
+                let parcel = Parcel { ptr, size, stamp: stamp_byte };
                 sender.send(parcel).expect("the receiver takes all parcels");
             }
         }));
@@ -407,15 +356,7 @@ fn threads_free_what_others_allocated() {
         threads.push(thread::spawn(move || {
             for parcel in receiver {
                 let Parcel { ptr, size, stamp } = parcel;
-                assert_stamped(
-                    ptr,
-                    Object {
-                        size,
-                        kind: Kind::Value,
-                        stamp,
-                    },
-                    size,
-                );
+                assert_stamped(ptr, Object { size, kind: Kind::Value, stamp }, size);
                 // SAFETY: the sender gave the object up.
                 unsafe { heap.free(ptr, size) };
             }
@@ -475,14 +416,7 @@ fn huge_pages_and_collapse_keep_contents() {
     let objects: Vec<_> = (0..4000u32)
         .map(|index| {
             let ptr = heap.try_alloc(Kind::Value, 1000).expect("memory for a test");
-            stamp(
-                ptr,
-                Object {
-                    size: 1000,
-                    kind: Kind::Value,
-                    stamp: index as u8,
-                },
-            );
+            stamp(ptr, Object { size: 1000, kind: Kind::Value, stamp: index as u8 });
             ptr
         })
         .collect();
@@ -490,15 +424,7 @@ fn huge_pages_and_collapse_keep_contents() {
         let _ = heap.collapse_block(block);
     }
     for (index, ptr) in objects.into_iter().enumerate() {
-        assert_stamped(
-            ptr,
-            Object {
-                size: 1000,
-                kind: Kind::Value,
-                stamp: index as u8,
-            },
-            1000,
-        );
+        assert_stamped(ptr, Object { size: 1000, kind: Kind::Value, stamp: index as u8 }, 1000);
     }
     assert!(heap.stats().huge_pages);
 }

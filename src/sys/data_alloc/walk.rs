@@ -135,14 +135,7 @@ impl SharedHeap {
             };
             let mut entries = LiveEntries::new(self, block, start);
             if granularity == Granularity::Block {
-                visit(
-                    BlockRange {
-                        start,
-                        bytes: BLOCK_BYTES,
-                        block: Some(block),
-                    },
-                    &mut entries,
-                );
+                visit(BlockRange { start, bytes: BLOCK_BYTES, block: Some(block) }, &mut entries);
                 continue;
             }
             while let Some(range) = entries.load_slab() {
@@ -151,11 +144,7 @@ impl SharedHeap {
         }
         let mut index = 0;
         while let Some(entry) = self.large_entry(index) {
-            let range = BlockRange {
-                start: entry.start,
-                bytes: entry.bytes,
-                block: None,
-            };
+            let range = BlockRange { start: entry.start, bytes: entry.bytes, block: None };
             visit(range, &mut std::iter::once(entry.start));
             index += 1;
         }

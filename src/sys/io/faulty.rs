@@ -52,33 +52,18 @@ pub struct Fault {
 impl Fault {
     /// The n-th call of a kind, once.
     pub fn nth(operation: Operation, nth: u64, effect: FaultEffect) -> Self {
-        Self {
-            operation: Some(operation),
-            nth,
-            times: 1,
-            path_contains: None,
-            effect,
-        }
+        Self { operation: Some(operation), nth, times: 1, path_contains: None, effect }
     }
 
     /// Every call of a kind from now on.
     pub fn always(operation: Operation, effect: FaultEffect) -> Self {
-        Self {
-            times: u64::MAX,
-            ..Self::nth(operation, 1, effect)
-        }
+        Self { times: u64::MAX, ..Self::nth(operation, 1, effect) }
     }
 
     /// The n-th call of any kind and all after it: the machine is gone.
     pub fn everything_from(nth: u64, errno: i32) -> Self {
         let effect = FaultEffect::Fail(errno);
-        Self {
-            operation: None,
-            nth,
-            times: u64::MAX,
-            path_contains: None,
-            effect,
-        }
+        Self { operation: None, nth, times: u64::MAX, path_contains: None, effect }
     }
 
     fn hits(&self, operation: Operation, counts: &Counts, path: &Path) -> bool {
@@ -155,9 +140,7 @@ impl FaultPlan {
         state.counts.total += 1;
         *state.counts.by_operation.entry(operation).or_insert(0) += 1;
         let PlanState { counts, faults } = &*state;
-        let hit = faults
-            .iter()
-            .find(|fault| fault.hits(operation, counts, path));
+        let hit = faults.iter().find(|fault| fault.hits(operation, counts, path));
         hit.map(|fault| fault.effect)
     }
 
@@ -215,10 +198,7 @@ impl<S: Storage> FaultyStorage<S> {
     }
 
     fn wrap(&self, inner: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
-        Box::new(FaultyFile {
-            inner,
-            plan: self.plan.clone(),
-        })
+        Box::new(FaultyFile { inner, plan: self.plan.clone() })
     }
 }
 
@@ -242,27 +222,16 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         match self.plan.admit(Operation::Rename, from) {
             Ok(true) => self.inner.rename(from, to),
             Ok(false) => Ok(()),
-            Err(fault) => Err(IoFault {
-                target: Some(to.to_path_buf()),
-                ..fault
-            }),
+            Err(fault) => Err(IoFault { target: Some(to.to_path_buf()), ..fault }),
         }
     }
 
     fn remove(&self, path: &Path) -> IoResult<()> {
-        if self.plan.admit(Operation::Remove, path)? {
-            self.inner.remove(path)
-        } else {
-            Ok(())
-        }
+        if self.plan.admit(Operation::Remove, path)? { self.inner.remove(path) } else { Ok(()) }
     }
 
     fn create_dir(&self, path: &Path) -> IoResult<()> {
-        if self.plan.admit(Operation::CreateDir, path)? {
-            self.inner.create_dir(path)
-        } else {
-            Ok(())
-        }
+        if self.plan.admit(Operation::CreateDir, path)? { self.inner.create_dir(path) } else { Ok(()) }
     }
 
     fn list_dir(&self, path: &Path) -> IoResult<Vec<OsString>> {
@@ -271,11 +240,7 @@ impl<S: Storage> Storage for FaultyStorage<S> {
     }
 
     fn sync_dir(&self, path: &Path) -> IoResult<()> {
-        if self.plan.admit(Operation::SyncDir, path)? {
-            self.inner.sync_dir(path)
-        } else {
-            Ok(())
-        }
+        if self.plan.admit(Operation::SyncDir, path)? { self.inner.sync_dir(path) } else { Ok(()) }
     }
 
     fn metadata(&self, path: &Path) -> IoResult<FileMetadata> {
@@ -284,11 +249,7 @@ impl<S: Storage> Storage for FaultyStorage<S> {
     }
 
     fn truncate(&self, path: &Path, len: u64) -> IoResult<()> {
-        if self.plan.admit(Operation::Truncate, path)? {
-            self.inner.truncate(path, len)
-        } else {
-            Ok(())
-        }
+        if self.plan.admit(Operation::Truncate, path)? { self.inner.truncate(path, len) } else { Ok(()) }
     }
 }
 
@@ -318,9 +279,7 @@ impl StorageFile for FaultyFile {
         match self.plan.count(Operation::Write, &path) {
             Some(FaultEffect::Fail(errno)) => self.write_torn(bytes, 0, errno),
             Some(FaultEffect::Torn { bytes: keep, errno }) => self.write_torn(bytes, keep, errno),
-            Some(FaultEffect::Short(keep)) => {
-                self.inner.write(&bytes[..keep.max(1).min(bytes.len())])
-            }
+            Some(FaultEffect::Short(keep)) => self.inner.write(&bytes[..keep.max(1).min(bytes.len())]),
             Some(FaultEffect::Lie) => Ok(bytes.len()),
             Some(FaultEffect::Stall(duration)) => {
                 std::thread::sleep(duration);
@@ -351,50 +310,27 @@ impl StorageFile for FaultyFile {
     }
 
     fn truncate(&mut self, len: u64) -> IoResult<()> {
-        if self.admit(Operation::Truncate)? {
-            self.inner.truncate(len)
-        } else {
-            Ok(())
-        }
+        if self.admit(Operation::Truncate)? { self.inner.truncate(len) } else { Ok(()) }
     }
 
     fn sync_data(&self) -> IoResult<()> {
-        if self.admit(Operation::SyncData)? {
-            self.inner.sync_data()
-        } else {
-            Ok(())
-        }
+        if self.admit(Operation::SyncData)? { self.inner.sync_data() } else { Ok(()) }
     }
 
     fn sync_all(&self) -> IoResult<()> {
-        if self.admit(Operation::SyncAll)? {
-            self.inner.sync_all()
-        } else {
-            Ok(())
-        }
+        if self.admit(Operation::SyncAll)? { self.inner.sync_all() } else { Ok(()) }
     }
 
     fn sync_range(&self, offset: u64, len: u64) -> IoResult<()> {
-        if self.admit(Operation::SyncRange)? {
-            self.inner.sync_range(offset, len)
-        } else {
-            Ok(())
-        }
+        if self.admit(Operation::SyncRange)? { self.inner.sync_range(offset, len) } else { Ok(()) }
     }
 
     fn advise_dontneed(&self, offset: u64, len: u64) -> IoResult<()> {
-        if self.admit(Operation::Advise)? {
-            self.inner.advise_dontneed(offset, len)
-        } else {
-            Ok(())
-        }
+        if self.admit(Operation::Advise)? { self.inner.advise_dontneed(offset, len) } else { Ok(()) }
     }
 
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>> {
         self.admit_real(Operation::Clone)?;
-        Ok(Box::new(Self {
-            inner: self.inner.try_clone()?,
-            plan: self.plan.clone(),
-        }))
+        Ok(Box::new(Self { inner: self.inner.try_clone()?, plan: self.plan.clone() }))
     }
 }

@@ -97,9 +97,7 @@ enum Mode {
 
 /// Drops `.` components, so that `./a` and `a` are one file.
 fn normal(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|part| *part != Component::CurDir)
-        .collect()
+    path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
 fn errno<T>(operation: Operation, path: &Path, number: i32) -> IoResult<T> {
@@ -136,21 +134,13 @@ impl NameChange {
 
 /// Moves `from` and, when it is a directory, everything below it.
 fn rename_in(names: &mut Names, from: &Path, to: &Path) {
-    let moved: Vec<PathBuf> = names
-        .keys()
-        .filter(|path| path.starts_with(from))
-        .cloned()
-        .collect();
+    let moved: Vec<PathBuf> = names.keys().filter(|path| path.starts_with(from)).cloned().collect();
     for path in moved {
         let Some(node) = names.remove(&path) else {
             continue;
         };
         let below = path.strip_prefix(from).unwrap_or(Path::new(""));
-        let new_path = if below.as_os_str().is_empty() {
-            to.to_path_buf()
-        } else {
-            to.join(below)
-        };
+        let new_path = if below.as_os_str().is_empty() { to.to_path_buf() } else { to.join(below) };
         names.insert(new_path, node);
     }
 }
@@ -185,17 +175,8 @@ impl State {
         self.next_inode += 1;
         let id = self.next_inode;
         let modified_ns = self.tick();
-        self.inodes.insert(
-            id,
-            Inode {
-                modified_ns,
-                ..Inode::default()
-            },
-        );
-        self.change(NameChange::Link {
-            path: path.to_path_buf(),
-            node: Node::File(id),
-        });
+        self.inodes.insert(id, Inode { modified_ns, ..Inode::default() });
+        self.change(NameChange::Link { path: path.to_path_buf(), node: Node::File(id) });
         Ok(id)
     }
 
@@ -244,11 +225,7 @@ impl MemoryStorage {
             if let Node::File(id) = node {
                 let old = state.inodes.get(id).cloned().unwrap_or_default();
                 let content = surviving_content(&old, cut, &mut random);
-                let inode = Inode {
-                    now: content.clone(),
-                    durable: content,
-                    modified_ns: old.modified_ns,
-                };
+                let inode = Inode { now: content.clone(), durable: content, modified_ns: old.modified_ns };
                 inodes.insert(*id, inode);
             }
         }
@@ -260,20 +237,12 @@ impl MemoryStorage {
             next_inode: state.next_inode,
             clock_ns: state.clock_ns,
         };
-        Self {
-            state: Arc::new(Mutex::new(survivor)),
-        }
+        Self { state: Arc::new(Mutex::new(survivor)) }
     }
 
     fn file(&self, path: PathBuf, inode: InodeId, mode: Mode) -> Box<dyn StorageFile> {
         let position = Arc::new(AtomicU64::new(0));
-        Box::new(MemoryFile {
-            state: Arc::clone(&self.state),
-            path,
-            inode,
-            position,
-            mode,
-        })
+        Box::new(MemoryFile { state: Arc::clone(&self.state), path, inode, position, mode })
     }
 }
 
@@ -381,10 +350,7 @@ impl Storage for MemoryStorage {
         if !state.is_dir(&normal(parent_dir(&path))) {
             return errno(Operation::CreateDir, &path, libc::ENOENT);
         }
-        state.change(NameChange::Link {
-            path,
-            node: Node::Directory,
-        });
+        state.change(NameChange::Link { path, node: Node::Directory });
         Ok(())
     }
 
@@ -394,12 +360,9 @@ impl Storage for MemoryStorage {
         if !state.is_dir(&path) {
             return errno(Operation::ListDir, &path, libc::ENOENT);
         }
-        let inside =
-            |name: &&PathBuf| normal(parent_dir(name)) == path && name.file_name().is_some();
+        let inside = |name: &&PathBuf| normal(parent_dir(name)) == path && name.file_name().is_some();
         let names = state.names.keys().filter(inside);
-        Ok(names
-            .filter_map(|name| name.file_name().map(OsString::from))
-            .collect())
+        Ok(names.filter_map(|name| name.file_name().map(OsString::from)).collect())
     }
 
     fn sync_dir(&self, path: &Path) -> IoResult<()> {
@@ -422,39 +385,25 @@ impl Storage for MemoryStorage {
         let path = normal(path);
         let mut state = lock(&self.state);
         if state.is_dir(&path) {
-            return Ok(FileMetadata {
-                len: 0,
-                modified: SystemTime::UNIX_EPOCH,
-                is_dir: true,
-            });
+            return Ok(FileMetadata { len: 0, modified: SystemTime::UNIX_EPOCH, is_dir: true });
         }
         let id = state.find(Operation::Metadata, &path)?;
         let inode = state.inode(id);
         let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(inode.modified_ns);
-        Ok(FileMetadata {
-            len: inode.now.len() as u64,
-            modified,
-            is_dir: false,
-        })
+        Ok(FileMetadata { len: inode.now.len() as u64, modified, is_dir: false })
     }
 
     fn truncate(&self, path: &Path, len: u64) -> IoResult<()> {
         let path = normal(path);
         let mut state = lock(&self.state);
         let id = state.find(Operation::Truncate, &path)?;
-        state
-            .set_len(id, len)
-            .or_else(|number| errno(Operation::Truncate, &path, number))
+        state.set_len(id, len).or_else(|number| errno(Operation::Truncate, &path, number))
     }
 }
 
 impl MemoryFile {
     fn writable(&self, operation: Operation) -> IoResult<()> {
-        if self.mode == Mode::Read {
-            errno(operation, &self.path, libc::EBADF)
-        } else {
-            Ok(())
-        }
+        if self.mode == Mode::Read { errno(operation, &self.path, libc::EBADF) } else { Ok(()) }
     }
 }
 
@@ -491,9 +440,7 @@ impl StorageFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> IoResult<usize> {
         let mut state = lock(&self.state);
         let content = &state.inode(self.inode).now;
-        let start = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(content.len());
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
         let count = buffer.len().min(content.len() - start);
         buffer[..count].copy_from_slice(&content[start..start + count]);
         Ok(count)
@@ -503,10 +450,7 @@ impl StorageFile for MemoryFile {
         let new_position = match position {
             SeekFrom::Start(offset) => Some(offset),
             SeekFrom::End(delta) => self.len()?.checked_add_signed(delta),
-            SeekFrom::Current(delta) => self
-                .position
-                .load(Ordering::Relaxed)
-                .checked_add_signed(delta),
+            SeekFrom::Current(delta) => self.position.load(Ordering::Relaxed).checked_add_signed(delta),
         };
         let Some(offset) = new_position else {
             return errno(Operation::Seek, &self.path, libc::EINVAL);

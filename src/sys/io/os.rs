@@ -31,16 +31,9 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-fn open(
-    options: &OpenOptions,
-    operation: Operation,
-    path: &Path,
-) -> IoResult<Box<dyn StorageFile>> {
+fn open(options: &OpenOptions, operation: Operation, path: &Path) -> IoResult<Box<dyn StorageFile>> {
     match retry(|| options.open(path)) {
-        Ok(file) => Ok(Box::new(OsFile {
-            file,
-            path: path.to_path_buf(),
-        })),
+        Ok(file) => Ok(Box::new(OsFile { file, path: path.to_path_buf() })),
         Err(source) => Err(IoFault::new(operation, path, source)),
     }
 }
@@ -131,27 +124,17 @@ fn signed_offset(value: u64) -> io::Result<i64> {
 fn sync_file_range(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let (offset, len) = (signed_offset(offset)?, signed_offset(len)?);
     // SAFETY: plain integers; the descriptor is open as `file` is borrowed.
-    let outcome = unsafe {
-        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
-    };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let outcome =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn advise_dontneed(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let (offset, len) = (signed_offset(offset)?, signed_offset(len)?);
     // SAFETY: plain integers; the descriptor is open as `file` is borrowed.
-    let errno =
-        unsafe { libc::posix_fadvise(file.as_raw_fd(), offset, len, libc::POSIX_FADV_DONTNEED) };
+    let errno = unsafe { libc::posix_fadvise(file.as_raw_fd(), offset, len, libc::POSIX_FADV_DONTNEED) };
     // posix_fadvise returns the error number and leaves errno alone.
-    if errno == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(errno))
-    }
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
 impl StorageFile for OsFile {
@@ -164,8 +147,7 @@ impl StorageFile for OsFile {
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> IoResult<usize> {
-        retry(|| (&self.file).write_vectored(buffers))
-            .map_err(|source| self.fault(Operation::Write, source))
+        retry(|| (&self.file).write_vectored(buffers)).map_err(|source| self.fault(Operation::Write, source))
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> IoResult<usize> {
@@ -174,14 +156,11 @@ impl StorageFile for OsFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> IoResult<usize> {
-        retry(|| self.file.read_at(buffer, offset))
-            .map_err(|source| self.fault(Operation::Read, source))
+        retry(|| self.file.read_at(buffer, offset)).map_err(|source| self.fault(Operation::Read, source))
     }
 
     fn seek(&mut self, position: SeekFrom) -> IoResult<u64> {
-        (&self.file)
-            .seek(position)
-            .map_err(|source| self.fault(Operation::Seek, source))
+        (&self.file).seek(position).map_err(|source| self.fault(Operation::Seek, source))
     }
 
     fn len(&self) -> IoResult<u64> {
@@ -204,21 +183,16 @@ impl StorageFile for OsFile {
     }
 
     fn sync_range(&self, offset: u64, len: u64) -> IoResult<()> {
-        sync_file_range(&self.file, offset, len)
-            .map_err(|source| self.fault(Operation::SyncRange, source))
+        sync_file_range(&self.file, offset, len).map_err(|source| self.fault(Operation::SyncRange, source))
     }
 
     fn advise_dontneed(&self, offset: u64, len: u64) -> IoResult<()> {
-        advise_dontneed(&self.file, offset, len)
-            .map_err(|source| self.fault(Operation::Advise, source))
+        advise_dontneed(&self.file, offset, len).map_err(|source| self.fault(Operation::Advise, source))
     }
 
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>> {
         match self.file.try_clone() {
-            Ok(file) => Ok(Box::new(Self {
-                file,
-                path: self.path.clone(),
-            })),
+            Ok(file) => Ok(Box::new(Self { file, path: self.path.clone() })),
             Err(source) => Err(self.fault(Operation::Clone, source)),
         }
     }

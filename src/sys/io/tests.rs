@@ -9,8 +9,8 @@ use proptest::prelude::{Strategy, any, prop, prop_oneof};
 use proptest::{prop_assert_eq, proptest};
 
 use super::{
-    Fault, FaultEffect, FaultPlan, FaultyStorage, IoFault, MemoryStorage, Operation, OsStorage,
-    PowerCut, Storage, parent_dir,
+    Fault, FaultEffect, FaultPlan, FaultyStorage, IoFault, MemoryStorage, Operation, OsStorage, PowerCut,
+    Storage, parent_dir,
 };
 
 fn each_storage(check: impl Fn(&dyn Storage, &Path)) {
@@ -18,10 +18,7 @@ fn each_storage(check: impl Fn(&dyn Storage, &Path)) {
     check(&OsStorage, folder.path());
     check(&MemoryStorage::new(), Path::new("/"));
     let other = tempfile::tempdir().expect("a temporary directory can be made");
-    check(
-        &FaultyStorage::new(OsStorage, FaultPlan::new()),
-        other.path(),
-    );
+    check(&FaultyStorage::new(OsStorage, FaultPlan::new()), other.path());
 }
 
 fn write_file(storage: &dyn Storage, path: &Path, content: &[u8]) {
@@ -54,11 +51,7 @@ fn files_behave_alike() {
         file.sync_range(0, 13).expect("hint");
         file.advise_dontneed(0, 0).expect("hint");
         let mut twin = file.try_clone().expect("clone");
-        assert_eq!(
-            twin.seek(SeekFrom::Current(0)).expect("seek"),
-            11,
-            "positions are shared"
-        );
+        assert_eq!(twin.seek(SeekFrom::Current(0)).expect("seek"), 11, "positions are shared");
         twin.truncate(5).expect("truncate");
         assert_eq!(read_file(storage, &path), Some(b"hello".to_vec()));
         storage.truncate(&path, 7).expect("truncate");
@@ -77,25 +70,13 @@ fn names_behave_alike() {
         write_file(storage, &inner.join("b"), b"b");
         write_file(storage, &inner.join("a"), b"a");
         assert_eq!(storage.list_dir(&inner).expect("list"), ["a", "b"]);
-        storage
-            .rename(&inner.join("a"), &inner.join("b"))
-            .expect("rename replaces");
+        storage.rename(&inner.join("a"), &inner.join("b")).expect("rename replaces");
         assert_eq!(storage.list_dir(&inner).expect("list"), ["b"]);
-        storage
-            .rename(&inner, &folder.join("moved"))
-            .expect("rename of a directory");
-        assert_eq!(
-            read_file(storage, &folder.join("moved/b")),
-            Some(b"a".to_vec())
-        );
+        storage.rename(&inner, &folder.join("moved")).expect("rename of a directory");
+        assert_eq!(read_file(storage, &folder.join("moved/b")), Some(b"a".to_vec()));
         assert!(!storage.exists(&inner).expect("exists"));
         storage.remove(&folder.join("moved/b")).expect("remove");
-        assert!(
-            storage
-                .list_dir(&folder.join("moved"))
-                .expect("list")
-                .is_empty()
-        );
+        assert!(storage.list_dir(&folder.join("moved")).expect("list").is_empty());
         storage.sync_dir(folder).expect("sync of a directory");
     });
 }
@@ -129,27 +110,16 @@ fn missing_files_fail_alike() {
 fn faults_name_operation_and_paths() {
     let source = std::io::Error::from_raw_os_error(libc::ENOSPC);
     let fault = IoFault::renaming(Path::new("/a"), Path::new("/b"), source);
-    assert_eq!(
-        fault.to_string(),
-        "rename(/a -> /b): No space left on device (os error 28)"
-    );
+    assert_eq!(fault.to_string(), "rename(/a -> /b): No space left on device (os error 28)");
     let fault = IoFault::from_errno(Operation::SyncData, Path::new("x.aof"), libc::EIO);
-    assert_eq!(
-        fault.to_string(),
-        "fdatasync(x.aof): Input/output error (os error 5)"
-    );
+    assert_eq!(fault.to_string(), "fdatasync(x.aof): Input/output error (os error 5)");
     let wrapped = std::io::Error::from(fault);
     assert!(wrapped.to_string().starts_with("fdatasync(x.aof)"));
 }
 
 #[test]
 fn parents_of_bare_and_rooted_names() {
-    for (path, parent) in [
-        ("dump.rdb", "."),
-        ("/dump.rdb", "/"),
-        ("a/b", "a"),
-        ("/", "/"),
-    ] {
+    for (path, parent) in [("dump.rdb", "."), ("/dump.rdb", "/"), ("a/b", "a"), ("/", "/")] {
         assert_eq!(parent_dir(Path::new(path)), Path::new(parent));
     }
 }
@@ -169,11 +139,7 @@ fn a_power_cut_takes_what_was_not_synced() {
     assert_eq!(read_file(&cut, path), Some(b"one".to_vec()));
     let cut = storage.after_power_cut(PowerCut::KeepAll);
     assert_eq!(read_file(&cut, path), Some(b"onetwo".to_vec()));
-    assert_eq!(
-        read_file(&storage, path),
-        Some(b"onetwo".to_vec()),
-        "the original goes on"
-    );
+    assert_eq!(read_file(&storage, path), Some(b"onetwo".to_vec()), "the original goes on");
 }
 
 #[test]
@@ -183,9 +149,7 @@ fn a_random_cut_may_leave_a_zero_tail_or_an_empty_renamed_file() {
     storage.sync_dir(Path::new("/")).expect("sync");
     let mut file = storage.create(Path::new("/new")).expect("create");
     file.write_all(&[7; 8192]).expect("write");
-    storage
-        .rename(Path::new("/new"), Path::new("/old"))
-        .expect("rename before sync");
+    storage.rename(Path::new("/new"), Path::new("/old")).expect("rename before sync");
     let outcomes: Vec<Option<Vec<u8>>> = (0..200)
         .map(|seed| storage.after_power_cut(PowerCut::Random(seed)))
         .map(|cut| read_file(&cut, Path::new("/old")))
@@ -219,14 +183,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn run_step(storage: &dyn Storage, folder: &Path, step: &Step) -> bool {
     let path = |name: &u8| folder.join(format!("f{name}"));
     match step {
-        Step::Write(name, bytes) => storage
-            .open_append(&path(name))
-            .and_then(|mut file| file.write_all(bytes))
-            .is_ok(),
-        Step::Sync(name) => storage
-            .open_read(&path(name))
-            .and_then(|f| f.sync_all())
-            .is_ok(),
+        Step::Write(name, bytes) => {
+            storage.open_append(&path(name)).and_then(|mut file| file.write_all(bytes)).is_ok()
+        }
+        Step::Sync(name) => storage.open_read(&path(name)).and_then(|f| f.sync_all()).is_ok(),
         Step::Rename(from, to) => storage.rename(&path(from), &path(to)).is_ok(),
         Step::Remove(name) => storage.remove(&path(name)).is_ok(),
         Step::SyncDir => storage.sync_dir(folder).is_ok(),
@@ -236,11 +196,7 @@ fn run_step(storage: &dyn Storage, folder: &Path, step: &Step) -> bool {
 fn contents(storage: &dyn Storage, folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let names = storage.list_dir(folder).expect("list");
     let content = |name: &PathBuf| read_file(storage, &folder.join(name)).expect("read");
-    names
-        .into_iter()
-        .map(PathBuf::from)
-        .map(|name| (name.clone(), content(&name)))
-        .collect()
+    names.into_iter().map(PathBuf::from).map(|name| (name.clone(), content(&name))).collect()
 }
 
 proptest! {
@@ -263,40 +219,19 @@ proptest! {
 fn the_chosen_call_fails_once() {
     let plan = FaultPlan::new();
     let storage = FaultyStorage::new(MemoryStorage::new(), plan.clone());
-    plan.add(Fault::nth(
-        Operation::Write,
-        2,
-        FaultEffect::Torn {
-            bytes: 2,
-            errno: libc::ENOSPC,
-        },
-    ));
+    plan.add(Fault::nth(Operation::Write, 2, FaultEffect::Torn { bytes: 2, errno: libc::ENOSPC }));
     plan.add(Fault::nth(Operation::Write, 4, FaultEffect::Short(1)));
-    plan.add(Fault::nth(
-        Operation::Rename,
-        1,
-        FaultEffect::Fail(libc::EACCES),
-    ));
+    plan.add(Fault::nth(Operation::Rename, 1, FaultEffect::Fail(libc::EACCES)));
     let mut file = storage.create(Path::new("/f")).expect("create");
     file.write_all(b"abc").expect("first");
     let fault = file.write_all(b"def").expect_err("second is torn");
     assert_eq!(fault.errno(), Some(libc::ENOSPC));
     assert_eq!(file.write(b"xyz").expect("third"), 3);
     assert_eq!(file.write(b"uvw").expect("fourth is short"), 1);
-    let fault = storage
-        .rename(Path::new("/f"), Path::new("/g"))
-        .expect_err("refused");
-    assert_eq!(
-        fault.to_string(),
-        "rename(/f -> /g): Permission denied (os error 13)"
-    );
-    storage
-        .rename(Path::new("/f"), Path::new("/g"))
-        .expect("once only");
-    assert_eq!(
-        read_file(&storage, Path::new("/g")),
-        Some(b"abcdexyzu".to_vec())
-    );
+    let fault = storage.rename(Path::new("/f"), Path::new("/g")).expect_err("refused");
+    assert_eq!(fault.to_string(), "rename(/f -> /g): Permission denied (os error 13)");
+    storage.rename(Path::new("/f"), Path::new("/g")).expect("once only");
+    assert_eq!(read_file(&storage, Path::new("/g")), Some(b"abcdexyzu".to_vec()));
     assert_eq!(plan.calls(Operation::Write), 4);
 }
 
@@ -308,24 +243,12 @@ fn a_lying_sync_syncs_nothing_and_a_stall_waits() {
     let mut file = storage.create(file_path).expect("create");
     storage.sync_dir(Path::new("/")).expect("sync");
     file.write_all(b"abc").expect("write");
-    plan.add(Fault {
-        times: 2,
-        ..Fault::nth(Operation::SyncData, 1, FaultEffect::Lie)
-    });
+    plan.add(Fault { times: 2, ..Fault::nth(Operation::SyncData, 1, FaultEffect::Lie) });
     file.sync_data().expect("lie");
     file.sync_data().expect("lie");
-    let durable = || {
-        read_file(
-            &storage.inner().after_power_cut(PowerCut::LoseUnsynced),
-            file_path,
-        )
-    };
+    let durable = || read_file(&storage.inner().after_power_cut(PowerCut::LoseUnsynced), file_path);
     assert_eq!(durable(), Some(Vec::new()));
-    plan.add(Fault::nth(
-        Operation::SyncData,
-        3,
-        FaultEffect::Stall(Duration::from_millis(30)),
-    ));
+    plan.add(Fault::nth(Operation::SyncData, 3, FaultEffect::Stall(Duration::from_millis(30))));
     let start = Instant::now();
     file.sync_data().expect("late but true");
     assert!(start.elapsed() >= Duration::from_millis(30));
@@ -337,10 +260,7 @@ fn faults_can_be_limited_to_a_path_and_last() {
     let plan = FaultPlan::new();
     let storage = FaultyStorage::new(MemoryStorage::new(), plan.clone());
     let fault = Fault::always(Operation::Create, FaultEffect::Fail(libc::EROFS));
-    plan.add(Fault {
-        path_contains: Some("temp".into()),
-        ..fault
-    });
+    plan.add(Fault { path_contains: Some("temp".into()), ..fault });
     assert!(storage.create(Path::new("/temp-1")).is_err());
     assert!(storage.create(Path::new("/temp-2")).is_err());
     assert!(storage.create(Path::new("/final")).is_ok());
@@ -357,16 +277,7 @@ fn handles_move_to_other_threads() {
     let mut file = storage.create(Path::new("/f")).expect("create");
     let syncer = file.try_clone().expect("clone");
     let writer = std::thread::spawn(move || file.write_all(b"from a thread"));
-    writer
-        .join()
-        .expect("the writer does not panic")
-        .expect("write");
-    std::thread::spawn(move || syncer.sync_data())
-        .join()
-        .expect("no panic")
-        .expect("sync");
-    assert_eq!(
-        read_file(&*storage, Path::new("/f")),
-        Some(b"from a thread".to_vec())
-    );
+    writer.join().expect("the writer does not panic").expect("write");
+    std::thread::spawn(move || syncer.sync_data()).join().expect("no panic").expect("sync");
+    assert_eq!(read_file(&*storage, Path::new("/f")), Some(b"from a thread".to_vec()));
 }

@@ -10,21 +10,12 @@ use super::{LogLevel, LogRole, LogSink, LogTarget, RAW_TARGET, Stamp, SyslogOpti
 
 fn write(sink: &LogSink, level: log::Level, target: &str, text: &str) {
     log::set_max_level(LogLevel::Debug.filter());
-    sink.log(
-        &log::Record::builder()
-            .level(level)
-            .target(target)
-            .args(format_args!("{text}"))
-            .build(),
-    );
+    sink.log(&log::Record::builder().level(level).target(target).args(format_args!("{text}")).build());
 }
 
 fn sink_to(path: &Path) -> LogSink {
     let sink = LogSink::new();
-    let target = LogTarget {
-        file: Some(path.to_path_buf()),
-        syslog: None,
-    };
+    let target = LogTarget { file: Some(path.to_path_buf()), syslog: None };
     sink.set_target(target).expect("the folder is writable");
     sink
 }
@@ -37,14 +28,7 @@ fn read(path: &Path) -> String {
 fn stamps_look_like_those_of_redis() {
     let stamp = |seconds: u64, offset_s: i32| {
         let unix_time = Duration::from_secs(seconds) + Duration::from_millis(7);
-        Stamp {
-            pid: 42,
-            role: 'M',
-            unix_time,
-            offset_s,
-            level: '*',
-        }
-        .to_string()
+        Stamp { pid: 42, role: 'M', unix_time, offset_s, level: '*' }.to_string()
     };
     assert_eq!(stamp(0, 0), "42:M 01 Jan 1970 00:00:00.007 *");
     assert_eq!(stamp(951_782_400, 0), "42:M 29 Feb 2000 00:00:00.007 *");
@@ -109,19 +93,13 @@ fn rotation_is_noticed_and_the_descriptor_stays() {
     assert!(read(&old).contains("still old") && !read(&old).contains("after"));
     assert!(read(&path).ends_with("after\n") && !read(&path).contains("old"));
     std::fs::remove_file(&path).expect("remove");
-    assert!(
-        sink.check_moved().expect("stat"),
-        "a removed file is made again"
-    );
+    assert!(sink.check_moved().expect("stat"), "a removed file is made again");
 }
 
 #[test]
 fn an_unwritable_target_is_an_error() {
     let sink = LogSink::new();
-    let target = LogTarget {
-        file: Some("/nonexistent/folder/log".into()),
-        syslog: None,
-    };
+    let target = LogTarget { file: Some("/nonexistent/folder/log".into()), syslog: None };
     assert!(sink.set_target(target).is_err());
     assert_eq!(sink.fd(), libc::STDOUT_FILENO);
     sink.reopen().expect("standard output needs no reopening");
@@ -134,22 +112,12 @@ fn syslog_gets_datagrams() {
     let socket_path = folder.path().join("dev-log");
     let daemon = UnixDatagram::bind(&socket_path).expect("bind");
     let sink = LogSink::new();
-    let syslog = SyslogOptions {
-        ident: "tine".into(),
-        facility: libc::LOG_LOCAL0,
-        socket_path,
-    };
+    let syslog = SyslogOptions { ident: "tine".into(), facility: libc::LOG_LOCAL0, socket_path };
     let file = Some(folder.path().join("log"));
-    sink.set_target(LogTarget {
-        file,
-        syslog: Some(syslog),
-    })
-    .expect("connect");
+    sink.set_target(LogTarget { file, syslog: Some(syslog) }).expect("connect");
     write(&sink, log::Level::Warn, "x", "hello");
     let mut buffer = [0u8; 256];
-    let count = daemon
-        .recv(&mut buffer)
-        .expect("a datagram was sent before");
+    let count = daemon.recv(&mut buffer).expect("a datagram was sent before");
     let expected = format!("<{}>tine[{}]: hello", 16 * 8 + 4, std::process::id());
     assert_eq!(String::from_utf8_lossy(&buffer[..count]), expected);
 }
@@ -157,10 +125,7 @@ fn syslog_gets_datagrams() {
 #[test]
 fn levels_map_both_ways() {
     assert!(LogLevel::Debug < LogLevel::Verbose && LogLevel::Warning < LogLevel::Nothing);
-    let filters: Vec<log::LevelFilter> = LogLevel::NAMES
-        .iter()
-        .map(|(_, level)| level.filter())
-        .collect();
+    let filters: Vec<log::LevelFilter> = LogLevel::NAMES.iter().map(|(_, level)| level.filter()).collect();
     assert!(filters.windows(2).all(|pair| pair[0] > pair[1]));
     assert_eq!(LogLevel::NAMES.len(), 5);
 }

@@ -75,9 +75,7 @@ impl ProcessStatus {
             }
         }
         let threads = text.lines().find_map(|line| line.strip_prefix("Threads:"));
-        status.threads = threads
-            .and_then(|count| count.trim().parse().ok())
-            .unwrap_or(0);
+        status.threads = threads.and_then(|count| count.trim().parse().ok()).unwrap_or(0);
         status
     }
 }
@@ -184,11 +182,7 @@ impl ProcessStat {
         let name = before.split_once('(')?.1.to_owned();
         let fields: Vec<&str> = after.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
-        let count = |number| {
-            field(number)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(0)
-        };
+        let count = |number| field(number).and_then(|text| text.parse().ok()).unwrap_or(0);
         Some(Self {
             name,
             state: field(3)?.chars().next()?,
@@ -229,20 +223,13 @@ impl KernelVersion {
         let major = parts.next()?.ok()?;
         let minor = parts.next()?.ok()?;
         let patch = parts.next().and_then(Result::ok).unwrap_or(0);
-        Some(Self {
-            major,
-            minor,
-            patch,
-        })
+        Some(Self { major, minor, patch })
     }
 }
 
 /// The word in brackets of `always [madvise] never`.
 pub(super) fn chosen_word(text: &str) -> Option<&str> {
-    text.split_once('[')?
-        .1
-        .split_once(']')
-        .map(|(word, _)| word)
+    text.split_once('[')?.1.split_once(']').map(|(word, _)| word)
 }
 
 /// The path of a controller's group in `/proc/PID/cgroup`; `""` is the version-2 hierarchy.
@@ -251,10 +238,7 @@ pub(super) fn cgroup_path<'a>(groups: &'a str, controller: &str) -> Option<&'a s
     groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        controllers
-            .split(',')
-            .any(|name| name == controller)
-            .then_some(path)
+        controllers.split(',').any(|name| name == controller).then_some(path)
     })
 }
 
@@ -263,8 +247,5 @@ const NO_LIMIT_BYTES: u64 = 1 << 60;
 
 pub(super) fn memory_limit(text: &str) -> Option<u64> {
     // Version 2 says `max`, which is no number.
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|limit| *limit < NO_LIMIT_BYTES)
+    text.trim().parse().ok().filter(|limit| *limit < NO_LIMIT_BYTES)
 }

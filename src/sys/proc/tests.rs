@@ -5,9 +5,7 @@ use std::path::Path;
 use proptest::proptest;
 
 use super::parse::{cgroup_path, chosen_word};
-use super::{
-    HugePageMode, KernelVersion, MachineMemory, MemoryRollup, ProcFs, ProcessStat, ProcessStatus,
-};
+use super::{HugePageMode, KernelVersion, MachineMemory, MemoryRollup, ProcFs, ProcessStat, ProcessStatus};
 
 const STAT: &str = "1234 (a (b) c) S 1 1234 1234 0 -1 4194560 100 200 3 4 50 60 70 80 20 0 7 0 \
     999 4096000 500 18446744073709551615 1 2 3 4 5 0 0 16781312 1 0 0 0 17 1 0 0 0 0 0 10 20 30 \
@@ -30,19 +28,10 @@ fn reader(folder: &tempfile::TempDir) -> ProcFs {
 #[test]
 fn stat_survives_odd_names() {
     let stat = ProcessStat::parse(STAT).expect("a recorded row");
-    assert_eq!(
-        (stat.name.as_str(), stat.state, stat.parent_pid),
-        ("a (b) c", 'S', 1)
-    );
+    assert_eq!((stat.name.as_str(), stat.state, stat.parent_pid), ("a (b) c", 'S', 1));
     assert_eq!((stat.minor_faults, stat.major_faults), (100, 3));
-    assert_eq!(
-        (stat.user_ticks, stat.system_ticks, stat.threads),
-        (50, 60, 7)
-    );
-    assert_eq!(
-        (stat.start_ticks, stat.virtual_size, stat.rss_pages),
-        (999, 4_096_000, 500)
-    );
+    assert_eq!((stat.user_ticks, stat.system_ticks, stat.threads), (50, 60, 7));
+    assert_eq!((stat.start_ticks, stat.virtual_size, stat.rss_pages), (999, 4_096_000, 500));
     assert_eq!((stat.arg_start, stat.arg_end), (4000, 4100));
     assert_eq!((stat.env_start, stat.env_end), (4100, 4999));
     assert_eq!(ProcessStat::parse("12 (x"), None);
@@ -61,36 +50,16 @@ fn rows_become_bytes() {
     };
     assert_eq!(rollup, expected);
     let status = ProcessStatus::parse("Name:\tx\nVmHWM:\t 8 kB\nVmPTE:\t 4 kB\nThreads:\t5\n");
-    assert_eq!(
-        (status.peak_rss, status.page_tables, status.threads),
-        (8192, 4096, 5)
-    );
+    assert_eq!((status.peak_rss, status.page_tables, status.threads), (8192, 4096, 5));
     let memory = MachineMemory::parse("MemTotal: 16 kB\nMemAvailable: 8 kB\nHugePages_Total: 3\n");
-    assert_eq!(
-        (memory.total, memory.available, memory.free),
-        (16384, 8192, 0)
-    );
+    assert_eq!((memory.total, memory.available, memory.free), (16384, 8192, 0));
 }
 
 #[test]
 fn versions_compare() {
     let parse = |text| KernelVersion::parse(text).expect("a version");
-    assert_eq!(
-        parse("6.8.0-45-generic\n"),
-        KernelVersion {
-            major: 6,
-            minor: 8,
-            patch: 0
-        }
-    );
-    assert_eq!(
-        parse("5.10-rc1"),
-        KernelVersion {
-            major: 5,
-            minor: 10,
-            patch: 0
-        }
-    );
+    assert_eq!(parse("6.8.0-45-generic\n"), KernelVersion { major: 6, minor: 8, patch: 0 });
+    assert_eq!(parse("5.10-rc1"), KernelVersion { major: 5, minor: 10, patch: 0 });
     assert!(parse("5.8.1+") < parse("5.10.0") && parse("4.19.7") > parse("4.19.6"));
     assert_eq!(KernelVersion::parse("unknown"), None);
 }
@@ -101,18 +70,9 @@ fn settings_come_from_the_tree() {
         ("proc/sys/vm/overcommit_memory", "1\n"),
         ("proc/sys/net/core/somaxconn", "4096\n"),
         ("proc/sys/kernel/osrelease", "6.1.0\n"),
-        (
-            "sys/kernel/mm/transparent_hugepage/enabled",
-            "always [madvise] never\n",
-        ),
-        (
-            "sys/kernel/mm/transparent_hugepage/defrag",
-            "always defer [defer+madvise] never\n",
-        ),
-        (
-            "sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
-            "2097152\n",
-        ),
+        ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
+        ("sys/kernel/mm/transparent_hugepage/defrag", "always defer [defer+madvise] never\n"),
+        ("sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "2097152\n"),
         ("proc/77/stat", STAT),
         ("proc/77/smaps_rollup", "Pss: 3 kB\n"),
     ]);
@@ -120,10 +80,7 @@ fn settings_come_from_the_tree() {
     assert_eq!(proc.overcommit_memory().expect("there"), 1);
     assert_eq!(proc.somaxconn().expect("there"), 4096);
     assert_eq!(proc.kernel_version().expect("there").major, 6);
-    assert_eq!(
-        proc.huge_pages_enabled().expect("there"),
-        HugePageMode::Madvise
-    );
+    assert_eq!(proc.huge_pages_enabled().expect("there"), HugePageMode::Madvise);
     assert_eq!(proc.huge_pages_defrag().expect("there"), "defer+madvise");
     assert_eq!(proc.huge_page_size_bytes().expect("there"), 2 << 20);
     assert_eq!(proc.stat_of(77).expect("there").threads, 7);
@@ -144,34 +101,17 @@ fn limits_of_version_2_count_ancestors() {
 #[test]
 fn limits_of_version_1_and_containers() {
     let folder = tree(&[
-        (
-            "proc/self/cgroup",
-            "5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/\n",
-        ),
+        ("proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/\n"),
         ("sys/fs/cgroup/memory/memory.limit_in_bytes", "5000000\n"),
     ]);
-    assert_eq!(
-        reader(&folder).cgroup_memory_limit(),
-        Some(5_000_000),
-        "the root is asked"
-    );
+    assert_eq!(reader(&folder).cgroup_memory_limit(), Some(5_000_000), "the root is asked");
     let folder = tree(&[
         ("proc/self/cgroup", "4:memory:/\n"),
-        (
-            "sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "9223372036854771712\n",
-        ),
+        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
     ]);
     assert_eq!(reader(&folder).cgroup_memory_limit(), None);
-    let folder = tree(&[
-        ("proc/self/cgroup", "0::/../../x\n"),
-        ("sys/x/memory.max", "1\n"),
-    ]);
-    assert_eq!(
-        reader(&folder).cgroup_memory_limit(),
-        None,
-        "no way out of the hierarchy"
-    );
+    let folder = tree(&[("proc/self/cgroup", "0::/../../x\n"), ("sys/x/memory.max", "1\n")]);
+    assert_eq!(reader(&folder).cgroup_memory_limit(), None, "no way out of the hierarchy");
 }
 
 #[test]

@@ -22,7 +22,10 @@ pub const EMBEDDED_MAX_BYTES: usize = 168;
 pub enum StrRef<'a> {
     Int(i64),
     /// `raw`: the value has been modified in place, so Redis would show `raw` whatever its length.
-    Short { bytes: &'a [u8], raw: bool },
+    Short {
+        bytes: &'a [u8],
+        raw: bool,
+    },
     Large(&'a [u8]),
 }
 
@@ -78,7 +81,9 @@ impl<'a> StrRef<'a> {
     pub fn to_value(&self) -> StringValue {
         match self {
             StrRef::Int(value) => StringValue::Int(*value),
-            StrRef::Short { bytes, .. } | StrRef::Large(bytes) => StringValue::Bytes(DataBytes::from_slice(bytes)),
+            StrRef::Short { bytes, .. } | StrRef::Large(bytes) => {
+                StringValue::Bytes(DataBytes::from_slice(bytes))
+            }
         }
     }
 }

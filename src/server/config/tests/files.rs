@@ -13,9 +13,7 @@ const SHIPPED: &str = include_str!("../../../../redis.conf");
 const FILE_ONLY: [&str; 4] = ["include", "user", "rename-command", "loadmodule"];
 
 fn reason(text: &str) -> String {
-    load_text(text.as_bytes(), &MemoryFiles::default())
-        .expect_err("the text is wrong")
-        .reason
+    load_text(text.as_bytes(), &MemoryFiles::default()).expect_err("the text is wrong").reason
 }
 
 fn start(files: &MemoryFiles, words: &[&str], stdin: &str) -> LoadedConfig {
@@ -39,10 +37,7 @@ fn lines_and_words() {
 #[test]
 fn save_lines_add_up() {
     let point = |seconds, changes| SavePoint { seconds, changes };
-    assert_eq!(
-        config_of(b"save 900 1\nsave 60 5").save.0,
-        [point(900, 1), point(60, 5)]
-    );
+    assert_eq!(config_of(b"save 900 1\nsave 60 5").save.0, [point(900, 1), point(60, 5)]);
     assert_eq!(config_of(b"save 900 1\nsave \"\"").save.0, []);
     assert_eq!(config_of(b"save ''\nsave 60 5").save.0, [point(60, 5)]);
     assert_eq!(config_of(b"port 1").save.0.len(), 3);
@@ -55,10 +50,7 @@ fn older_names_and_retired_ones() {
     let config = config_of(text);
     assert_eq!(config.hash_max_listpack_entries, 21);
     assert_eq!(config.replicaof.map(|primary| primary.port), Some(1));
-    assert_eq!(
-        reason("list-max-ziplist-value 1 2"),
-        "Bad directive or wrong number of arguments"
-    );
+    assert_eq!(reason("list-max-ziplist-value 1 2"), "Bad directive or wrong number of arguments");
 }
 
 #[test]
@@ -67,15 +59,9 @@ fn what_only_a_file_has() {
         "user alice on >pw ~*\nrename-command FLUSHALL \"\"\nloadmodule m.so a b\nm.option 1 2\nio-threads 4";
     let loaded = load_text(text.as_bytes(), &MemoryFiles::default()).expect("good");
     assert_eq!(loaded.directives.users[0][0], b"alice");
-    assert_eq!(
-        loaded.directives.renamed_commands,
-        [(b"FLUSHALL".to_vec(), Vec::new())]
-    );
+    assert_eq!(loaded.directives.renamed_commands, [(b"FLUSHALL".to_vec(), Vec::new())]);
     assert_eq!(loaded.directives.modules[0].len(), 3);
-    assert_eq!(
-        loaded.directives.module_options,
-        [(b"m.option".to_vec(), b"1 2".to_vec())]
-    );
+    assert_eq!(loaded.directives.module_options, [(b"m.option".to_vec(), b"1 2".to_vec())]);
     let inactive: Vec<&str> = loaded.inactive.iter().map(|row| row.name).collect();
     assert_eq!(inactive, ["io-threads"]);
 }
@@ -90,21 +76,12 @@ fn reasons_of_lines() {
         ("rename-command a", "Bad directive or wrong number of arguments"),
         ("port \"1", "Unbalanced quotes in configuration line"),
         ("bind \"a 'b\"", "Unbalanced quotes in configuration line"),
-        (
-            "loglevel x",
-            "argument(s) must be one of the following: debug, verbose, notice, warning, nothing",
-        ),
+        ("loglevel x", "argument(s) must be one of the following: debug, verbose, notice, warning, nothing"),
         ("m.option", "Module config specified without value"),
-        (
-            "sentinel monitor x",
-            "sentinel directive while not in sentinel mode",
-        ),
+        ("sentinel monitor x", "sentinel directive while not in sentinel mode"),
         ("replicaof 127.0.0.1 abc", "Invalid master port"),
         ("replicaof h", "wrong number of arguments"),
-        (
-            "cluster-enabled yes\nreplicaof h 1",
-            "replicaof directive not allowed in cluster mode",
-        ),
+        ("cluster-enabled yes\nreplicaof h 1", "replicaof directive not allowed in cluster mode"),
     ];
     for (text, wanted) in cases {
         assert_eq!(reason(text), wanted, "{text}");
@@ -117,39 +94,22 @@ fn an_error_says_where() {
         ("/etc/a.conf", "port 1\n\ninclude /etc/b.conf\n"),
         ("/etc/b.conf", "#\nport x\n"),
     ]);
-    let error = load(
-        &parse_command_line(&[b"/etc/a.conf".to_vec()]),
-        &files,
-        &mut std::io::empty(),
-    );
+    let error = load(&parse_command_line(&[b"/etc/a.conf".to_vec()]), &files, &mut std::io::empty());
     let wanted = "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\n\
                   Reading the configuration file, at line 2 of /etc/b.conf\n\
                   >>> 'port x'\n\
                   argument couldn't be parsed into an integer\n";
     assert_eq!(error.expect_err("bad port").to_string(), wanted);
     let error = load_text(b"include /no/such/file", &files).expect_err("no file");
-    assert!(
-        error
-            .to_string()
-            .contains("can't open config file '/no/such/file'"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("can't open config file '/no/such/file'"), "{error}");
     let error = load_text(b"--port", &files).expect_err("not a directive");
-    assert!(
-        error
-            .to_string()
-            .contains("at line 1 of the command line's options"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("at line 1 of the command line's options"), "{error}");
 }
 
 #[test]
 fn includes() {
     let files = MemoryFiles::with(&[
-        (
-            "/etc/main.conf",
-            "port 1\ninclude /etc/conf.d/*.conf\ninclude /etc/none/*\nhz 50\n",
-        ),
+        ("/etc/main.conf", "port 1\ninclude /etc/conf.d/*.conf\ninclude /etc/none/*\nhz 50\n"),
         ("/etc/conf.d/10.conf", "port 2\nsave 1 1"),
         ("/etc/conf.d/20.conf", "hz 20\nport 3\nsave 2 2"),
         ("/etc/loop.conf", "include /etc/loop.conf"),
@@ -164,15 +124,10 @@ fn includes() {
 fn file_then_stdin_then_options() {
     let files = MemoryFiles::with(&[("/a.conf", "port 1\nhz 1\ndatabases 1")]);
     let loaded = start(&files, &["/a.conf", "--hz", "3", "-"], "hz 2\ndatabases 2");
-    assert_eq!(
-        (loaded.config.port, loaded.config.hz, loaded.config.databases),
-        (1, 3, 2)
-    );
+    assert_eq!((loaded.config.port, loaded.config.hz, loaded.config.databases), (1, 3, 2));
     assert_eq!(loaded.config_file.as_deref(), Some(Path::new("/a.conf")));
     assert_eq!(start(&files, &[], "").config, Config::default());
-    let title = start(&files, &["--proc-title-template", "--my--title"], "")
-        .config
-        .proc_title_template;
+    let title = start(&files, &["--proc-title-template", "--my--title"], "").config.proc_title_template;
     assert_eq!(title.as_bytes(), b"--my--title");
 }
 
@@ -185,43 +140,25 @@ fn cluster_mode_has_one_database() {
 #[test]
 fn files_of_the_disk() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for (name, text) in [
-        ("b.conf", "port 2"),
-        ("a.conf", "port 1"),
-        (".hidden.conf", "port 9"),
-        ("c.txt", "x"),
-    ] {
+    for (name, text) in
+        [("b.conf", "port 2"), ("a.conf", "port 1"), (".hidden.conf", "port 9"), ("c.txt", "x")]
+    {
         std::fs::write(folder.path().join(name), text).expect("written");
     }
     let found = DiskFiles.expand(&folder.path().join("*.conf")).expect("readable");
-    let names: Vec<_> = found
-        .iter()
-        .filter_map(|path| path.file_name()?.to_str())
-        .collect();
+    let names: Vec<_> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     assert_eq!(names, ["a.conf", "b.conf"]);
     let main = folder.path().join("main");
     std::fs::write(&main, format!("include {}/[ab].conf", folder.path().display())).expect("written");
-    let command_line = CommandLine {
-        config_file: Some(main),
-        ..parse_command_line(&[])
-    };
-    assert_eq!(
-        load(&command_line, &DiskFiles, &mut std::io::empty())
-            .expect("good")
-            .config
-            .port,
-        2
-    );
+    let command_line = CommandLine { config_file: Some(main), ..parse_command_line(&[]) };
+    assert_eq!(load(&command_line, &DiskFiles, &mut std::io::empty()).expect("good").config.port, 2);
     assert!(DiskFiles.read(folder.path()).is_err());
 }
 
 /// The directives of the shipped file with their lines: `#name value` and `name value`.
 fn shipped_directives() -> Vec<(String, String)> {
     let is_directive = |line: &&str| line.starts_with(|first: char| first.is_ascii_lowercase());
-    let lines = SHIPPED
-        .lines()
-        .map(|line| line.strip_prefix('#').unwrap_or(line))
-        .filter(is_directive);
+    let lines = SHIPPED.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).filter(is_directive);
     let name = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
     lines.map(|line| (name(line), line.to_owned())).collect()
 }
@@ -230,16 +167,8 @@ fn shipped_directives() -> Vec<(String, String)> {
 fn the_shipped_file_and_the_table_are_in_step() {
     let shipped: BTreeSet<String> = shipped_directives().into_iter().map(|(name, _)| name).collect();
     let rows: BTreeSet<String> = ROWS.iter().map(|row| row.name.to_owned()).collect();
-    assert_eq!(
-        shipped.difference(&rows).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
-        "not rows"
-    );
-    assert_eq!(
-        rows.difference(&shipped).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
-        "not documented"
-    );
+    assert_eq!(shipped.difference(&rows).collect::<Vec<_>>(), Vec::<&String>::new(), "not rows");
+    assert_eq!(rows.difference(&shipped).collect::<Vec<_>>(), Vec::<&String>::new(), "not documented");
     for alias in ROWS.iter().filter_map(|row| row.alias) {
         assert!(SHIPPED.contains(alias), "{alias} is not documented");
     }
@@ -254,13 +183,7 @@ fn the_shipped_values_are_the_built_in_ones() {
     let shipped = config_of(SHIPPED.as_bytes());
     let point = |seconds, changes| SavePoint { seconds, changes };
     assert_eq!(shipped.save.0, [point(900, 1), point(300, 10), point(60, 10000)]);
-    assert_eq!(
-        Config {
-            save: Config::default().save,
-            ..shipped
-        },
-        Config::default()
-    );
+    assert_eq!(Config { save: Config::default().save, ..shipped }, Config::default());
 
     let mut by_name = std::collections::BTreeMap::<String, Vec<String>>::new();
     for (name, line) in shipped_directives() {
@@ -326,9 +249,8 @@ fn mutated_files() {
     let mut random = fastrand::Rng::with_seed(0x7ed1_5c0f);
     let mut understood = 0;
     for _ in 0..ROUNDS {
-        let picked: Vec<&str> = (0..random.usize(1..5))
-            .map(|_| lines[random.usize(..lines.len())].as_str())
-            .collect();
+        let picked: Vec<&str> =
+            (0..random.usize(1..5)).map(|_| lines[random.usize(..lines.len())].as_str()).collect();
         let mut text = picked.join("\n").into_bytes();
         mutate(&mut text, &mut random);
         let files = MemoryFiles::with(&[("a.conf", "port 1\ninclude b.conf"), ("b.conf", "hz 1\nsave 1 1")]);
@@ -342,8 +264,5 @@ fn mutated_files() {
             assert_eq!(again.config, loaded.config, "{}", String::from_utf8_lossy(&text));
         }
     }
-    assert!(
-        understood > ROUNDS / 20 && understood < ROUNDS,
-        "{understood} of {ROUNDS}"
-    );
+    assert!(understood > ROUNDS / 20 && understood < ROUNDS, "{understood} of {ROUNDS}");
 }

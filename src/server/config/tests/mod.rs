@@ -25,18 +25,12 @@ impl MemoryFiles {
 
 impl ConfigFiles for MemoryFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.0
-            .get(path)
-            .cloned()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        self.0.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
     fn expand(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
         let pattern = pattern.as_os_str().as_bytes();
-        let matching = self
-            .0
-            .keys()
-            .filter(|path| glob_matches(pattern, path.as_os_str().as_bytes(), false));
+        let matching = self.0.keys().filter(|path| glob_matches(pattern, path.as_os_str().as_bytes(), false));
         Ok(matching.cloned().collect())
     }
 }

@@ -68,10 +68,7 @@ fn unset_values_take_their_lines_away() {
     config.replicaof = None;
     config.requirepass.0.clear();
     config.bind = Config::default().bind;
-    assert_eq!(
-        rewritten("slaveof h 1\nrequirepass x\nsave ''\nbind a\n", &config),
-        "\nsave \"\"\n\n"
-    );
+    assert_eq!(rewritten("slaveof h 1\nrequirepass x\nsave ''\nbind a\n", &config), "\nsave \"\"\n\n");
 }
 
 #[test]
@@ -79,10 +76,7 @@ fn aliases_and_repeated_lines_become_one() {
     let old = "hash-max-ziplist-entries 20\nhash-max-listpack-entries 21\nsave 1 1";
     let mut config = config_of(old.as_bytes());
     config.hash_max_listpack_entries = 100;
-    assert_eq!(
-        rewritten(old, &config),
-        "hash-max-listpack-entries 100\n\nsave 1 1\n"
-    );
+    assert_eq!(rewritten(old, &config), "hash-max-listpack-entries 100\n\nsave 1 1\n");
 }
 
 #[test]
@@ -91,14 +85,7 @@ fn users_are_written_unless_they_have_a_file() {
     let users = [b"a off".to_vec()];
     let mut config = config_of(b"save 1 1");
     let write = |config: &Config, users| {
-        let text = rewrite(
-            old.as_bytes(),
-            config,
-            &RewriteOptions {
-                force_all: false,
-                users,
-            },
-        );
+        let text = rewrite(old.as_bytes(), config, &RewriteOptions { force_all: false, users });
         String::from_utf8(text).expect("the test's texts are ASCII")
     };
     assert_eq!(write(&config, Some(&users[..])), "user a off\n\nsave 1 1\n");
@@ -110,30 +97,13 @@ fn users_are_written_unless_they_have_a_file() {
 #[test]
 fn force_all_writes_everything_that_has_a_value() {
     let config = Config::default();
-    let text = rewrite(
-        b"",
-        &config,
-        &RewriteOptions {
-            force_all: true,
-            users: None,
-        },
-    );
+    let text = rewrite(b"", &config, &RewriteOptions { force_all: true, users: None });
     let text = String::from_utf8(text).expect("the built-in values are ASCII");
     for row in ROWS {
-        let unset = matches!(
-            row.kind,
-            Kind::Text {
-                empty_is_unset: true,
-                ..
-            }
-        ) && row.get(&config).is_empty();
+        let unset =
+            matches!(row.kind, Kind::Text { empty_is_unset: true, .. }) && row.get(&config).is_empty();
         let expected = !unset && !["bind", "replicaof"].contains(&row.name);
-        assert_eq!(
-            text.contains(&format!("\n{} ", row.name)),
-            expected,
-            "{}",
-            row.name
-        );
+        assert_eq!(text.contains(&format!("\n{} ", row.name)), expected, "{}", row.name);
     }
     assert!(text.contains(DIR));
     assert_eq!(config_of(text.as_bytes()), config);
@@ -150,9 +120,7 @@ fn random_number(min: i128, max: i128, random: &mut fastrand::Rng) -> i128 {
 
 fn random_bytes(random: &mut fastrand::Rng) -> Vec<u8> {
     const BYTES: &[u8] = b"aZ09 \t\n\"'\\#-{}\xff\x01/";
-    (0..random.usize(0..12))
-        .map(|_| BYTES[random.usize(..BYTES.len())])
-        .collect()
+    (0..random.usize(0..12)).map(|_| BYTES[random.usize(..BYTES.len())]).collect()
 }
 
 /// Words for a special directive.

@@ -29,9 +29,7 @@ fn get(config: &Config, name: &str) -> String {
 }
 
 fn set(config: &mut Config, pairs: &[(&str, &str)]) -> Result<Vec<&'static str>, String> {
-    let rows = config
-        .set_many(pairs, SetContext::default())
-        .map_err(|error| error.to_string())?;
+    let rows = config.set_many(pairs, SetContext::default()).map_err(|error| error.to_string())?;
     Ok(rows.iter().map(|row| row.name).collect())
 }
 
@@ -40,24 +38,13 @@ fn refusal(config: &mut Config, name: &str, value: &str) -> String {
     let error = set(config, &[(name, value)]).expect_err("the value is wrong");
     assert_eq!(*config, before, "{name} {value} changed something");
     let lead = format!("CONFIG SET failed (possibly related to argument '{name}') - ");
-    error
-        .strip_prefix(&lead)
-        .unwrap_or_else(|| panic!("{error}"))
-        .to_owned()
+    error.strip_prefix(&lead).unwrap_or_else(|| panic!("{error}")).to_owned()
 }
 
 #[test]
 fn names_are_unique_and_lower_case() {
-    let mut names: Vec<&str> = ROWS
-        .iter()
-        .flat_map(|row| [Some(row.name), row.alias])
-        .flatten()
-        .collect();
-    assert!(
-        names
-            .iter()
-            .all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b' '))
-    );
+    let mut names: Vec<&str> = ROWS.iter().flat_map(|row| [Some(row.name), row.alias]).flatten().collect();
+    assert!(names.iter().all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b' ')));
     let count = names.len();
     names.sort_unstable();
     names.dedup();
@@ -69,8 +56,7 @@ fn each_value_can_be_set_to_itself() {
     for row in ROWS.iter().filter(|row| row.name != "replicaof") {
         let mut config = Config::default();
         let words = command_words(row, &row.get(&config));
-        row.set(&mut config, &words, Origin::Command)
-            .unwrap_or_else(|error| panic!("{}: {error}", row.name));
+        row.set(&mut config, &words, Origin::Command).unwrap_or_else(|error| panic!("{}: {error}", row.name));
         assert_eq!(config, Config::default(), "{}", row.name);
     }
 }
@@ -84,14 +70,7 @@ fn bounds_are_kept() {
             _ => continue,
         };
         let mut config = Config::default();
-        let write = |value: i128| {
-            if octal {
-                format!("{value:o}")
-            } else {
-                value.to_string()
-            }
-            .into_bytes()
-        };
+        let write = |value: i128| if octal { format!("{value:o}") } else { value.to_string() }.into_bytes();
         for inside in [min, max] {
             let written = write(inside);
             row.set(&mut config, std::slice::from_ref(&written), Origin::Command)
@@ -112,19 +91,10 @@ fn the_server_knows_what_redis_knows_and_has_its_defaults() {
         let (name, value) = line.split_once('\t').expect("the recording has two columns");
         assert_eq!(get(&config, name), value, "{name}");
     }
-    for since_7_2 in [
-        "set-max-listpack-entries",
-        "locale-collate",
-        "cluster-announce-human-nodename",
-    ] {
+    for since_7_2 in ["set-max-listpack-entries", "locale-collate", "cluster-announce-human-nodename"] {
         assert!(find_row(since_7_2.as_bytes()).is_some());
     }
-    let built_in = [
-        ("save", "3600 1 300 100 60 10000"),
-        ("bind", "* -::*"),
-        ("port", "6379"),
-        ("dir", "./"),
-    ];
+    let built_in = [("save", "3600 1 300 100 60 10000"), ("bind", "* -::*"), ("port", "6379"), ("dir", "./")];
     for (name, value) in built_in {
         assert_eq!(get(&Config::default(), name), value);
     }
@@ -141,18 +111,14 @@ fn values_are_taken_and_refused_as_redis_does() {
         let result = set(&mut config, &[(name, value)]);
         if STRICTER.contains(&(name, value)) {
             let lead = format!("CONFIG SET failed (possibly related to argument '{name}') - ");
-            assert!(
-                result.is_err_and(|error| error != format!("{lead}{reason}")),
-                "{line}"
-            );
+            assert!(result.is_err_and(|error| error != format!("{lead}{reason}")), "{line}");
             continue;
         }
         match result {
             Ok(_) => assert_eq!((reason, shown), ("", get(&config, name).as_str()), "{line}"),
-            Err(error) => assert!(
-                !reason.is_empty() && error.ends_with(&format!(") - {reason}")),
-                "{line}\n{error}"
-            ),
+            Err(error) => {
+                assert!(!reason.is_empty() && error.ends_with(&format!(") - {reason}")), "{line}\n{error}")
+            }
         }
         compared += 1;
     }
@@ -182,18 +148,11 @@ fn our_own_defaults() {
 fn get_takes_patterns_names_and_aliases() {
     let config = Config::default();
     let names = |patterns: &[&str]| -> Vec<String> {
-        config
-            .get_matching(patterns)
-            .iter()
-            .map(|(name, _)| text(name))
-            .collect()
+        config.get_matching(patterns).iter().map(|(name, _)| text(name)).collect()
     };
     assert_eq!(names(&["*OF"]), ["replicaof", "slaveof"]);
     assert_eq!(names(&["MaxMemory", "maxmemory"]), ["MaxMemory"]);
-    assert_eq!(
-        names(&["maxmemory", "maxmemory-s*", "bind"]),
-        ["maxmemory", "maxmemory-samples", "bind"]
-    );
+    assert_eq!(names(&["maxmemory", "maxmemory-s*", "bind"]), ["maxmemory", "maxmemory-samples", "bind"]);
     assert_eq!(names(&["lua-time-limit"]), ["lua-time-limit"]);
     assert_eq!(names(&["key-load-delay"]), ["key-load-delay"]);
     assert!(!names(&["*"]).contains(&"key-load-delay".to_owned()));
@@ -213,10 +172,7 @@ fn set_changes_fields_and_names_what_changed() {
             ("tls-cert-file", ""),
         ],
     );
-    assert_eq!(
-        changed.expect("good"),
-        ["maxmemory", "replica-priority", "appendfsync", "tls-cert-file"]
-    );
+    assert_eq!(changed.expect("good"), ["maxmemory", "replica-priority", "appendfsync", "tls-cert-file"]);
     assert_eq!(config.maxmemory.bytes, 10 << 20);
     assert_eq!(config.replica_priority, 7);
     assert_eq!(config.appendfsync, AppendFsync::Always);
@@ -233,11 +189,7 @@ fn set_is_all_or_nothing() {
     let mut config = Config::default();
     let error = set(
         &mut config,
-        &[
-            ("maxmemory", "10000001"),
-            ("maxmemory-clients", "200%"),
-            ("client-query-buffer-limit", "invalid"),
-        ],
+        &[("maxmemory", "10000001"), ("maxmemory-clients", "200%"), ("client-query-buffer-limit", "invalid")],
     );
     assert_eq!(
         error.expect_err("200 %"),
@@ -256,40 +208,20 @@ fn reasons_for_values() {
         ("port", "abc", "argument couldn't be parsed into an integer"),
         ("port", "1mb", "argument couldn't be parsed into an integer"),
         ("repl-backlog-size", "x", "argument must be a memory value"),
-        (
-            "maxmemory-clients",
-            "x",
-            "argument must be a memory or percent value",
-        ),
-        (
-            "maxmemory-clients",
-            "-1%",
-            "argument must be a memory or percent value",
-        ),
-        (
-            "maxclients",
-            "-1",
-            "argument must be between 1 and 4294967295 inclusive",
-        ),
+        ("maxmemory-clients", "x", "argument must be a memory or percent value"),
+        ("maxmemory-clients", "-1%", "argument must be a memory or percent value"),
+        ("maxclients", "-1", "argument must be between 1 and 4294967295 inclusive"),
         (
             "loglevel",
             "loud",
             "argument(s) must be one of the following: debug, verbose, notice, warning, nothing",
         ),
-        (
-            "oom-score-adj",
-            "x",
-            "argument(s) must be one of the following: no, yes, relative, absolute",
-        ),
+        ("oom-score-adj", "x", "argument(s) must be one of the following: no, yes, relative, absolute"),
         ("save", "1 2 3", "Invalid save parameters"),
         ("save", "0 1", "Invalid save parameters"),
         ("save", "1 -1", "Invalid save parameters"),
         ("save", "1  1", "Invalid save parameters"),
-        (
-            "notify-keyspace-events",
-            "KQ",
-            "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
-        ),
+        ("notify-keyspace-events", "KQ", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
         (
             "client-output-buffer-limit",
             "normal 0 0",
@@ -311,16 +243,8 @@ fn reasons_for_values() {
             "1 2 9999",
             "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
         ),
-        (
-            "latency-tracking-info-percentiles",
-            "50 x",
-            "Invalid latency-tracking-info-percentiles parameters",
-        ),
-        (
-            "latency-tracking-info-percentiles",
-            "nan",
-            "Invalid latency-tracking-info-percentiles parameters",
-        ),
+        ("latency-tracking-info-percentiles", "50 x", "Invalid latency-tracking-info-percentiles parameters"),
+        ("latency-tracking-info-percentiles", "nan", "Invalid latency-tracking-info-percentiles parameters"),
         (
             "latency-tracking-info-percentiles",
             "101",
@@ -336,18 +260,10 @@ fn reasons_for_values() {
             "",
             "argument(s) must be one of the following: default, save, nosave, now, force",
         ),
-        (
-            "proc-title-template",
-            "{nothing}",
-            "template format is invalid or contains unknown variables",
-        ),
+        ("proc-title-template", "{nothing}", "template format is invalid or contains unknown variables"),
         ("daemonize", "yes", "can't set immutable config"),
         ("dir", "/", "can't set protected config"),
-        (
-            "lua-time-limit",
-            "x",
-            "argument couldn't be parsed into an integer",
-        ),
+        ("lua-time-limit", "x", "argument couldn't be parsed into an integer"),
     ];
     for (name, value, reason) in cases {
         assert_eq!(refusal(&mut config, name, value), reason, "{name} {value}");
@@ -360,63 +276,26 @@ fn reasons_for_values() {
 #[test]
 fn reasons_for_names() {
     let mut config = Config::default();
-    let error = set(
-        &mut config,
-        &[("maxmemory", "1"), ("nope", "1"), ("daemonize", "yes")],
-    );
-    assert_eq!(
-        error.expect_err("unknown"),
-        "Unknown option or number of arguments for CONFIG SET - 'nope'"
-    );
+    let error = set(&mut config, &[("maxmemory", "1"), ("nope", "1"), ("daemonize", "yes")]);
+    assert_eq!(error.expect_err("unknown"), "Unknown option or number of arguments for CONFIG SET - 'nope'");
     let error = set(&mut config, &[("maxmemory", "1"), ("maxmemory", "2")]);
     assert_eq!(
         error.expect_err("twice"),
         "CONFIG SET failed (possibly related to argument 'maxmemory') - duplicate parameter"
     );
-    let loading = SetContext {
-        loading: true,
-        client_is_local: true,
-    };
-    assert_eq!(
-        config.set_many(&[("appendonly", "yes")], loading).err(),
-        Some(ConfigSetError::Loading)
-    );
+    let loading = SetContext { loading: true, client_is_local: true };
+    assert_eq!(config.set_many(&[("appendonly", "yes")], loading).err(), Some(ConfigSetError::Loading));
     assert!(config.set_many(&[("loglevel", "debug")], loading).is_ok());
 }
 
 #[test]
 fn guarded_directives_open_for_local_clients() {
-    let mut config = Config {
-        enable_protected_configs: ProtectedAction::Local,
-        ..Config::default()
-    };
+    let mut config = Config { enable_protected_configs: ProtectedAction::Local, ..Config::default() };
     let pairs = [("dbfilename", "other.rdb")];
-    let refused = config.set_many(
-        &pairs,
-        SetContext {
-            loading: false,
-            client_is_local: false,
-        },
-    );
+    let refused = config.set_many(&pairs, SetContext { loading: false, client_is_local: false });
     let reason = RefuseReason::Protected;
-    assert_eq!(
-        refused.err(),
-        Some(ConfigSetError::Refused {
-            name: b"dbfilename".to_vec(),
-            reason
-        })
-    );
-    assert!(
-        config
-            .set_many(
-                &pairs,
-                SetContext {
-                    loading: false,
-                    client_is_local: true
-                }
-            )
-            .is_ok()
-    );
+    assert_eq!(refused.err(), Some(ConfigSetError::Refused { name: b"dbfilename".to_vec(), reason }));
+    assert!(config.set_many(&pairs, SetContext { loading: false, client_is_local: true }).is_ok());
     assert_eq!(config.dbfilename.as_bytes(), b"other.rdb");
 }
 
@@ -436,22 +315,9 @@ fn structured_values() {
     set(&mut config, &pairs).expect("good");
     assert_eq!(
         config.save.0,
-        [
-            SavePoint {
-                seconds: 900,
-                changes: 1
-            },
-            SavePoint {
-                seconds: 60,
-                changes: 5
-            }
-        ]
+        [SavePoint { seconds: 900, changes: 1 }, SavePoint { seconds: 60, changes: 5 }]
     );
-    let replica = OutputBufferLimit {
-        hard_bytes: 1 << 20,
-        soft_bytes: 512 << 10,
-        soft_seconds: 30,
-    };
+    let replica = OutputBufferLimit { hard_bytes: 1 << 20, soft_bytes: 512 << 10, soft_seconds: 30 };
     assert_eq!(config.client_output_buffer_limit.replica, replica);
     let shown = "normal 0 0 0 slave 1048576 524288 30 pubsub 0 0 0";
     assert_eq!(get(&config, "client-output-buffer-limit"), shown);
@@ -461,31 +327,14 @@ fn structured_values() {
     assert_eq!(get(&config, "oom-score-adj-values"), "1 -2 3");
     assert_eq!(get(&config, "latency-tracking-info-percentiles"), "0 12.5 100");
     assert_eq!(get(&config, "shutdown-on-sigterm"), "nosave now force");
-    let hosts: Vec<(String, bool)> = config
-        .bind
-        .iter()
-        .map(|at| (text(at.host), at.optional))
-        .collect();
+    let hosts: Vec<(String, bool)> = config.bind.iter().map(|at| (text(at.host), at.optional)).collect();
     assert_eq!(hosts, [("127.0.0.1".to_owned(), false), ("::1".to_owned(), true)]);
     assert_eq!(get(&config, "maxmemory"), "70%");
     config.maxmemory.resolve(1000);
     assert_eq!(config.maxmemory.bytes, 700);
-    assert_eq!(
-        config.maxmemory,
-        MemoryLimit {
-            bytes: 0,
-            percent: 70
-        }
-    );
+    assert_eq!(config.maxmemory, MemoryLimit { bytes: 0, percent: 70 });
 
-    let emptied = set(
-        &mut config,
-        &[
-            ("save", ""),
-            ("bind", ""),
-            ("latency-tracking-info-percentiles", ""),
-        ],
-    );
+    let emptied = set(&mut config, &[("save", ""), ("bind", ""), ("latency-tracking-info-percentiles", "")]);
     emptied.expect("good");
     for name in ["save", "bind", "latency-tracking-info-percentiles"] {
         assert_eq!(get(&config, name), "");
@@ -506,17 +355,10 @@ fn file_modes_are_octal() {
     assert_eq!(config.unixsocketperm, 0o770);
     assert_eq!(get(&config, "unixsocketperm"), "770");
     let row = find_row(b"unixsocketperm").expect("it is a row").row;
-    let error = row
-        .set(&mut Config::default(), &[b"1000".to_vec()], Origin::Command)
-        .expect_err("too high");
+    let error = row.set(&mut Config::default(), &[b"1000".to_vec()], Origin::Command).expect_err("too high");
     assert_eq!(error.to_string(), "argument must be between 0 and 777 inclusive");
-    let error = row
-        .set(&mut Config::default(), &[b"9".to_vec()], Origin::Command)
-        .expect_err("no digit");
-    assert_eq!(
-        error.to_string(),
-        "argument couldn't be parsed as an octal number"
-    );
+    let error = row.set(&mut Config::default(), &[b"9".to_vec()], Origin::Command).expect_err("no digit");
+    assert_eq!(error.to_string(), "argument couldn't be parsed as an octal number");
 }
 
 #[test]
@@ -527,19 +369,10 @@ fn secrets_are_marked() {
     assert!(!is_sensitive(b"port") && !is_sensitive(b"nope"));
     let passwords_take_any_byte = find_row(b"requirepass").expect("it is a row").row;
     let mut config = Config::default();
-    passwords_take_any_byte
-        .set(&mut config, &[vec![0, 255]], Origin::Command)
-        .expect("binary");
+    passwords_take_any_byte.set(&mut config, &[vec![0, 255]], Origin::Command).expect("binary");
     assert_eq!(config.requirepass.as_bytes(), [0, 255]);
     assert!(
-        find_row(b"logfile")
-            .expect("it is a row")
-            .row
-            .set(&mut config, &[vec![0]], Origin::Command)
-            .is_err()
+        find_row(b"logfile").expect("it is a row").row.set(&mut config, &[vec![0]], Origin::Command).is_err()
     );
-    assert!(
-        ROWS.iter()
-            .any(|row| row.has(Marks::ACTIVE | Marks::DENY_LOADING))
-    );
+    assert!(ROWS.iter().any(|row| row.has(Marks::ACTIVE | Marks::DENY_LOADING)));
 }
