@@ -480,13 +480,24 @@ fn fold(name: &[u8]) -> Option<FoldedName> {
     if name.is_empty() || name.len() > NAME_MAX {
         return None;
     }
-    let mut bytes = [0u8; NAME_MAX];
-    bytes[..name.len()].copy_from_slice(name);
-    let mut words = [0u64; 3];
-    for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = fold_word(u64::from_le_bytes(chunk.try_into().expect("chunks are 8 bytes")));
+    let (first, rest) = name.split_at(name.len().min(8));
+    let (second, third) = rest.split_at(rest.len().min(8));
+    Some([first, second, third].map(|part| fold_word(padded_word(part))))
+}
+
+/// At most eight bytes as a word, zero-padded: two overlapping reads instead of a copy.
+#[inline]
+fn padded_word(bytes: &[u8]) -> u64 {
+    let len = bytes.len();
+    if let Some(whole) = bytes.first_chunk::<8>() {
+        return u64::from_le_bytes(*whole);
     }
-    Some(words)
+    if let (Some(low), Some(high)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let shift = 8 * (len - 4);
+        return u32::from_le_bytes(*low) as u64 | (u32::from_le_bytes(*high) as u64) << shift;
+    }
+    let byte = |index: usize| (bytes[index] as u64) << (8 * index);
+    if len == 0 { 0 } else { byte(0) | byte(len / 2) | byte(len - 1) }
 }
 
 /// Lower-cases eight ASCII bytes at once; bytes above 127 stay.
@@ -513,7 +524,7 @@ fn slot_hash(name: &FoldedName) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{CommandSpec, CommandTable, fold};
+    use super::{CommandSpec, CommandTable, fold, padded_word};
 
     static ROWS: &[CommandSpec] = &[
         CommandSpec { name: "get", arity: 2, ..CommandSpec::DEFAULT },
@@ -540,6 +551,16 @@ mod tests {
         assert!(table.find(b"ge").is_none());
         assert!(table.find(&[b'x'; 40]).is_none());
         assert!(table.find(b"").is_none());
+    }
+
+    #[test]
+    fn padding_gives_the_bytes_of_a_copy() {
+        let bytes = b"abcdefgh";
+        for len in 0..=8 {
+            let mut copy = [0; 8];
+            copy[..len].copy_from_slice(&bytes[..len]);
+            assert_eq!(padded_word(&bytes[..len]), u64::from_le_bytes(copy), "{len}");
+        }
     }
 
     #[test]
