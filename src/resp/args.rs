@@ -21,11 +21,13 @@ pub struct Span {
 pub struct Args<'a> {
     buffer: &'a [u8],
     spans: &'a [Span],
+    /// These are all arguments of a request, and `buffer` may hold it as it was received.
+    whole: bool,
 }
 
 impl<'a> Args<'a> {
     pub fn new(buffer: &'a [u8], spans: &'a [Span]) -> Self {
-        Args { buffer, spans }
+        Args { buffer, spans, whole: true }
     }
 
     #[inline]
@@ -63,17 +65,45 @@ impl<'a> Args<'a> {
 
     /// The arguments from `index` on (empty when there are fewer).
     pub fn tail(&self, index: usize) -> Args<'a> {
-        Args { buffer: self.buffer, spans: &self.spans[index.min(self.spans.len())..] }
+        Args { buffer: self.buffer, spans: &self.spans[index.min(self.spans.len())..], whole: false }
     }
 
     pub fn to_owned(&self) -> OwnedArgs {
         OwnedArgs::from_slices(self.iter())
     }
 
+    /// The request as it was received, when that is its canonical encoding: what encoding these
+    /// arguments again would give. `None` when they do not stand in a buffer like that.
+    ///
+    /// The parser has checked every header, so lengths without leading zeros and gaps of the
+    /// right size are all there is to look at.
+    pub fn canonical_request(&self) -> Option<&'a [u8]> {
+        let (first, last) = (self.spans.first()?, self.spans.last()?);
+        let header = |span: &Span| 3 + decimal_digits(span.end - span.start);
+        let gaps_fit = self
+            .spans
+            .windows(2)
+            .all(|pair| pair[1].start.checked_sub(pair[0].end) == Some(2 + header(&pair[1])));
+        if !self.whole || !gaps_fit {
+            return None;
+        }
+        let before = 3 + decimal_digits(self.spans.len() as u32) + header(first);
+        let start = first.start.checked_sub(before)? as usize;
+        let request = self.buffer.get(start..last.end as usize + 2)?;
+        let count = itoa::Buffer::new().format(self.spans.len()).len();
+        let is_head = request[0] == b'*' && &request[1 + count..4 + count] == b"\r\n$";
+        is_head.then_some(request)
+    }
+
     /// Bytes of all arguments together.
     pub fn total_bytes(&self) -> usize {
         self.spans.iter().map(|span| (span.end - span.start) as usize).sum()
     }
+}
+
+#[inline]
+fn decimal_digits(number: u32) -> u32 {
+    number.checked_ilog10().unwrap_or(0) + 1
 }
 
 impl Index<usize> for Args<'_> {
@@ -111,7 +141,7 @@ impl OwnedArgs {
     }
 
     pub fn as_args(&self) -> Args<'_> {
-        Args { buffer: &self.buffer, spans: &self.spans }
+        Args { buffer: &self.buffer, spans: &self.spans, whole: false }
     }
 
     pub fn len(&self) -> usize {
@@ -137,6 +167,34 @@ impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
 #[cfg(test)]
 mod tests {
     use super::{Args, Span};
+    use crate::resp::request::{Limits, Parsed, RequestParser};
+
+    fn parse(bytes: &[u8]) -> Vec<Span> {
+        let mut spans = Vec::new();
+        let limits = Limits { bulk_max_bytes: 1 << 20, authenticated: true };
+        assert_eq!(RequestParser::default().parse(bytes, &mut spans, limits), Parsed::Request);
+        spans
+    }
+
+    #[test]
+    fn a_canonical_request_is_found_as_received() {
+        let long = [b"*2\r\n$3\r\nGET\r\n$11\r\n".as_slice(), b"*2\r\n$1\r\nx\r\n", b"\r\n"].concat();
+        for request in
+            [&b"*1\r\n$4\r\nPING\r\n"[..], b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$10\r\n0123456789\r\n", &long]
+        {
+            let spans = parse(request);
+            let args = Args::new(request, &spans);
+            assert_eq!(args.canonical_request(), Some(request));
+            assert_eq!(args.tail(1).canonical_request(), None);
+            assert_eq!(args.to_owned().as_args().canonical_request(), None);
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_not_canonical() {
+        let spans = [Span { start: 0, end: 3 }, Span { start: 4, end: 7 }];
+        assert_eq!(Args::new(b"GET key", &spans).canonical_request(), None);
+    }
 
     #[test]
     fn borrowed_and_owned_agree() {

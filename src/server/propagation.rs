@@ -72,9 +72,14 @@ impl Propagation {
         self.unit.depth > 0
     }
 
-    /// Adds a command that changed `db`.
+    /// Adds a command that changed `db`: as it was received where that is possible.
     pub fn add(&mut self, db: usize, args: Args<'_>) {
-        self.begin_command(db, args.len());
+        self.begin_command(db);
+        if let Some(request) = args.canonical_request() {
+            self.stream.extend_from_slice(request);
+            return;
+        }
+        push_header(&mut self.stream, b'*', args.len());
         for argument in args.iter() {
             push_bulk(&mut self.stream, argument);
         }
@@ -82,13 +87,14 @@ impl Propagation {
 
     /// Adds a command given as slices.
     pub fn add_slices(&mut self, db: usize, args: &[&[u8]]) {
-        self.begin_command(db, args.len());
+        self.begin_command(db);
+        push_header(&mut self.stream, b'*', args.len());
         for argument in args {
             push_bulk(&mut self.stream, argument);
         }
     }
 
-    fn begin_command(&mut self, db: usize, count: usize) {
+    fn begin_command(&mut self, db: usize) {
         if self.unit.commands == 0 {
             self.unit.start = self.stream.len();
         }
@@ -98,7 +104,6 @@ impl Propagation {
             self.stream.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n");
             push_bulk(&mut self.stream, itoa::Buffer::new().format(db).as_bytes());
         }
-        push_header(&mut self.stream, b'*', count);
     }
 }
 

@@ -262,7 +262,7 @@ impl Aof {
             && !self.buffering
             && self.shared.policy_in_force() != SyncPolicy::Always
             && self.shared.is_idle()
-            && !self.shared.syncer.is_running()
+            && !self.shared.syncer.is_late(self.shared.now_us())
             && !self.shared.write_failed()
     }
 

@@ -16,6 +16,10 @@ const SYNC_INTERVAL_US: u64 = 900_000;
 /// A sync that takes longer counts as delayed (`aof_delayed_fsync`), microseconds: the next one is due.
 const DELAYED_US: u64 = 1_000_000;
 
+/// A sync younger than this does not keep main from writing to the page cache itself, microseconds.
+/// A healthy disk is done by then; a stalled one sends the writes to the writer thread from there on.
+const YOUNG_SYNC_US: u64 = 20_000;
+
 #[derive(Debug, Default)]
 struct Slot {
     handle: Option<Box<dyn StorageFile>>,
@@ -81,6 +85,12 @@ impl SyncSlot {
 
     pub fn is_running(&self) -> bool {
         self.running_since_us.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether a sync runs for so long already that a write(2) beside it might have to wait.
+    pub fn is_late(&self, now_us: u64) -> bool {
+        let since_us = self.running_since_us.load(Ordering::Acquire);
+        since_us != 0 && now_us.saturating_sub(since_us) > YOUNG_SYNC_US
     }
 
     pub fn unsynced_since_us(&self) -> u64 {
