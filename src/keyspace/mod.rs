@@ -283,12 +283,6 @@ impl Keyspace {
         self.dbs.swap(first, second);
     }
 
-    /// Moves the data sets out, leaving empty databases (a load that may have to be undone).
-    pub fn take_all(&mut self) -> Vec<Db> {
-        let fresh = (0..self.dbs.len()).map(|_| self.fresh_db()).collect();
-        std::mem::replace(&mut self.dbs, fresh)
-    }
-
     /// Sets how tables may change their size; `Avoid` while a child lives.
     pub fn set_resize_policy(&mut self, policy: ResizePolicy) {
         self.resize = policy;

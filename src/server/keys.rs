@@ -7,8 +7,8 @@ use crate::keyspace::{Effect, EntryView, ExpiryChange, NewValue, Touch};
 use crate::server::Server;
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, ReplyError};
+use crate::value::ValueRef;
 use crate::value::string::StrRef;
-use crate::value::{ValueRef, ValueType};
 
 impl Server {
     /// The hash of a key; the one computed ahead for this request if it is this very argument.
@@ -208,9 +208,4 @@ fn string_or_wrong_type(view: EntryView<'_>) -> Result<StrRef<'_>, ReplyError> {
         #[allow(unreachable_patterns, reason = "more types join the enum")]
         _ => Err(error::WRONG_TYPE),
     }
-}
-
-/// The type of a view as a value.
-pub fn type_of(view: &EntryView<'_>) -> ValueType {
-    view.value_type()
 }

@@ -3,6 +3,13 @@
 //! Owns nothing and knows no directive. The rules are those of `redis.conf` as Redis 7.2 reads it,
 //! so that a file written for one server means the same to the other.
 
+use crate::base::glob::{self, Case};
+
+/// Writes bytes between double quotes so that [`split_arguments`] gives them back.
+pub use crate::base::bytes::repr as quote;
+/// Parses a decimal integer strictly: no blanks, no `+`, no leading zero, no `-0`, at most 64 bits.
+pub use crate::base::numbers::parse_i64 as parse_integer;
+
 /// Longest pattern a glob match looks at, in bytes. Matching is quadratic in the worst case and
 /// directive names are below 64 bytes, so nothing longer can be meant.
 const MAX_PATTERN_BYTES: usize = 4096;
@@ -109,47 +116,13 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// Writes `bytes` between double quotes so that [`split_arguments`] gives them back.
-pub fn quote(bytes: &[u8]) -> Vec<u8> {
-    let mut quoted = Vec::with_capacity(bytes.len() + 2);
-    quoted.push(b'"');
-    for &byte in bytes {
-        match byte {
-            b'\\' | b'"' => quoted.extend([b'\\', byte]),
-            b'\n' => quoted.extend(b"\\n"),
-            b'\r' => quoted.extend(b"\\r"),
-            b'\t' => quoted.extend(b"\\t"),
-            0x07 => quoted.extend(b"\\a"),
-            0x08 => quoted.extend(b"\\b"),
-            b' '..=b'~' => quoted.push(byte),
-            _ => quoted.extend(format!("\\x{byte:02x}").into_bytes()),
-        }
-    }
-    quoted.push(b'"');
-    quoted
-}
-
 /// Quotes only what would not survive as a bare word.
-pub fn quote_if_needed(bytes: &[u8]) -> Vec<u8> {
+pub fn quote_if_needed(word: &[u8]) -> Vec<u8> {
     let bare = |&byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b'#');
-    if !bytes.is_empty() && bytes.iter().all(bare) {
-        return bytes.to_vec();
+    if !word.is_empty() && word.iter().all(bare) {
+        return word.to_vec();
     }
-    quote(bytes)
-}
-
-/// Parses a decimal integer strictly: no blanks, no `+`, no leading zero, no `-0`, at most 64 bits.
-pub fn parse_integer(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let canonical = match digits {
-        [b'0'] => text.len() == 1,
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if !canonical {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    quote(word)
 }
 
 /// Parses a decimal integer as `strtoll` would, whole word: sign and leading zeros are fine.
@@ -199,75 +172,8 @@ pub fn format_memory(bytes: u64) -> String {
 ///
 /// O(pattern x name): only the last `*` is ever retried. Longer patterns than 4 KiB never match.
 pub fn glob_matches(pattern: &[u8], name: &[u8], ignore_case: bool) -> bool {
-    if pattern.len() > MAX_PATTERN_BYTES {
-        return false;
-    }
-    let (mut pattern_at, mut name_at) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    loop {
-        if pattern.get(pattern_at) == Some(&b'*') {
-            pattern_at += 1;
-            retry = Some((pattern_at, name_at));
-            continue;
-        }
-        let step = name.get(name_at).and_then(|&byte| match_one(&pattern[pattern_at..], byte, ignore_case));
-        if let Some(used) = step {
-            pattern_at += used;
-            name_at += 1;
-            continue;
-        }
-        if name_at == name.len() && pattern_at == pattern.len() {
-            return true;
-        }
-        match retry {
-            Some((after_star, from)) if from < name.len() => {
-                retry = Some((after_star, from + 1));
-                (pattern_at, name_at) = (after_star, from + 1);
-            }
-            _ => return false,
-        }
-    }
-}
-
-/// Matches one byte against the pattern's first element; gives that element's length.
-fn match_one(pattern: &[u8], byte: u8, ignore_case: bool) -> Option<usize> {
-    let fold = |value: u8| {
-        if ignore_case { value.to_ascii_lowercase() } else { value }
-    };
-    match *pattern {
-        [] => None,
-        [b'?', ..] => Some(1),
-        [b'[', ..] => match_class(pattern, byte, fold),
-        [b'\\', literal, ..] => (fold(literal) == fold(byte)).then_some(2),
-        [literal, ..] => (fold(literal) == fold(byte)).then_some(1),
-    }
-}
-
-/// Matches `[...]`; a class that is never closed ends with the pattern.
-fn match_class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usize> {
-    let negated = pattern.get(1) == Some(&b'^');
-    let mut at = if negated { 2 } else { 1 };
-    let mut found = false;
-    let wanted = fold(byte);
-    while let Some(&first) = pattern.get(at) {
-        match (first, pattern.get(at + 1), pattern.get(at + 2)) {
-            (b']', ..) => break,
-            (b'\\', Some(&literal), _) => {
-                found |= fold(literal) == wanted;
-                at += 2;
-            }
-            (_, Some(b'-'), Some(&last)) => {
-                let (low, high) = (fold(first).min(fold(last)), fold(first).max(fold(last)));
-                found |= (low..=high).contains(&wanted);
-                at += 3;
-            }
-            _ => {
-                found |= fold(first) == wanted;
-                at += 1;
-            }
-        }
-    }
-    (found != negated).then_some((at + 1).min(pattern.len()))
+    let case = if ignore_case { Case::Ignored } else { Case::Sensitive };
+    pattern.len() <= MAX_PATTERN_BYTES && glob::matches(pattern, name, case)
 }
 
 #[cfg(test)]
