@@ -33,7 +33,7 @@ fn lines_of(keyspace: &Keyspace) -> Vec<String> {
     let mut lines = Vec::new();
     for db in 0..keyspace.databases() {
         for view in keyspace.db(db).iter() {
-            let ValueRef::String(value) = view.value();
+            let ValueRef::String(value) = view.value() else { panic!("only strings are loaded") };
             let expiry = view.expiry_ms().map_or("null".to_owned(), |expiry| expiry.to_string());
             lines.push(format!("{db} {} {expiry} {}", hex(view.key()), hex(&value.to_vec())));
         }

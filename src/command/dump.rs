@@ -100,7 +100,8 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         ttl => Some(ttl.checked_add(ctx.now_ms()).ok_or(error::INVALID_TTL)?),
     };
     let late = expiry_ms.is_some_and(|expiry| expiry < ctx.now_ms()) && !ctx.caller.is_replicated();
-    dump::restore(body, |value| {
+    let limits = ctx.server.type_limits(true);
+    dump::restore(body, &limits, |value| {
         if late { drop_late(ctx, key, options.replace) } else { put(ctx, key, value, expiry_ms, &options) }
     })
     .map_err(|_| error::BAD_DATA_FORMAT)?;

@@ -1,7 +1,7 @@
 //! The growable byte vector in which the packed structures keep their bytes.
 //!
-//! Owns the growth rule, and is the one place to change when the bytes of values move to an
-//! allocator of their own: the packed structures use nothing but what this type offers.
+//! Owns the growth rule; the bytes lie in the data region, behind one thin pointer
+//! (`sys::data_alloc::DataBytes`). The packed structures use nothing but what this type offers.
 //!
 //! ```text
 //!   | used bytes ........................ | slack, at most a quarter |
@@ -11,41 +11,48 @@
 //! Trade-off: `Vec` doubles, which wastes up to half of a small collection; exact growth copies on
 //! each push. Here the capacity rises through four steps for each doubling (16, 20, 24, 28, 32,
 //! 40, ...), the size classes of common allocators: at most 25 % slack, a copy each 1.25x.
+#![allow(unsafe_code)]
+
+use crate::sys::data_alloc;
+use std::ptr::NonNull;
 
 /// Smallest capacity given to a vector that holds anything, bytes.
 const MIN_CAPACITY_BYTES: usize = 16;
 
-/// A growable vector of bytes of the data set.
+/// A growable vector of bytes of the data set: one thin pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DataBytes(Vec<u8>);
+pub struct DataBytes(data_alloc::DataBytes);
 
 impl DataBytes {
     /// An empty vector; allocates nothing.
-    pub const fn new() -> Self {
-        Self(Vec::new())
+    pub fn new() -> Self {
+        Self(data_alloc::DataBytes::new())
     }
 
     /// An empty vector with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
+        Self(data_alloc::DataBytes::with_capacity(capacity))
     }
 
     /// A copy of `bytes`, without slack.
     pub fn copy_of(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
+        Self(data_alloc::DataBytes::from_slice(bytes))
     }
 
     /// The bytes in use.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 
     /// The bytes in use, to be changed in place.
+    #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.0
+        self.0.as_mut_slice()
     }
 
     /// Number of bytes in use.
+    #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -55,9 +62,14 @@ impl DataBytes {
         self.0.is_empty()
     }
 
-    /// Bytes held from the allocator.
+    /// Bytes that fit without growing.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
+    }
+
+    /// Bytes of the data region in use, with the header, by size class.
+    pub fn memory_bytes(&self) -> usize {
+        self.0.allocated_bytes()
     }
 
     /// Appends `bytes`; amortised O(bytes).
@@ -76,20 +88,10 @@ impl DataBytes {
     ///
     /// # Panics
     /// If `at + old_len` exceeds the length: the caller computes both from its own layout.
+    #[inline]
     pub fn resize_window(&mut self, at: usize, old_len: usize, new_len: usize) -> &mut [u8] {
-        let len = self.0.len();
-        let tail = at + old_len;
-        assert!(tail <= len, "window {at}+{old_len} outside {len} bytes");
-        if new_len > old_len {
-            let added = new_len - old_len;
-            self.grow_for(added);
-            self.0.resize(len + added, 0);
-            self.0.copy_within(tail..len, tail + added);
-        } else if new_len < old_len {
-            self.0.copy_within(tail..len, at + new_len);
-            self.0.truncate(len - (old_len - new_len));
-        }
-        &mut self.0[at..at + new_len]
+        self.grow_for(new_len.saturating_sub(old_len));
+        self.0.resize_window(at, old_len, new_len)
     }
 
     /// Gives the slack back to the allocator.
@@ -98,29 +100,49 @@ impl DataBytes {
     }
 
     /// Gives the slack back when more than half of the capacity is unused.
+    #[inline]
     pub fn shrink_if_sparse(&mut self) {
         if self.0.len() < self.0.capacity() / 2 {
             self.0.shrink_to(step_capacity(self.0.len()));
         }
     }
 
-    /// The bytes as a plain vector.
-    pub fn into_vec(self) -> Vec<u8> {
-        self.0
+    /// Gives up ownership for one thin pointer.
+    pub fn into_raw(self) -> NonNull<u8> {
+        self.0.into_raw()
     }
 
+    /// Takes ownership back.
+    ///
+    /// # Safety
+    /// `raw` came from [`Self::into_raw`], once.
+    pub unsafe fn from_raw(raw: NonNull<u8>) -> Self {
+        // SAFETY: the same contract.
+        Self(unsafe { data_alloc::DataBytes::from_raw(raw) })
+    }
+
+    /// The bytes behind a thin pointer.
+    ///
+    /// # Safety
+    /// `raw` came from [`Self::into_raw`]; nobody changes or frees it during `'a`.
+    #[inline]
+    pub unsafe fn slice_of_raw<'a>(raw: NonNull<u8>) -> &'a [u8] {
+        // SAFETY: the same contract.
+        unsafe { data_alloc::DataBytes::slice_of_raw(raw) }
+    }
+
+    #[inline]
     fn grow_for(&mut self, added: usize) {
         let len = self.0.len();
         if self.0.capacity() - len < added {
-            let wanted = step_capacity(len.saturating_add(added));
-            self.0.reserve_exact(wanted - len);
+            self.0.reserve_exact(step_capacity(len.saturating_add(added)) - len);
         }
     }
 }
 
-impl From<Vec<u8>> for DataBytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+impl From<&[u8]> for DataBytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self::copy_of(bytes)
     }
 }
 
@@ -159,7 +181,7 @@ mod tests {
                 (any::<u16>(), any::<u16>(), proptest::collection::vec(any::<u8>(), 0..40)), 0..20),
         ) {
             let mut model = start.clone();
-            let mut bytes = DataBytes::from(start);
+            let mut bytes = DataBytes::copy_of(&start);
             for (at, old_len, new) in edits {
                 let at = usize::from(at) % (model.len() + 1);
                 let old_len = usize::from(old_len) % (model.len() - at + 1);

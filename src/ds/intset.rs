@@ -12,10 +12,12 @@
 //! Trade-off: 2, 4 or 8 bytes a member and nothing else; a search is O(log n), an edit moves the
 //! bytes after it and an integer that needs a wider width rewrites all. Meant for some hundreds of
 //! members (`set-max-intset-entries`, 512).
+#![allow(unsafe_code)]
 
 use crate::ds::bytes::DataBytes;
 use crate::ds::corrupt::Corrupt;
 use std::fmt;
+use std::ptr::NonNull;
 
 /// Bytes before the first integer.
 pub const HEADER_BYTES: usize = 8;
@@ -64,62 +66,49 @@ impl Width {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Intset {
     bytes: DataBytes,
+}
+
+/// A reader of an intset's bytes.
+#[derive(Clone, Copy)]
+pub struct IntsetView<'a> {
+    bytes: &'a [u8],
     width: Width,
 }
 
-impl Intset {
-    /// An empty set.
-    pub fn new() -> Self {
-        let mut bytes = DataBytes::new();
-        bytes.extend_from_slice(&[Width::Two as u8, 0, 0, 0, 0, 0, 0, 0]);
-        Self { bytes, width: Width::Two }
+impl fmt::Debug for IntsetView<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.iter()).finish()
     }
+}
 
-    /// Takes serialised bytes, wholly validated; an empty set is refused, as Redis does. O(n).
+impl<'a> IntsetView<'a> {
+    /// Validates serialised bytes wholly; an empty set is refused, as Redis does. O(n).
     ///
     /// # Errors
     /// The reason why the bytes are not an intset.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Corrupt> {
-        let width = Self::validate(&bytes)?;
-        Ok(Self { bytes: DataBytes::from(bytes), width })
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Corrupt> {
+        let width = Intset::validate(bytes)?;
+        Ok(Self { bytes, width })
     }
 
-    fn validate(bytes: &[u8]) -> Result<Width, Corrupt> {
-        let field = |at: usize| bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field));
-        let (Some(width), Some(length)) = (field(0), field(4)) else {
-            return Err(Corrupt("intset shorter than its header"));
-        };
-        let width = match width {
+    /// Over bytes of an [`Intset`].
+    #[inline]
+    fn over(bytes: &'a [u8]) -> Self {
+        let width = match bytes[0] {
             2 => Width::Two,
             4 => Width::Four,
-            8 => Width::Eight,
-            _ => return Err(Corrupt("intset of an unknown width")),
+            _ => Width::Eight,
         };
-        if (length as usize).checked_mul(width.bytes()) != Some(bytes.len() - HEADER_BYTES) {
-            return Err(Corrupt("intset length disagrees with its size"));
-        }
-        let mut previous = width.read(bytes, 0).ok_or(Corrupt("intset is empty"))?;
-        for index in 1..length as usize {
-            let value = width.read(bytes, index).ok_or(Corrupt("intset cut off"))?;
-            if value <= previous {
-                return Err(Corrupt("intset out of order"));
-            }
-            previous = value;
-        }
-        Ok(width)
+        Self { bytes, width }
     }
 
     /// The serialised form.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.as_slice()
-    }
-
-    /// Bytes held from the allocator.
-    pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Number of members; O(1).
+    #[inline]
     pub fn len(&self) -> usize {
         (self.bytes.len() - HEADER_BYTES) / self.width.bytes()
     }
@@ -130,8 +119,9 @@ impl Intset {
     }
 
     /// The member at `index` in ascending order; O(1).
+    #[inline]
     pub fn get(&self, index: usize) -> Option<i64> {
-        self.width.read(self.bytes.as_slice(), index)
+        self.width.read(self.bytes, index)
     }
 
     /// Whether `value` is a member; O(log n).
@@ -160,36 +150,6 @@ impl Intset {
         if self.at(low) == value { Ok(low) } else { Err(low) }
     }
 
-    /// Adds `value`; whether it was new. O(n). A full set (2^32 - 1 members) takes no more.
-    pub fn add(&mut self, value: i64) -> bool {
-        let Err(index) = self.find(value) else {
-            return false;
-        };
-        if self.len() >= MAX_MEMBERS {
-            return false;
-        }
-        if Width::of(value) > self.width {
-            self.widen(Width::of(value));
-        }
-        let at = HEADER_BYTES + index * self.width.bytes();
-        let window = self.bytes.resize_window(at, 0, self.width.bytes());
-        self.width.write(window, value);
-        self.write_length();
-        true
-    }
-
-    /// Removes `value`; whether it was a member. O(n).
-    pub fn remove(&mut self, value: i64) -> bool {
-        let Ok(index) = self.find(value) else {
-            return false;
-        };
-        let at = HEADER_BYTES + index * self.width.bytes();
-        self.bytes.resize_window(at, self.width.bytes(), 0);
-        self.bytes.shrink_if_sparse();
-        self.write_length();
-        true
-    }
-
     /// The smallest member.
     pub fn first(&self) -> Option<i64> {
         self.get(0)
@@ -206,29 +166,175 @@ impl Intset {
     }
 
     /// The members in ascending order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = i64> + ExactSizeIterator + '_ {
-        (0..self.len()).map(|index| self.at(index))
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = i64> + ExactSizeIterator + use<'a> {
+        let view = *self;
+        (0..self.len()).map(move |index| view.at(index))
     }
 
-    /// Checks that the bytes are what Redis would accept (or empty) and agree with the width.
+    #[inline]
+    fn at(&self, index: usize) -> i64 {
+        self.get(index).expect("callers stay below len()")
+    }
+}
+
+impl Intset {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self { bytes: DataBytes::copy_of(&[Width::Two as u8, 0, 0, 0, 0, 0, 0, 0]) }
+    }
+
+    /// Copies serialised bytes, wholly validated; an empty set is refused, as Redis does. O(n).
+    ///
+    /// # Errors
+    /// The reason why the bytes are not an intset.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Corrupt> {
+        Self::validate(bytes)?;
+        Ok(Self { bytes: DataBytes::copy_of(bytes) })
+    }
+
+    fn validate(bytes: &[u8]) -> Result<Width, Corrupt> {
+        let field = |at: usize| bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field));
+        let (Some(width), Some(length)) = (field(0), field(4)) else {
+            return Err(Corrupt("intset shorter than its header"));
+        };
+        let width = match width {
+            2 => Width::Two,
+            4 => Width::Four,
+            8 => Width::Eight,
+            _ => return Err(Corrupt("intset of an unknown width")),
+        };
+        if (length as usize).checked_mul(width.bytes()) != Some(bytes.len() - HEADER_BYTES) {
+            return Err(Corrupt("intset length disagrees with its size"));
+        }
+        let mut previous = width.read(bytes, 0).ok_or(Corrupt("intset is empty"))?;
+        for index in 1..length as usize {
+            let value = width.read(bytes, index).ok_or(Corrupt("intset cut off"))?;
+            if value <= previous {
+                return Err(Corrupt("intset out of order"));
+            }
+            previous = value;
+        }
+        Ok(width)
+    }
+
+    /// A reader of the same bytes.
+    #[inline]
+    pub fn view(&self) -> IntsetView<'_> {
+        IntsetView::over(self.bytes.as_slice())
+    }
+
+    /// The serialised form.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// Bytes held from the allocator.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.memory_bytes()
+    }
+
+    /// Gives unused memory back.
+    pub fn shrink_to_fit(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
+    /// Gives up ownership for one thin pointer.
+    pub fn into_raw(self) -> NonNull<u8> {
+        self.bytes.into_raw()
+    }
+
+    /// Takes ownership back.
+    ///
+    /// # Safety
+    /// `raw` came from [`Self::into_raw`], once.
+    pub unsafe fn from_raw(raw: NonNull<u8>) -> Self {
+        // SAFETY: the same contract.
+        Self { bytes: unsafe { DataBytes::from_raw(raw) } }
+    }
+
+    /// A reader of the intset behind a thin pointer.
+    ///
+    /// # Safety
+    /// `raw` came from [`Self::into_raw`]; nobody changes or frees it during `'a`.
+    #[inline]
+    pub unsafe fn view_of_raw<'a>(raw: NonNull<u8>) -> IntsetView<'a> {
+        // SAFETY: the same contract.
+        IntsetView::over(unsafe { DataBytes::slice_of_raw(raw) })
+    }
+
+    /// Number of members; O(1).
+    pub fn len(&self) -> usize {
+        self.view().len()
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The member at `index` in ascending order; O(1).
+    pub fn get(&self, index: usize) -> Option<i64> {
+        self.view().get(index)
+    }
+
+    /// Whether `value` is a member; O(log n).
+    pub fn contains(&self, value: i64) -> bool {
+        self.view().contains(value)
+    }
+
+    /// The members in ascending order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = i64> + ExactSizeIterator + '_ {
+        self.view().iter()
+    }
+
+    /// Adds `value`; whether it was new. O(n). A full set (2^32 - 1 members) takes no more.
+    pub fn add(&mut self, value: i64) -> bool {
+        let view = self.view();
+        let Err(index) = view.find(value) else {
+            return false;
+        };
+        if view.len() >= MAX_MEMBERS {
+            return false;
+        }
+        let mut width = view.width;
+        if Width::of(value) > width {
+            width = Width::of(value);
+            self.widen(width);
+        }
+        let at = HEADER_BYTES + index * width.bytes();
+        width.write(self.bytes.resize_window(at, 0, width.bytes()), value);
+        self.write_length();
+        true
+    }
+
+    /// Removes `value`; whether it was a member. O(n).
+    pub fn remove(&mut self, value: i64) -> bool {
+        let view = self.view();
+        let Ok(index) = view.find(value) else {
+            return false;
+        };
+        let width = view.width;
+        let at = HEADER_BYTES + index * width.bytes();
+        self.bytes.resize_window(at, width.bytes(), 0);
+        self.bytes.shrink_if_sparse();
+        self.write_length();
+        true
+    }
+
+    /// Checks that the bytes are what Redis would accept (or empty).
     ///
     /// # Errors
     /// The broken invariant.
     pub fn check_invariants(&self) -> Result<(), Corrupt> {
         match Self::validate(self.as_bytes()) {
-            Ok(width) if width != self.width => Err(Corrupt("intset width disagrees")),
             Err(_) if self.is_empty() && self.bytes.as_slice()[4..] == [0; 4] => Ok(()),
             other => other.map(|_| ()),
         }
     }
 
-    fn at(&self, index: usize) -> i64 {
-        self.get(index).expect("callers stay below len()")
-    }
-
     /// Rewrites all members with a wider width, last first so that none is overwritten unread.
     fn widen(&mut self, width: Width) {
-        let (old, len) = (self.width, self.len());
+        let (old, len) = (self.view().width, self.len());
         let added = len * (width.bytes() - old.bytes());
         self.bytes.resize_window(self.bytes.len(), 0, added);
         let bytes = self.bytes.as_mut_slice();
@@ -238,7 +344,6 @@ impl Intset {
             width.write(&mut bytes[at..at + width.bytes()], value);
         }
         bytes[0] = width as u8;
-        self.width = width;
     }
 
     fn write_length(&mut self) {
@@ -295,15 +400,15 @@ mod tests {
     #[test]
     fn refuses_what_redis_refuses() {
         let good = intset_of(&[1, 2, 300]).as_bytes().to_vec();
-        assert!(Intset::from_bytes(good.clone()).is_ok());
-        assert!(Intset::from_bytes(Intset::new().as_bytes().to_vec()).is_err());
+        assert!(Intset::from_bytes(&good).is_ok());
+        assert!(Intset::from_bytes(Intset::new().as_bytes()).is_err());
         for (at, byte) in [(0, 3), (0, 4), (4, 2), (4, 4), (7, 0x80), (8, 2), (8, 3), (3, 1)] {
             let mut bad = good.clone();
             bad[at] = byte;
-            assert!(Intset::from_bytes(bad).is_err(), "{at} {byte}");
+            assert!(Intset::from_bytes(&bad).is_err(), "{at} {byte}");
         }
         for len in 0..good.len() {
-            assert!(Intset::from_bytes(good[..len].to_vec()).is_err(), "{len}");
+            assert!(Intset::from_bytes(&good[..len]).is_err(), "{len}");
         }
     }
 
@@ -329,15 +434,15 @@ mod tests {
                 prop_assert_eq!(set.check_invariants(), Ok(()));
             }
             prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
-            prop_assert_eq!((set.first(), set.last()), (model.first().copied(), model.last().copied()));
+            prop_assert_eq!((set.view().first(), set.view().last()), (model.first().copied(), model.last().copied()));
             for probe in probes {
                 let below = model.range(..probe).count();
                 let expected = if model.contains(&probe) { Ok(below) } else { Err(below) };
-                prop_assert_eq!(set.find(probe), expected);
+                prop_assert_eq!(set.view().find(probe), expected);
             }
-            prop_assert_eq!(set.random(|len| len - 1), set.last());
+            prop_assert_eq!(set.view().random(|len| len - 1), set.view().last());
             if !set.is_empty() {
-                prop_assert_eq!(Intset::from_bytes(set.as_bytes().to_vec()), Ok(set));
+                prop_assert_eq!(Intset::from_bytes(set.as_bytes()), Ok(set));
             }
         }
 
@@ -349,7 +454,7 @@ mod tests {
             let length = body.len() / width as usize + extra;
             let mut bytes = [width.to_le_bytes(), (length as u32).to_le_bytes()].concat();
             bytes.extend(&body);
-            if let Ok(set) = Intset::from_bytes(bytes) {
+            if let Ok(set) = Intset::from_bytes(&bytes) {
                 let sorted: BTreeSet<i64> = set.iter().collect();
                 prop_assert_eq!(sorted.into_iter().collect::<Vec<_>>(), set.iter().collect::<Vec<_>>());
             }
@@ -369,7 +474,7 @@ mod tests {
             let mut bytes = set.as_bytes().to_vec();
             let at = random.usize(..bytes.len());
             bytes[at] ^= 1 << random.u8(..8);
-            match Intset::from_bytes(bytes) {
+            match Intset::from_bytes(&bytes) {
                 Ok(mut set) => {
                     accepted += 1;
                     set.add(random.i64(..));

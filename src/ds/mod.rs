@@ -8,5 +8,6 @@ pub mod listpack;
 pub mod quicklist;
 pub mod radix;
 pub mod table;
+pub mod word;
 pub mod ziplist;
 pub mod zipmap;

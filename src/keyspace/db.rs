@@ -12,8 +12,11 @@ use crate::ds::table::{ResizePolicy, Resolver, Table};
 use crate::keyspace::entry::{EntryHandle, EntryView, NewValue};
 use crate::keyspace::tags::TableTag;
 use crate::sys::data_alloc::DataBytes;
-use crate::value::Value;
 use crate::value::string::StrRef;
+use crate::value::{Collection, Value, ValueRef};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
 
 /// What a write does to a key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +200,19 @@ impl Db {
         }
     }
 
+    /// Takes the collection of an entry of this table for a change; `None` for another type.
+    #[inline]
+    pub fn edit_of<T: Collection>(&mut self, word: u64) -> Option<Edit<'_, T>> {
+        // SAFETY: callers pass words of this table, as for `set_access_of`; `&mut self` keeps
+        // everyone else away until the guard has put the value back.
+        unsafe {
+            let handle = EntryHandle::from_word(word);
+            debug_assert_eq!(handle.view().table_tag(), self.tag.number());
+            let value = ManuallyDrop::new(handle.take_collection::<T>()?);
+            Some(Edit { handle, value, db: PhantomData })
+        }
+    }
+
     /// Looks a key up and tells its table word too.
     #[inline]
     pub fn find_word(&self, hash: u64, key: &[u8]) -> Option<u64> {
@@ -341,7 +357,7 @@ impl Db {
                 return in_place;
             }
             let view = handle.view();
-            let crate::value::ValueRef::String(string) = view.value();
+            let string = string_of(view)?;
             let expiry = view.expiry_ms();
             let mut bytes = string.to_vec();
             let result =
@@ -408,6 +424,38 @@ impl Drop for Db {
             // SAFETY: the table is going away with its words; each live entry is freed once.
             unsafe { EntryHandle::from_word(word).free() };
         }
+    }
+}
+
+/// A collection being changed. It is out of its entry as long as this lives, and back when this
+/// is dropped, in whatever encoding it then has.
+pub struct Edit<'a, T: Collection> {
+    handle: EntryHandle,
+    value: ManuallyDrop<T>,
+    db: PhantomData<&'a mut Db>,
+}
+
+impl<T: Collection> Deref for Edit<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Collection> DerefMut for Edit<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: Collection> Drop for Edit<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the value was taken out of this live entry by `edit_of` and is given back once;
+        // the guard is not used afterwards.
+        unsafe { self.handle.put_collection(ManuallyDrop::take(&mut self.value)) };
     }
 }
 
@@ -487,6 +535,5 @@ impl Drop for DetachedEntry {
 
 /// The string of a view, or `None` for another type.
 pub fn string_of(view: EntryView<'_>) -> Option<StrRef<'_>> {
-    let crate::value::ValueRef::String(string) = view.value();
-    Some(string)
+    if let ValueRef::String(string) = view.value() { Some(string) } else { None }
 }

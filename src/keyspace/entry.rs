@@ -22,8 +22,9 @@
 #![allow(unsafe_code)]
 
 use crate::sys::data_alloc::{self, DataBytes, Kind};
-use crate::value::string::{EMBEDDED_MAX_BYTES, StrRef, StringValue, integer_encoding};
-use crate::value::{Value, ValueRef, ValueType};
+use crate::value::parts::{self, Parts};
+use crate::value::string::{EMBEDDED_MAX_BYTES, StrRef, integer_encoding};
+use crate::value::{Collection, Value, ValueRef, ValueType};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::slice;
@@ -37,7 +38,10 @@ const RAW_STRING: u8 = 4;
 
 const REPR_INT: u8 = 0;
 const REPR_EMBEDDED: u8 = 1;
+/// From here on: a thin pointer to a value whose encoding number is the rest.
 const REPR_POINTER: u8 = 2;
+
+const _: () = assert!(REPR_POINTER + parts::ENCODINGS_MAX <= 16);
 
 /// Mask of the access clock's bits.
 pub const ACCESS_MAX: u32 = (1 << 24) - 1;
@@ -66,7 +70,7 @@ pub enum NewValue<'a> {
 enum Placed<'a> {
     Int(i64),
     Embedded { bytes: &'a [u8], raw: bool },
-    Pointer { kind: ValueType, word: NonNull<u8> },
+    Pointer { kind: ValueType, parts: Parts },
 }
 
 /// The facts that fix a block's layout.
@@ -192,7 +196,7 @@ impl EntryHandle {
     /// The entry lives.
     pub unsafe fn has_pointer(self) -> bool {
         // SAFETY: by the contract.
-        unsafe { self.shape() }.repr == REPR_POINTER
+        unsafe { self.shape() }.repr >= REPR_POINTER
     }
 
     /// The value behind the pointer, if this entry has one. The word in the block is then stale.
@@ -203,11 +207,54 @@ impl EntryHandle {
         // SAFETY: the caller owns the entry and gives the pointer up.
         unsafe {
             let shape = self.shape();
-            if shape.repr != REPR_POINTER {
+            if shape.repr < REPR_POINTER {
                 return None;
             }
-            let word = read_word(self.0, shape.word_offset());
-            Some(value_from_word(self.view().value_type(), word))
+            Some(parts::value_of(self.view().value_type(), self.read_parts(&shape)))
+        }
+    }
+
+    /// Encoding number and pointer of an out-of-line value.
+    ///
+    /// # Safety
+    /// The entry lives and has a pointer; `shape` is its shape.
+    #[inline]
+    unsafe fn read_parts(self, shape: &Shape) -> Parts {
+        debug_assert!(shape.repr >= REPR_POINTER);
+        // SAFETY: the representation says that the word is a value's thin pointer, never null.
+        let raw = unsafe { NonNull::new_unchecked(read_word(self.0, shape.word_offset()) as *mut u8) };
+        (shape.repr - REPR_POINTER, raw)
+    }
+
+    /// Takes a collection out of its entry, to be changed and put back by
+    /// [`EntryHandle::put_collection`]. `None` for a value of another type.
+    ///
+    /// # Safety
+    /// The entry lives and the caller alone uses it until the value is back.
+    #[inline]
+    pub unsafe fn take_collection<T: Collection>(self) -> Option<T> {
+        // SAFETY: by the contract; a collection is always out of line.
+        unsafe {
+            let shape = self.shape();
+            if self.view().value_type() != T::TYPE {
+                return None;
+            }
+            Some(T::from_parts(self.read_parts(&shape)))
+        }
+    }
+
+    /// Puts a collection back that was taken out of this entry.
+    ///
+    /// # Safety
+    /// As [`EntryHandle::take_collection`], which has emptied the entry.
+    #[inline]
+    pub unsafe fn put_collection<T: Collection>(self, value: T) {
+        let (encoding, raw) = value.into_parts();
+        // SAFETY: the entry has a value word, because its type is T's.
+        unsafe {
+            let shape = self.shape();
+            self.0.write(T::TYPE as u8 | (REPR_POINTER + encoding) << 4);
+            write_word(self.0, shape.word_offset(), raw.as_ptr() as u64);
         }
     }
 
@@ -347,10 +394,7 @@ impl EntryHandle {
                 REPR_EMBEDDED => {
                     Placed::Embedded { bytes: view.embedded(&shape), raw: shape.flags & RAW_STRING != 0 }
                 }
-                _ => {
-                    let word = read_word(self.0, shape.word_offset());
-                    Placed::Pointer { kind: view.value_type(), word: NonNull::new_unchecked(word as *mut u8) }
-                }
+                _ => Placed::Pointer { kind: view.value_type(), parts: self.read_parts(&shape) },
             };
             let new = shape_of(&placed, key.len(), expiry.is_some());
             let block = data_alloc::alloc(Kind::Entry, new.total_bytes());
@@ -388,7 +432,7 @@ impl EntryHandle {
         // SAFETY: the word is taken out, changed and put back before anyone else can look.
         unsafe {
             let shape = self.shape();
-            if shape.repr != REPR_POINTER || self.view().value_type() != ValueType::String {
+            if shape.repr < REPR_POINTER || self.view().value_type() != ValueType::String {
                 return None;
             }
             let word = read_word(self.0, shape.word_offset());
@@ -473,8 +517,8 @@ impl<'a> EntryView<'a> {
             _ => {
                 // SAFETY: the word is the value's thin pointer; the value lives as long as its entry.
                 unsafe {
-                    let word = read_word(self.block, shape.word_offset());
-                    value_of_word(self.value_type(), word)
+                    let parts = EntryHandle(self.block).read_parts(&shape);
+                    parts::ref_of(self.value_type(), parts)
                 }
             }
         }
@@ -501,15 +545,8 @@ impl<'a> EntryView<'a> {
     pub fn memory_bytes(&self) -> usize {
         let shape = self.shape();
         let block = data_alloc::usable_size(shape.total_bytes());
-        match self.value() {
-            ValueRef::String(StrRef::Large(bytes)) => block + large_string_bytes(bytes.len()),
-            ValueRef::String(_) => block,
-        }
+        block + self.value().out_of_line_bytes()
     }
-}
-
-fn large_string_bytes(len: usize) -> usize {
-    data_alloc::usable_size(len + 2 * WORD_BYTES)
 }
 
 /// Whether two block sizes fall into one size class of the allocator.
@@ -520,17 +557,16 @@ fn same_class(left: usize, right: usize) -> bool {
 
 fn place(value: NewValue<'_>) -> Placed<'_> {
     match value {
-        NewValue::Int(number) | NewValue::Owned(Value::String(StringValue::Int(number))) => {
-            Placed::Int(number)
-        }
+        NewValue::Int(number) => Placed::Int(number),
         NewValue::Encoded(bytes) => match integer_encoding(bytes) {
             Some(number) => Placed::Int(number),
             None => place_bytes(bytes, false),
         },
         NewValue::Bytes { bytes, raw } => place_bytes(bytes, raw),
-        NewValue::Owned(Value::String(StringValue::Bytes(string))) => {
-            Placed::Pointer { kind: ValueType::String, word: string.into_raw() }
-        }
+        NewValue::Owned(value) => match parts::parts_of(value) {
+            Ok((kind, parts)) => Placed::Pointer { kind, parts },
+            Err(number) => Placed::Int(number),
+        },
     }
 }
 
@@ -538,7 +574,7 @@ fn place_bytes(bytes: &[u8], raw: bool) -> Placed<'_> {
     if bytes.len() <= EMBEDDED_MAX_BYTES {
         return Placed::Embedded { bytes, raw };
     }
-    Placed::Pointer { kind: ValueType::String, word: DataBytes::from_slice(bytes).into_raw() }
+    Placed::Pointer { kind: ValueType::String, parts: (0, DataBytes::from_slice(bytes).into_raw()) }
 }
 
 fn shape_of(placed: &Placed<'_>, key_len: usize, has_expiry: bool) -> Shape {
@@ -554,7 +590,7 @@ fn shape_of(placed: &Placed<'_>, key_len: usize, has_expiry: bool) -> Shape {
             }
             (REPR_EMBEDDED, bytes.len())
         }
-        Placed::Pointer { .. } => (REPR_POINTER, 0),
+        Placed::Pointer { parts: (encoding, _), .. } => (REPR_POINTER + encoding, 0),
     };
     Shape { repr, flags, key_len, value_len }
 }
@@ -595,7 +631,9 @@ unsafe fn write_value(block: NonNull<u8>, placed: &Placed<'_>, shape: &Shape) {
     unsafe {
         match placed {
             Placed::Int(number) => write_word(block, shape.word_offset(), *number as u64),
-            Placed::Pointer { word, .. } => write_word(block, shape.word_offset(), word.as_ptr() as u64),
+            Placed::Pointer { parts: (_, raw), .. } => {
+                write_word(block, shape.word_offset(), raw.as_ptr() as u64);
+            }
             Placed::Embedded { bytes, .. } => block
                 .add(shape.key_offset() + shape.key_len)
                 .copy_from_nonoverlapping(NonNull::from(*bytes).cast(), bytes.len()),
@@ -617,23 +655,4 @@ unsafe fn read_word(block: NonNull<u8>, offset: usize) -> u64 {
 unsafe fn write_word(block: NonNull<u8>, offset: usize, word: u64) {
     // SAFETY: as in `read_word`.
     unsafe { block.add(offset).cast::<u64>().write(word) };
-}
-
-/// # Safety
-/// `word` is the thin pointer of a living value of type `kind`, unchanged through `'a`.
-unsafe fn value_of_word<'a>(kind: ValueType, word: u64) -> ValueRef<'a> {
-    debug_assert_eq!(kind, ValueType::String);
-    // SAFETY: by the contract.
-    unsafe {
-        let raw = NonNull::new_unchecked(word as *mut u8);
-        ValueRef::String(StrRef::Large(DataBytes::slice_of_raw(raw)))
-    }
-}
-
-/// # Safety
-/// `word` is the thin pointer of a value of type `kind` that the caller owns.
-unsafe fn value_from_word(kind: ValueType, word: u64) -> Value {
-    debug_assert_eq!(kind, ValueType::String);
-    // SAFETY: by the contract.
-    unsafe { Value::String(StringValue::Bytes(DataBytes::from_raw(NonNull::new_unchecked(word as *mut u8)))) }
 }

@@ -13,7 +13,7 @@ pub mod tags;
 pub mod walk;
 
 pub use access::AccessPolicy;
-pub use db::{Db, ExpiryChange, StringEdit};
+pub use db::{Db, Edit, ExpiryChange, StringEdit};
 pub use effects::{Effect, Effects};
 pub use entry::{EntryView, NewValue};
 pub use expire::ExpireCycle;
@@ -22,7 +22,7 @@ use crate::base::hash::HashSeed;
 use crate::ds::table::ResizePolicy;
 use crate::keyspace::lazy::{Garbage, LAZY_BYTES_MIN, LAZY_EFFORT_MIN, LazyFree};
 use crate::keyspace::tags::TagPool;
-use crate::value::Value;
+use crate::value::{StrRef, Value, ValueRef};
 
 /// What a look-up does with a key whose time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl Keyspace {
             cycle: ExpireCycle::default(),
             maintained: (0, 0),
         })
+    }
+
+    /// What keys the hashes of all tables.
+    pub fn seed(&self) -> HashSeed {
+        self.seed
     }
 
     /// The hash of a key in every database.
@@ -319,9 +324,8 @@ impl Keyspace {
 
 /// Whether freeing `value` takes long enough to be worth a trip to another thread.
 fn is_big(value: &Value) -> bool {
-    let Value::String(string) = value;
-    let bytes = match string.as_ref() {
-        crate::value::StrRef::Large(bytes) => bytes.len(),
+    let bytes = match value.as_ref() {
+        ValueRef::String(StrRef::Large(bytes)) => bytes.len(),
         _ => 0,
     };
     value.free_effort() >= LAZY_EFFORT_MIN || bytes >= LAZY_BYTES_MIN

@@ -3,6 +3,7 @@
 use crate::persist::rdb::{LoadOptions, LoadReport, Loader, RdbError, RdbErrorKind};
 use crate::replay::{LoadEnd, Pump};
 use crate::server::Server;
+use crate::server::config::SanitizeDumpPayload;
 use crate::server::run::LoadingState;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,6 +85,7 @@ fn load_options(server: &Server) -> LoadOptions {
         checksum: server.config.rdbchecksum && !server.run.debug.skip_checksums,
         key_delay: server.config.key_load_delay,
         allow_duplicates: false,
+        limits: Some(server.type_limits(server.config.sanitize_dump_payload == SanitizeDumpPayload::Yes)),
     }
 }
 

@@ -3,12 +3,12 @@
 //!
 //! Views returned here borrow the server; a handler writes them to `ctx.out`, which it does not.
 
-use crate::keyspace::{Effect, EntryView, ExpiryChange, NewValue, Touch};
+use crate::keyspace::{Edit, Effect, EntryView, ExpiryChange, NewValue, Touch};
 use crate::server::Server;
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, ReplyError};
-use crate::value::ValueRef;
 use crate::value::string::StrRef;
+use crate::value::{Collection, PackedLimits, TypeLimits, ValueRef};
 
 impl Server {
     /// The hash of a key; the one computed ahead for this request if it is this very argument.
@@ -95,6 +95,75 @@ impl Server {
     pub fn read_string(&mut self, db: usize, key: &[u8]) -> Result<Option<StrRef<'_>>, ReplyError> {
         let found = self.read(db, key);
         found.map(string_or_wrong_type).transpose()
+    }
+
+    /// As [`Server::read`] for a collection; a value of another type is an error.
+    #[inline]
+    pub fn read_as<T: Collection>(
+        &mut self,
+        db: usize,
+        key: &[u8],
+    ) -> Result<Option<T::Ref<'_>>, ReplyError> {
+        let found = self.read(db, key);
+        found.map(|view| T::of_ref(view.value()).ok_or(error::WRONG_TYPE)).transpose()
+    }
+
+    /// As [`Server::find`] for a collection; a value of another type is an error.
+    #[inline]
+    pub fn find_as<T: Collection>(
+        &mut self,
+        db: usize,
+        key: &[u8],
+    ) -> Result<Option<T::Ref<'_>>, ReplyError> {
+        let found = self.find(db, key);
+        found.map(|view| T::of_ref(view.value()).ok_or(error::WRONG_TYPE)).transpose()
+    }
+
+    /// Takes a collection for a change; a value of another type is an error. The caller removes
+    /// the key if it leaves the collection empty, and reports the change.
+    #[inline]
+    pub fn edit<T: Collection>(&mut self, db: usize, key: &[u8]) -> Result<Option<Edit<'_, T>>, ReplyError> {
+        let Some(word) = self.locate(db, key) else { return Ok(None) };
+        self.keyspace.db_mut(db).edit_of(word).map(Some).ok_or(error::WRONG_TYPE)
+    }
+
+    /// As [`Server::edit`]; a missing key is added with what `make` gives.
+    #[inline]
+    pub fn edit_or_create<T: Collection>(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        make: impl FnOnce() -> T,
+    ) -> Result<Edit<'_, T>, ReplyError> {
+        let word = match self.locate(db, key) {
+            Some(word) => word,
+            None => {
+                let value = NewValue::Owned(make().into());
+                self.set_key(db, key, value, ExpiryChange::Clear);
+                let hash = self.hash(key);
+                self.keyspace.db(db).find_word(hash, key).expect("the key was added just now")
+            }
+        };
+        self.keyspace.db_mut(db).edit_of(word).ok_or(error::WRONG_TYPE)
+    }
+
+    /// When values change their encoding, from the directives. `deep`: see [`TypeLimits::deep`].
+    pub fn type_limits(&self, deep: bool) -> TypeLimits {
+        let config = &self.config;
+        let packed = |entries, value_bytes| PackedLimits { entries, value_bytes };
+        TypeLimits {
+            seed: self.keyspace.seed(),
+            hash: packed(config.hash_max_listpack_entries, config.hash_max_listpack_value),
+            set: packed(config.set_max_listpack_entries, config.set_max_listpack_value),
+            intset_entries: config.set_max_intset_entries,
+            zset: packed(config.zset_max_listpack_entries, config.zset_max_listpack_value),
+            list_fill: config.list_max_listpack_size,
+            list_compress_depth: config.list_compress_depth as i32,
+            list_packed_threshold_bytes: self.run.debug.packed_threshold_bytes,
+            stream_node_bytes: config.stream_node_max_bytes,
+            stream_node_entries: config.stream_node_max_entries,
+            deep,
+        }
     }
 
     /// Whether a live key is there (an expired one is removed on the way).
@@ -205,7 +274,6 @@ impl Server {
 fn string_or_wrong_type(view: EntryView<'_>) -> Result<StrRef<'_>, ReplyError> {
     match view.value() {
         ValueRef::String(string) => Ok(string),
-        #[allow(unreachable_patterns, reason = "more types join the enum")]
         _ => Err(error::WRONG_TYPE),
     }
 }

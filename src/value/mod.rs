@@ -3,12 +3,26 @@
 //! A value lives in a keyspace entry as one word (an integer or a thin pointer) or, when it is a
 //! short string, inside the entry's block. [`Value`] is the owned form outside of an entry.
 //!
-//! To add a type: a file here with its encodings, a variant in [`Value`], [`ValueRef`] and
-//! [`ValueMut`], a row in `persist/rdb`, a family in `command`.
+//! To add a type: a folder here with its encodings, a variant in [`Value`] and [`ValueRef`], a line
+//! in `parts`, files in `persist/rdb` and `persist/aof/base`, a family in `command`.
 
+pub mod hash;
+pub mod limits;
+pub mod list;
+pub mod parts;
+pub mod set;
+pub mod stream;
 pub mod string;
+pub mod zset;
 
+pub use hash::{HashRef, HashValue};
+pub use limits::{PackedLimits, TypeLimits};
+pub use list::{ListRef, ListValue};
+pub use parts::Collection;
+pub use set::{SetRef, SetValue};
+pub use stream::{StreamRef, StreamValue};
 pub use string::{StrRef, StringValue};
+pub use zset::{ZsetRef, ZsetValue};
 
 /// The type of a key, as `TYPE` names it. The numbers are those stored in an entry's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +63,29 @@ impl ValueType {
 }
 
 /// An owned value, outside of any entry.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Value {
     String(StringValue),
+    List(ListValue),
+    Set(SetValue),
+    Zset(ZsetValue),
+    Hash(HashValue),
+    Stream(StreamValue),
 }
 
 impl Value {
     pub fn value_type(&self) -> ValueType {
+        self.as_ref().value_type()
+    }
+
+    pub fn as_ref(&self) -> ValueRef<'_> {
         match self {
-            Value::String(_) => ValueType::String,
+            Value::String(string) => ValueRef::String(string.as_ref()),
+            Value::List(list) => ValueRef::List(list.as_ref()),
+            Value::Set(set) => ValueRef::Set(set.as_ref()),
+            Value::Zset(zset) => ValueRef::Zset(zset.as_ref()),
+            Value::Hash(hash) => ValueRef::Hash(hash.as_ref()),
+            Value::Stream(stream) => ValueRef::Stream(stream.as_ref()),
         }
     }
 
@@ -66,6 +94,11 @@ impl Value {
     pub fn free_effort(&self) -> usize {
         match self {
             Value::String(_) => 1,
+            Value::List(list) => list.free_effort(),
+            Value::Set(set) => set.free_effort(),
+            Value::Zset(zset) => zset.free_effort(),
+            Value::Hash(hash) => hash.free_effort(),
+            Value::Stream(stream) => stream.free_effort(),
         }
     }
 }
@@ -74,12 +107,22 @@ impl Value {
 #[derive(Clone, Copy, Debug)]
 pub enum ValueRef<'a> {
     String(StrRef<'a>),
+    List(ListRef<'a>),
+    Set(SetRef<'a>),
+    Zset(ZsetRef<'a>),
+    Hash(HashRef<'a>),
+    Stream(StreamRef<'a>),
 }
 
 impl ValueRef<'_> {
     pub fn value_type(&self) -> ValueType {
         match self {
             ValueRef::String(_) => ValueType::String,
+            ValueRef::List(_) => ValueType::List,
+            ValueRef::Set(_) => ValueType::Set,
+            ValueRef::Zset(_) => ValueType::Zset,
+            ValueRef::Hash(_) => ValueType::Hash,
+            ValueRef::Stream(_) => ValueType::Stream,
         }
     }
 
@@ -87,6 +130,11 @@ impl ValueRef<'_> {
     pub fn encoding(&self) -> &'static str {
         match self {
             ValueRef::String(string) => string.encoding(),
+            ValueRef::List(list) => list.encoding(),
+            ValueRef::Set(set) => set.encoding(),
+            ValueRef::Zset(zset) => zset.encoding(),
+            ValueRef::Hash(hash) => hash.encoding(),
+            ValueRef::Stream(stream) => stream.encoding(),
         }
     }
 
@@ -94,6 +142,23 @@ impl ValueRef<'_> {
     pub fn to_value(&self) -> Value {
         match self {
             ValueRef::String(string) => Value::String(string.to_value()),
+            ValueRef::List(list) => Value::List(list.to_value()),
+            ValueRef::Set(set) => Value::Set(set.to_value()),
+            ValueRef::Zset(zset) => Value::Zset(zset.to_value()),
+            ValueRef::Hash(hash) => Value::Hash(hash.to_value()),
+            ValueRef::Stream(stream) => Value::Stream(stream.to_value()),
+        }
+    }
+
+    /// Bytes of the data region behind the entry, by size class.
+    pub fn out_of_line_bytes(&self) -> usize {
+        match self {
+            ValueRef::String(string) => string.out_of_line_bytes(),
+            ValueRef::List(list) => list.memory_bytes(),
+            ValueRef::Set(set) => set.memory_bytes(),
+            ValueRef::Zset(zset) => zset.memory_bytes(),
+            ValueRef::Hash(hash) => hash.memory_bytes(),
+            ValueRef::Stream(stream) => stream.memory_bytes(),
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::keyspace::EntryView;
 use crate::resp::Args;
 use crate::server::Ctx;
 use crate::server::error::CommandResult;
-use crate::value::ValueRef;
 use crate::value::string::Digits;
+use crate::value::{HashRef, ListRef, SetRef, StreamRef, ValueRef, ZsetRef};
 use sha1::{Digest as _, Sha1};
 
 const BYTES: usize = 20;
@@ -51,16 +51,55 @@ impl DataDigest {
 fn type_number(value: &ValueRef<'_>) -> u32 {
     match value {
         ValueRef::String(_) => 0,
-        #[allow(unreachable_patterns, reason = "more types join the enum")]
-        _ => 5,
+        ValueRef::List(_) => 1,
+        ValueRef::Set(_) => 2,
+        ValueRef::Zset(_) => 3,
+        ValueRef::Hash(_) => 4,
+        ValueRef::Stream(_) => 6,
+    }
+}
+
+fn add_list(digest: &mut DataDigest, list: ListRef<'_>) {
+    match list {
+        ListRef::Packed(listpack) => listpack.iter().for_each(|element| digest.mix(&element.to_vec())),
+    }
+}
+
+fn add_set(digest: &mut DataDigest, set: SetRef<'_>) {
+    match set {
+        SetRef::Packed(listpack) => listpack.iter().for_each(|element| digest.xor(&element.to_vec())),
+    }
+}
+
+fn add_zset(digest: &mut DataDigest, zset: ZsetRef<'_>) {
+    match zset {
+        ZsetRef::Packed(listpack) => listpack.iter().for_each(|element| digest.xor(&element.to_vec())),
+    }
+}
+
+fn add_hash(digest: &mut DataDigest, hash: HashRef<'_>) {
+    match hash {
+        HashRef::Packed(listpack) => listpack.iter().for_each(|element| digest.xor(&element.to_vec())),
+    }
+}
+
+fn add_stream(digest: &mut DataDigest, stream: StreamRef<'_>) {
+    match stream {
+        StreamRef::Packed(listpack) => listpack.iter().for_each(|element| digest.mix(&element.to_vec())),
     }
 }
 
 fn add_value(digest: &mut DataDigest, view: &EntryView<'_>) {
     let value = view.value();
     digest.mix_number(type_number(&value));
-    let ValueRef::String(string) = value;
-    digest.mix(string.bytes(&mut Digits::new()));
+    match value {
+        ValueRef::String(string) => digest.mix(string.bytes(&mut Digits::new())),
+        ValueRef::List(list) => add_list(digest, list),
+        ValueRef::Set(set) => add_set(digest, set),
+        ValueRef::Zset(zset) => add_zset(digest, zset),
+        ValueRef::Hash(hash) => add_hash(digest, hash),
+        ValueRef::Stream(stream) => add_stream(digest, stream),
+    }
     if view.expiry_ms().is_some() {
         digest.xor(b"!!expire!!");
     }

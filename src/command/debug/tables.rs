@@ -15,8 +15,7 @@ pub(super) fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let view = ctx.server.keyspace.db(ctx.db).find(hash, args.at(2)).ok_or(error::NO_SUCH_KEY)?;
     let (encoding, bytes) = match view.value() {
         ValueRef::String(string) => (string.encoding(), string.len() + 1),
-        #[allow(unreachable_patterns, reason = "more types join the enum")]
-        _ => ("unknown", 0),
+        other => (other.encoding(), other.out_of_line_bytes()),
     };
     let bits = view.access();
     let text = format!(
@@ -32,7 +31,6 @@ pub(super) fn string_lengths(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult
     let view = ctx.server.keyspace.db(ctx.db).find(hash, args.at(2)).ok_or(error::NO_SUCH_KEY)?;
     let string = match view.value() {
         ValueRef::String(string) => string,
-        #[allow(unreachable_patterns, reason = "more types join the enum")]
         _ => return Err(ReplyError::err("Not an sds encoded string.")),
     };
     let (key, bytes, whole) = (view.key().len(), string.len(), view.memory_bytes());

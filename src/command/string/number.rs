@@ -102,7 +102,6 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], step: i64) -> CommandResult {
 fn integer_of(value: ValueRef<'_>) -> Result<i64, ReplyError> {
     match value {
         ValueRef::String(string) => string.to_i64().ok_or(error::NOT_INTEGER),
-        #[allow(unreachable_patterns, reason = "more types join the enum")]
         _ => Err(error::WRONG_TYPE),
     }
 }

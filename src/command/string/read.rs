@@ -87,7 +87,6 @@ fn mget(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     batch::each_key(ctx.server, db, args.tail(1), 1, |server, _, key| {
         match server.read(db, key).map(|view| view.value()) {
             Some(ValueRef::String(string)) => out.bulk(string.bytes(&mut Digits::new())),
-            #[allow(unreachable_patterns, reason = "more types join the enum")]
             Some(_) => out.null(),
             None => out.null(),
         }
@@ -141,7 +140,6 @@ pub(super) fn bytes_of<'a>(
     }
     match server.keyspace.db(ctx.db).find(hash, key).map(|view| view.value()) {
         Some(ValueRef::String(string)) => Ok(Some(string.bytes(digits))),
-        #[allow(unreachable_patterns, reason = "more types join the enum")]
         Some(_) => Err(error::WRONG_TYPE),
         None => Ok(None),
     }

@@ -17,6 +17,7 @@
 //!
 //! Two types: `ListpackView` reads any bytes and is total, whatever they hold (walks go strictly
 //! up or down and stop at nonsense); `Listpack` owns bytes and edits them.
+#![allow(unsafe_code)]
 
 mod entry;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::ds::element::Element;
 use entry::{END, Encoded};
 use std::fmt;
 use std::ops::Range;
+use std::ptr::NonNull;
 pub use view::{Iter, ListpackView, Position};
 
 /// Bytes before the first entry.
@@ -71,16 +73,22 @@ impl Listpack {
         Self { bytes }
     }
 
-    /// Takes serialised bytes after validating them: O(1), or O(n) when `deep`.
+    /// Copies serialised bytes after validating them: O(1), or O(n) when `deep`.
     ///
     /// # Errors
     /// The reason why the bytes are not a listpack.
-    pub fn from_bytes(bytes: Vec<u8>, deep: bool) -> Result<Self, Corrupt> {
-        ListpackView::validate(&bytes, deep)?;
-        Ok(Self { bytes: DataBytes::from(bytes) })
+    pub fn from_bytes(bytes: &[u8], deep: bool) -> Result<Self, Corrupt> {
+        ListpackView::validate(bytes, deep)?;
+        Ok(Self { bytes: DataBytes::copy_of(bytes) })
+    }
+
+    /// A copy of another listpack, without slack.
+    pub fn copy_of(other: ListpackView<'_>) -> Self {
+        Self { bytes: DataBytes::copy_of(other.as_bytes()) }
     }
 
     /// A reader of the same bytes.
+    #[inline]
     pub fn view(&self) -> ListpackView<'_> {
         ListpackView::over(self.bytes.as_slice())
     }
@@ -90,9 +98,28 @@ impl Listpack {
         self.bytes.as_slice()
     }
 
-    /// The serialised form, given away.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes.into_vec()
+    /// Gives up ownership for one thin pointer.
+    pub fn into_raw(self) -> NonNull<u8> {
+        self.bytes.into_raw()
+    }
+
+    /// Takes ownership back.
+    ///
+    /// # Safety
+    /// `raw` came from [`Self::into_raw`], once.
+    pub unsafe fn from_raw(raw: NonNull<u8>) -> Self {
+        // SAFETY: the same contract.
+        Self { bytes: unsafe { DataBytes::from_raw(raw) } }
+    }
+
+    /// A reader of the listpack behind a thin pointer.
+    ///
+    /// # Safety
+    /// `raw` came from [`Self::into_raw`]; nobody changes or frees it during `'a`.
+    #[inline]
+    pub unsafe fn view_of_raw<'a>(raw: NonNull<u8>) -> ListpackView<'a> {
+        // SAFETY: the same contract.
+        ListpackView::over(unsafe { DataBytes::slice_of_raw(raw) })
     }
 
     /// Bytes of the serialised form.
@@ -102,7 +129,7 @@ impl Listpack {
 
     /// Bytes held from the allocator.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.memory_bytes()
     }
 
     /// Gives unused memory back.

@@ -270,7 +270,7 @@ proptest! {
         let index = if probe < 0 { i64::from(probe) + model.len() as i64 } else { i64::from(probe) };
         let expected = usize::try_from(index).ok().and_then(|index| model.get(index));
         prop_assert_eq!(listpack.get(i64::from(probe)), expected.map(Element::from));
-        let parsed = Listpack::from_bytes(listpack.as_bytes().to_vec(), true);
+        let parsed = Listpack::from_bytes(listpack.as_bytes(), true);
         prop_assert_eq!(parsed, Ok(listpack));
     }
 
@@ -322,7 +322,7 @@ fn use_everything(bytes: Vec<u8>) {
     if deep {
         assert_eq!((seen, seen_back), (view.len(), view.len()));
     }
-    let Ok(listpack) = Listpack::from_bytes(bytes, false) else {
+    let Ok(listpack) = Listpack::from_bytes(&bytes, false) else {
         return;
     };
     for at in [0, HEADER_BYTES, HEADER_BYTES + 1, listpack.byte_len(), usize::MAX] {
@@ -347,7 +347,7 @@ fn mutated_listpacks_are_survived() {
     let mut random = fastrand::Rng::with_seed(0x11_57_9A_C4);
     let (mut accepted, mut refused) = (0u32, 0u32);
     for _ in 0..20_000 {
-        let mut bytes = random_listpack(&mut random).into_bytes();
+        let mut bytes = random_listpack(&mut random).as_bytes().to_vec();
         for _ in 0..random.usize(1..4) {
             mutate(&mut random, &mut bytes);
         }

@@ -4,7 +4,12 @@ use super::entry::{self, END};
 use super::{COUNT_UNKNOWN, EMPTY_BYTES, HEADER_BYTES};
 use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, parse_integer};
+use crate::sys::data_alloc;
+use std::fmt;
 use std::iter::FusedIterator;
+
+/// Length and capacity in front of the bytes (`sys::data_alloc::DataBytes`).
+const BLOCK_HEADER_BYTES: usize = 8;
 
 /// Where an entry starts. Any edit before it makes it stale; a stale position gives wrong
 /// answers, never a panic.
@@ -15,6 +20,12 @@ pub struct Position(pub(super) usize);
 #[derive(Clone, Copy)]
 pub struct ListpackView<'a> {
     bytes: &'a [u8],
+}
+
+impl fmt::Debug for ListpackView<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.iter()).finish()
+    }
 }
 
 impl<'a> ListpackView<'a> {
@@ -55,6 +66,11 @@ impl<'a> ListpackView<'a> {
     /// The serialised form.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Bytes of the data region that a listpack of this size occupies without slack.
+    pub fn memory_bytes(&self) -> usize {
+        data_alloc::usable_size(self.bytes.len() + BLOCK_HEADER_BYTES)
     }
 
     /// The bytes of the entries alone.

@@ -5,7 +5,7 @@
 //! ```text
 //!   chunks   [ 812 elements | 9201 | 40 ]         a deque, walked when an index is looked up
 //!               |             |      |
-//!   nodes    [n n n n n]  [n .. n]  [n]           deques of at most 128 nodes of 40 bytes
+//!   nodes    [n n n n n]  [n .. n]  [n]           deques of at most 128 nodes of 24 bytes
 //! ```
 //!
 //! Two neighbouring chunks hold more than 64 nodes together, so there are at most N/32 + 1.

@@ -13,7 +13,7 @@
 //! stay uncompressed, others are compressed when it saves anything (not at all for depth 0). An
 //! element of `packed_threshold` bytes or more is a node of its own.
 //!
-//! Trade-off: 2 bytes an element and 40 a node of 8 KiB; pushes and pops at the ends are O(1) at
+//! Trade-off: 2 bytes an element and 24 a node of 8 KiB; pushes and pops at the ends are O(1) at
 //! the tail and move at most a node's bytes at the head; an index costs what `directory` says and
 //! half a node's walk. Reading a compressed node decompresses into a copy and leaves the node as
 //! it is (Redis decompresses in place and compresses again): no page is dirtied by a read.

@@ -3,7 +3,7 @@
 //! Owns the bytes and the count of elements in them.
 //!
 //! ```text
-//!   packed:  listpack of `count` elements        -> 40 bytes and the allocation
+//!   packed:  listpack of `count` elements        -> 24 bytes and the allocation
 //!   plain:   the bytes of one element
 //!   either compressed: LZF of those bytes, with their length before
 //! ```
@@ -77,7 +77,7 @@ impl Node {
     }
 
     pub(super) fn plain(bytes: Vec<u8>) -> Self {
-        Self { body: Body::Plain(DataBytes::from(bytes)), count: 1, raw_len: 0 }
+        Self { body: Body::Plain(DataBytes::copy_of(&bytes)), count: 1, raw_len: 0 }
     }
 
     /// A node of its own for `element`.
@@ -184,8 +184,8 @@ impl Node {
         let raw = (codec.decompress)(self.stored(), self.raw_len()).expect(OWN_OUTPUT);
         self.raw_len = 0;
         self.body = match self.container() {
-            Container::Packed => Body::Packed(Listpack::from_bytes(raw, false).expect(OWN_OUTPUT)),
-            Container::Plain => Body::Plain(DataBytes::from(raw)),
+            Container::Packed => Body::Packed(Listpack::from_bytes(&raw, false).expect(OWN_OUTPUT)),
+            Container::Plain => Body::Plain(DataBytes::copy_of(&raw)),
         };
     }
 
@@ -274,7 +274,7 @@ impl Node {
             }
             Body::Plain(bytes) => {
                 self.count = 0;
-                Some(Picked::Bytes(Cow::Owned(std::mem::take(bytes).into_vec())))
+                Some(Picked::Bytes(Cow::Owned(bytes.as_slice().to_vec())))
             }
             _ => None,
         }

@@ -3,6 +3,12 @@
 //! Only what is in memory counts, so deleted history leaves nothing behind. The child calls this
 //! after the fork: it takes no lock of ours and touches nothing but its file.
 
+mod hash;
+mod list;
+mod set;
+mod stream;
+mod zset;
+
 use crate::keyspace::{EntryView, Keyspace};
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::{SaveOptions, save_to};
@@ -103,6 +109,11 @@ fn push_entry(out: &mut Vec<u8>, view: &EntryView<'_>) {
         ValueRef::String(string) => {
             push_command(out, &[b"SET", view.key(), string.bytes(&mut Digits::new())])
         }
+        ValueRef::List(value) => list::push(out, view.key(), value),
+        ValueRef::Set(value) => set::push(out, view.key(), value),
+        ValueRef::Zset(value) => zset::push(out, view.key(), value),
+        ValueRef::Hash(value) => hash::push(out, view.key(), value),
+        ValueRef::Stream(value) => stream::push(out, view.key(), value),
     }
     if let Some(expiry_ms) = view.expiry_ms() {
         push_command(out, &[b"PEXPIREAT", view.key(), itoa::Buffer::new().format(expiry_ms).as_bytes()]);

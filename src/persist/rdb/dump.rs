@@ -10,7 +10,7 @@ use crate::persist::rdb::error::RdbErrorKind;
 use crate::persist::rdb::input::{Input, SliceInput};
 use crate::persist::rdb::writer::Writer;
 use crate::persist::rdb::{REDIS_VERSION_MAX, values};
-use crate::value::ValueRef;
+use crate::value::{TypeLimits, ValueRef};
 
 /// Version and checksum.
 const FOOTER_BYTES: usize = 2 + CRC_BYTES;
@@ -20,8 +20,8 @@ const CRC_BYTES: usize = 8;
 pub fn payload_of(value: &ValueRef<'_>, version: u8, compress: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = Writer::new(&mut out, compress, false);
-    writer.put_u8(values::type_of(value));
-    let written = values::put_value(&mut writer, value).and_then(|()| writer.finish_bare());
+    writer.put_u8(values::type_of(value, version));
+    let written = values::put_value(&mut writer, value, version).and_then(|()| writer.finish_bare());
     debug_assert!(written.is_ok(), "a vector takes all");
     out.extend_from_slice(&u16::from(version).to_le_bytes());
     let sum = Crc64::update(0, &out);
@@ -42,25 +42,34 @@ pub fn verified(payload: &[u8]) -> Option<&[u8]> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn restore<R>(body: &[u8], store: impl FnOnce(NewValue<'_>) -> R) -> Result<R, RdbErrorKind> {
+pub fn restore<R>(
+    body: &[u8],
+    limits: &TypeLimits,
+    store: impl FnOnce(NewValue<'_>) -> R,
+) -> Result<R, RdbErrorKind> {
     let mut input = SliceInput::new(body);
     let mut scratch = Vec::new();
     let number = input.take_u8()?;
-    values::read_value(number, &mut input, &mut scratch).map(store)
+    values::read_value(number, &mut input, &mut scratch, limits).map(store)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{payload_of, restore, verified};
+    use crate::base::hash::HashSeed;
     use crate::keyspace::NewValue;
-    use crate::value::{StrRef, ValueRef};
+    use crate::value::{StrRef, TypeLimits, ValueRef};
     use proptest::prelude::proptest;
+
+    fn limits() -> TypeLimits {
+        TypeLimits::new(HashSeed::from_os().expect("random numbers"))
+    }
 
     fn round_trip(text: &[u8]) -> Vec<u8> {
         let value = ValueRef::String(StrRef::Large(text));
         let payload = payload_of(&value, 10, true);
         let body = verified(&payload).expect("just made");
-        restore(body, |value| match value {
+        restore(body, &limits(), |value| match value {
             NewValue::Encoded(bytes) => bytes.to_vec(),
             NewValue::Int(value) => value.to_string().into_bytes(),
             _ => Vec::new(),
@@ -89,7 +98,7 @@ mod tests {
         #[test]
         fn garbage_is_refused_without_panic(garbage: Vec<u8>) {
             let _ = verified(&garbage);
-            let _ = restore(&garbage, |_| ());
+            let _ = restore(&garbage, &limits(), |_| ());
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum RdbErrorKind {
     /// A type that later versions of this program load.
     TypeNotSupported(u8),
     Corrupt(&'static str),
+    /// A collection without elements.
+    EmptyKey,
     /// Computed and stored checksum.
     Checksum {
         expected: u64,
@@ -50,6 +52,7 @@ impl fmt::Display for RdbErrorKind {
                 write!(out, "RDB type {number} ({name}) not supported yet")
             }
             RdbErrorKind::Corrupt(reason) => out.write_str(reason),
+            RdbErrorKind::EmptyKey => out.write_str("a collection without elements"),
             RdbErrorKind::Checksum { .. } => out.write_str("RDB CRC error"),
             RdbErrorKind::TooManyDatabases { wanted, configured } => write!(
                 out,

@@ -14,6 +14,7 @@ use crate::persist::rdb::input::{FileInput, Input};
 use crate::persist::rdb::parse::{Attributes, Event, Parser};
 use crate::persist::rdb::{skip, values};
 use crate::sys::io::{Storage, StorageFile};
+use crate::value::TypeLimits;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,11 +36,20 @@ pub struct LoadOptions {
     pub key_delay: i32,
     /// A key that is there is replaced instead of being an error.
     pub allow_duplicates: bool,
+    /// When collections change their encoding; `None`: the built-in limits.
+    pub limits: Option<TypeLimits>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { now_ms: 0, drop_expired: false, checksum: true, key_delay: 0, allow_duplicates: false }
+        LoadOptions {
+            now_ms: 0,
+            drop_expired: false,
+            checksum: true,
+            key_delay: 0,
+            allow_duplicates: false,
+            limits: None,
+        }
     }
 }
 
@@ -57,6 +67,8 @@ pub struct LoadReport {
     pub version: u32,
     pub keys_loaded: u64,
     pub keys_expired: u64,
+    /// Collections without elements, which were left out.
+    pub keys_empty: u64,
     /// Length of the RDB, bytes: where the commands of an AOF with an RDB base begin.
     pub bytes: u64,
     /// Function libraries, to be kept as they are.
@@ -212,7 +224,15 @@ impl Loader {
         attributes: Attributes,
     ) -> Result<(), RdbErrorKind> {
         let parser = &mut self.parser;
-        let value = values::read_value(number, &mut parser.input, &mut parser.scratch)?;
+        let limits = self.options.limits.unwrap_or_else(|| TypeLimits::new(keyspace.seed()));
+        let value = match values::read_value(number, &mut parser.input, &mut parser.scratch, &limits) {
+            Err(RdbErrorKind::EmptyKey) => {
+                self.report.keys_empty += 1;
+                log::warn!("rdbLoadObject skipping empty key: {}", parser.key.escape_ascii());
+                return Ok(());
+            }
+            outcome => outcome?,
+        };
         let target = Target { db: self.db, hash: keyspace.hash(&parser.key), key: &parser.key };
         store(keyspace, &self.options, &mut self.report, target, value, attributes)?;
         self.delay();

@@ -296,9 +296,9 @@ impl Saver<'_, '_> {
             }
         }
         let value = view.value();
-        writer.put_u8(values::type_of(&value));
+        writer.put_u8(values::type_of(&value, self.options.version));
         string::put_bytes(writer, view.key())?;
-        values::put_value(writer, &value)?;
+        values::put_value(writer, &value, self.options.version)?;
         writer.end_record()?;
         self.link.advance(1);
         if self.options.key_delay != 0 {

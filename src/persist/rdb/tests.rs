@@ -37,7 +37,7 @@ fn content_of(keyspace: &Keyspace) -> Content {
     let mut content = Content::new();
     for db in 0..keyspace.databases() {
         for view in keyspace.db(db).iter() {
-            let ValueRef::String(string) = view.value();
+            let ValueRef::String(string) = view.value() else { panic!("only strings are stored") };
             content.insert((db, view.key().to_vec()), (string.to_vec(), view.expiry_ms()));
         }
     }

@@ -1,14 +1,15 @@
 //! The value types: their numbers in files, and which module saves and loads which.
 //!
-//! To add a type: a file here with `put_value` and a reader, its arms below.
+//! To add a type: a file here with `type_of`, `put` and `read`, its arms below.
 
 use crate::keyspace::NewValue;
 use crate::persist::rdb::error::RdbErrorKind;
 use crate::persist::rdb::input::Input;
 use crate::persist::rdb::string::{self, Token};
 use crate::persist::rdb::writer::Writer;
+use crate::persist::rdb::{hash, list, set, stream, zset};
 use crate::sys::io::IoResult;
-use crate::value::ValueRef;
+use crate::value::{TypeLimits, Value, ValueRef};
 
 /// Strings have this number in every version.
 pub const TYPE_STRING: u8 = 0;
@@ -57,34 +58,51 @@ pub fn is_type(number: u8) -> bool {
     number <= TYPE_MAX && number != TYPE_UNUSED
 }
 
-/// The number under which a value is written.
+/// The number under which a value is written in an RDB of this version.
 #[inline]
-pub fn type_of(value: &ValueRef<'_>) -> u8 {
+pub fn type_of(value: &ValueRef<'_>, version: u8) -> u8 {
     match value {
         ValueRef::String(_) => TYPE_STRING,
+        ValueRef::List(list) => list::type_of(*list, version),
+        ValueRef::Set(set) => set::type_of(*set, version),
+        ValueRef::Zset(zset) => zset::type_of(*zset, version),
+        ValueRef::Hash(hash) => hash::type_of(*hash, version),
+        ValueRef::Stream(stream) => stream::type_of(*stream, version),
     }
 }
 
-/// Writes a value, without its type number.
+/// Writes a value, without its type number, as [`type_of`] says.
 #[inline]
-pub fn put_value(writer: &mut Writer<'_>, value: &ValueRef<'_>) -> IoResult<()> {
+pub fn put_value(writer: &mut Writer<'_>, value: &ValueRef<'_>, version: u8) -> IoResult<()> {
     match value {
         ValueRef::String(string) => string::put_value(writer, string),
+        ValueRef::List(list) => list::put(writer, *list, version),
+        ValueRef::Set(set) => set::put(writer, *set, version),
+        ValueRef::Zset(zset) => zset::put(writer, *zset, version),
+        ValueRef::Hash(hash) => hash::put(writer, *hash, version),
+        ValueRef::Stream(stream) => stream::put(writer, *stream, version),
     }
 }
 
 /// Reads a value of type `number`. It may borrow the input's block, or `scratch`.
 ///
 /// # Errors
-/// What is wrong with it; types not loaded yet are refused by number.
+/// What is wrong with it; [`RdbErrorKind::EmptyKey`] for a collection without elements.
 #[inline]
 pub fn read_value<'a, I: Input>(
     number: u8,
     input: &'a mut I,
     scratch: &'a mut Vec<u8>,
+    limits: &TypeLimits,
 ) -> Result<NewValue<'a>, RdbErrorKind> {
+    let owned = |value: Value| NewValue::Owned(value);
     match number {
         TYPE_STRING => string::read_token(input, scratch).map(new_value_of),
+        1 | 10 | 14 | 18 => list::read(number, input, scratch, limits).map(Value::List).map(owned),
+        2 | 11 | 20 => set::read(number, input, scratch, limits).map(Value::Set).map(owned),
+        3 | 5 | 12 | 17 => zset::read(number, input, scratch, limits).map(Value::Zset).map(owned),
+        4 | 9 | 13 | 16 | 22..=25 => hash::read(number, input, scratch, limits).map(Value::Hash).map(owned),
+        15 | 19 | 21 => stream::read(number, input, scratch, limits).map(Value::Stream).map(owned),
         _ if is_type(number) => Err(RdbErrorKind::TypeNotSupported(number)),
         _ => Err(RdbErrorKind::UnknownType(number)),
     }

@@ -301,19 +301,19 @@ config_rows! {
     "io-threads-do-reads": io_threads_do_reads: bool = false; YES_NO; DEBUG | START_ONLY,
 
     // Encodings of small values
-    "hash-max-listpack-entries" ("hash-max-ziplist-entries"): hash_max_listpack_entries: usize = 512; integer(0, LONG_MAX); 0,
-    "hash-max-listpack-value" ("hash-max-ziplist-value"): hash_max_listpack_value: usize = 64; memory(0, LONG_MAX); 0,
+    "hash-max-listpack-entries" ("hash-max-ziplist-entries"): hash_max_listpack_entries: usize = 512; integer(0, LONG_MAX); ACTIVE,
+    "hash-max-listpack-value" ("hash-max-ziplist-value"): hash_max_listpack_value: usize = 64; memory(0, LONG_MAX); ACTIVE,
     /// Entries, or -1 to -5 for 4 to 64 kb.
-    "list-max-listpack-size" ("list-max-ziplist-size"): list_max_listpack_size: i32 = -2; integer(INT_MIN, INT_MAX); 0,
-    "list-compress-depth": list_compress_depth: u32 = 0; integer(0, INT_MAX); DEBUG,
-    "set-max-intset-entries": set_max_intset_entries: usize = 512; integer(0, LONG_MAX); 0,
-    "set-max-listpack-entries": set_max_listpack_entries: usize = 128; integer(0, LONG_MAX); 0,
-    "set-max-listpack-value": set_max_listpack_value: usize = 64; integer(0, LONG_MAX); 0,
-    "zset-max-listpack-entries" ("zset-max-ziplist-entries"): zset_max_listpack_entries: usize = 128; integer(0, LONG_MAX); 0,
-    "zset-max-listpack-value" ("zset-max-ziplist-value"): zset_max_listpack_value: usize = 64; memory(0, LONG_MAX); 0,
-    "hll-sparse-max-bytes": hll_sparse_max_bytes: usize = 3000; memory(0, LONG_MAX); 0,
-    "stream-node-max-bytes": stream_node_max_bytes: usize = 4096; memory(0, LONG_MAX); 0,
-    "stream-node-max-entries": stream_node_max_entries: usize = 100; integer(0, LONG_MAX); 0,
+    "list-max-listpack-size" ("list-max-ziplist-size"): list_max_listpack_size: i32 = -2; integer(INT_MIN, INT_MAX); ACTIVE,
+    "list-compress-depth": list_compress_depth: u32 = 0; integer(0, INT_MAX); ACTIVE | DEBUG,
+    "set-max-intset-entries": set_max_intset_entries: usize = 512; integer(0, LONG_MAX); ACTIVE,
+    "set-max-listpack-entries": set_max_listpack_entries: usize = 128; integer(0, LONG_MAX); ACTIVE,
+    "set-max-listpack-value": set_max_listpack_value: usize = 64; integer(0, LONG_MAX); ACTIVE,
+    "zset-max-listpack-entries" ("zset-max-ziplist-entries"): zset_max_listpack_entries: usize = 128; integer(0, LONG_MAX); ACTIVE,
+    "zset-max-listpack-value" ("zset-max-ziplist-value"): zset_max_listpack_value: usize = 64; memory(0, LONG_MAX); ACTIVE,
+    "hll-sparse-max-bytes": hll_sparse_max_bytes: usize = 3000; memory(0, LONG_MAX); ACTIVE,
+    "stream-node-max-bytes": stream_node_max_bytes: usize = 4096; memory(0, LONG_MAX); ACTIVE,
+    "stream-node-max-entries": stream_node_max_entries: usize = 100; integer(0, LONG_MAX); ACTIVE,
 
     // Work in the background
     /// Cron rounds a second, 1 to 500.

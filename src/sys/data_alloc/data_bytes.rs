@@ -226,6 +226,39 @@ impl DataBytes {
         self.set_len(new_len);
     }
 
+    /// Replaces the `old_len` bytes at `at` by a window of `new_len` bytes, whose content is
+    /// whatever stood there, and gives it to be filled. Panics if the old window lies outside.
+    /// Does not round the capacity up: call [`Self::reserve`] or [`Self::reserve_exact`] before
+    /// for another growth. O(tail).
+    #[inline]
+    pub fn resize_window(&mut self, at: usize, old_len: usize, new_len: usize) -> &mut [u8] {
+        let len = self.len();
+        let old_end = at + old_len;
+        assert!(old_end <= len, "window outside the string");
+        if new_len > old_len {
+            self.reserve_exact(new_len - old_len);
+        }
+        let data = self.data();
+        // SAFETY: old and new tail lie within the capacity, which covers both lengths.
+        unsafe { ptr::copy(data.add(old_end), data.add(at + new_len), len - old_end) };
+        if at + new_len > len {
+            // SAFETY: the capacity covers the window; what was never written is zeroed here.
+            unsafe { ptr::write_bytes(data.add(len), 0, at + new_len - len) };
+        }
+        self.set_len(len - old_len + new_len);
+        &mut self.as_mut_slice()[at..at + new_len]
+    }
+
+    /// Gives slack above `capacity` back if the size class gets smaller by it.
+    pub fn shrink_to(&mut self, capacity: usize) {
+        let wanted = capacity.max(self.len());
+        if wanted == 0 {
+            *self = DataBytes::new();
+        } else if wanted < self.capacity() && usable_size(HEADER_BYTES + wanted) < self.allocated_bytes() {
+            self.set_capacity(wanted);
+        }
+    }
+
     /// Inserts `source` at `position`. Panics beyond the end.
     pub fn insert(&mut self, position: usize, source: &[u8]) {
         self.splice(position..position, source);

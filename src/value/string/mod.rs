@@ -9,13 +9,16 @@
 //! `OBJECT ENCODING` answers what Redis 7.2 would: 44 bytes is its limit for `embstr`.
 
 use crate::base::numbers;
-use crate::sys::data_alloc::DataBytes;
+use crate::sys::data_alloc::{self, DataBytes};
 
 /// Longest string Redis calls `embstr`.
 pub const EMBSTR_MAX_BYTES: usize = 44;
 /// Longest value kept inside an entry's block. With a 16-byte key the block is then 192 bytes:
 /// longer ones gain less from one block than overwriting loses to copying (decision 11).
 pub const EMBEDDED_MAX_BYTES: usize = 168;
+
+/// Length and capacity in front of a long string's bytes.
+const BLOCK_HEADER_BYTES: usize = 8;
 
 /// A string value as found in its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,14 @@ impl<'a> StrRef<'a> {
 
     pub fn to_vec(&self) -> Vec<u8> {
         self.bytes(&mut Digits::new()).to_vec()
+    }
+
+    /// Bytes of the data region behind the entry.
+    pub fn out_of_line_bytes(&self) -> usize {
+        match self {
+            StrRef::Large(bytes) => data_alloc::usable_size(bytes.len() + BLOCK_HEADER_BYTES),
+            _ => 0,
+        }
     }
 
     /// A deep copy.

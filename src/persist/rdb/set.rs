@@ -1,0 +1,41 @@
+//! Sets in an RDB.
+
+use crate::persist::rdb::error::RdbErrorKind;
+use crate::persist::rdb::input::Input;
+use crate::persist::rdb::string;
+use crate::persist::rdb::writer::Writer;
+use crate::sys::io::IoResult;
+use crate::value::{SetRef, SetValue, TypeLimits};
+
+const TYPE_WRITTEN: u8 = 2;
+
+/// The number under which a set is written.
+pub fn type_of(_: SetRef<'_>, _version: u8) -> u8 {
+    TYPE_WRITTEN
+}
+
+/// Writes a set, without its type number.
+pub fn put(writer: &mut Writer<'_>, set: SetRef<'_>, _version: u8) -> IoResult<()> {
+    match set {
+        SetRef::Packed(listpack) => {
+            writer.put_len(listpack.len() as u64);
+            for element in listpack.iter() {
+                string::put_bytes(writer, &element.to_vec())?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Reads a set stored under `number`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read<I: Input>(
+    number: u8,
+    _input: &mut I,
+    _scratch: &mut Vec<u8>,
+    _limits: &TypeLimits,
+) -> Result<SetValue, RdbErrorKind> {
+    Err(RdbErrorKind::TypeNotSupported(number))
+}
