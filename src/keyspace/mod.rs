@@ -19,7 +19,7 @@ pub use entry::{EntryView, NewValue};
 pub use expire::ExpireCycle;
 
 use crate::base::hash::HashSeed;
-use crate::ds::table::ResizePolicy;
+use crate::ds::table::{ResizePolicy, set_collection_resize_policy};
 use crate::keyspace::lazy::{Garbage, LAZY_BYTES_MIN, LAZY_EFFORT_MIN, LazyFree};
 use crate::keyspace::tags::TagPool;
 use crate::value::{StrRef, Value, ValueRef};
@@ -291,6 +291,7 @@ impl Keyspace {
     /// Sets how tables may change their size; `Avoid` while a child lives.
     pub fn set_resize_policy(&mut self, policy: ResizePolicy) {
         self.resize = policy;
+        set_collection_resize_policy(policy);
         for db in &mut self.dbs {
             db.set_resize_policy(policy);
         }

@@ -41,6 +41,7 @@ mod tags;
 mod tests;
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use self::bucket::{BucketPtr, Slot};
 use self::memory::Ledger;
@@ -55,6 +56,7 @@ pub use self::stats::TableStats;
 
 /// Whether segments may be rebuilt now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum ResizePolicy {
     /// Grow and shrink as the thresholds say.
     #[default]
@@ -65,6 +67,25 @@ pub enum ResizePolicy {
     /// Never; chains take what comes. Growth made up for later takes longer than the
     /// bounds of this module say, by the factor of the overfill.
     Forbid,
+}
+
+/// The policy for the tables inside collections. They are many, know no server and are reached
+/// one at a time, so the fact that a child lives is told to all of them here.
+static COLLECTION_POLICY: AtomicU8 = AtomicU8::new(0);
+
+/// Sets the policy of the tables inside collections.
+pub fn set_collection_resize_policy(policy: ResizePolicy) {
+    COLLECTION_POLICY.store(policy as u8, Ordering::Relaxed);
+}
+
+/// What a collection's [`Resolver::resize_policy`] answers.
+#[inline(always)]
+pub fn collection_resize_policy() -> ResizePolicy {
+    match COLLECTION_POLICY.load(Ordering::Relaxed) {
+        0 => ResizePolicy::Allow,
+        1 => ResizePolicy::Avoid,
+        _ => ResizePolicy::Forbid,
+    }
 }
 
 /// What the table asks its caller about an entry.
