@@ -11,6 +11,7 @@ pub mod debug;
 pub mod dump;
 pub mod function;
 pub mod help;
+pub mod hyperloglog;
 pub mod info;
 pub mod key;
 pub mod latency;
@@ -35,6 +36,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     debug::ROWS,
     dump::ROWS,
     function::ROWS,
+    hyperloglog::ROWS,
     info::ROWS,
     latency::ROWS,
     memory::ROWS,

@@ -16,7 +16,7 @@ use crate::value::string::StrRef;
 use crate::value::{Collection, Value, ValueRef};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 /// What a write does to a key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -491,6 +491,30 @@ impl StringEdit<'_> {
                 StringEdit::Short(bytes) => bytes.resize(len, 0),
                 StringEdit::Large(string) => string.resize(len, 0),
             }
+        }
+    }
+
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            StringEdit::Short(bytes) => bytes,
+            StringEdit::Large(string) => string,
+        }
+    }
+
+    /// Replaces the bytes of a range, which lies within the string. O(bytes behind it).
+    pub fn splice(&mut self, range: Range<usize>, source: &[u8]) {
+        match self {
+            StringEdit::Short(bytes) => drop(bytes.splice(range, source.iter().copied())),
+            StringEdit::Large(string) => string.splice(range, source),
+        }
+    }
+
+    /// Gives back room for growth when it is more than the string itself.
+    pub fn give_back_slack(&mut self) {
+        if let StringEdit::Large(string) = self
+            && string.capacity() > 2 * string.len()
+        {
+            string.shrink_to_fit();
         }
     }
 

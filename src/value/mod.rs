@@ -7,6 +7,7 @@
 //! in `parts`, files in `persist/rdb` and `persist/aof/base`, a family in `command`.
 
 pub mod hash;
+pub mod hyperloglog;
 pub mod limits;
 pub mod list;
 pub mod parts;
