@@ -5,6 +5,7 @@ pub mod corrupt;
 pub mod element;
 pub mod intset;
 pub mod listpack;
+pub mod member_table;
 pub mod quicklist;
 pub mod radix;
 pub mod table;
