@@ -16,11 +16,14 @@
 
 use crate::ds::bytes::DataBytes;
 use crate::ds::corrupt::Corrupt;
+use crate::sys::data_alloc;
 use std::fmt;
 use std::ptr::NonNull;
 
 /// Bytes before the first integer.
 pub const HEADER_BYTES: usize = 8;
+/// Length and capacity in front of the bytes (`sys::data_alloc::DataBytes`).
+const BLOCK_HEADER_BYTES: usize = 8;
 /// The most members the length field can describe.
 const MAX_MEMBERS: usize = u32::MAX as usize;
 
@@ -105,6 +108,11 @@ impl<'a> IntsetView<'a> {
     /// The serialised form.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Bytes of the data region that an intset of this size occupies without slack.
+    pub fn memory_bytes(&self) -> usize {
+        data_alloc::usable_size(self.bytes.len() + BLOCK_HEADER_BYTES)
     }
 
     /// Number of members; O(1).
@@ -231,6 +239,11 @@ impl Intset {
     /// Bytes held from the allocator.
     pub fn memory_bytes(&self) -> usize {
         self.bytes.memory_bytes()
+    }
+
+    /// A copy of what a reader shows.
+    pub fn copy_of(other: IntsetView<'_>) -> Self {
+        Self { bytes: DataBytes::copy_of(other.as_bytes()) }
     }
 
     /// Gives unused memory back.

@@ -4,9 +4,11 @@
 //! in the lists at the end. The string type has one out-of-line form and no number.
 #![allow(unsafe_code)]
 
+use crate::ds::intset::Intset;
 use crate::ds::listpack::Listpack;
+use crate::ds::member_table::MemberTable;
 use crate::ds::word::OneWord;
-use crate::sys::data_alloc::DataBytes;
+use crate::sys::data_alloc::{DataBox, DataBytes};
 use crate::value::hash::{HashRef, HashValue};
 use crate::value::list::{ListRef, ListValue};
 use crate::value::set::{SetRef, SetValue};
@@ -100,7 +102,12 @@ macro_rules! collection {
 }
 
 collection!(ListValue, ListRef, List: 0 => Packed(Listpack));
-collection!(SetValue, SetRef, Set: 0 => Packed(Listpack));
+collection!(
+    SetValue, SetRef, Set:
+    0 => Packed(Listpack),
+    1 => Integers(Intset),
+    2 => Big(DataBox<MemberTable>),
+);
 collection!(ZsetValue, ZsetRef, Zset: 0 => Packed(Listpack));
 collection!(HashValue, HashRef, Hash: 0 => Packed(Listpack));
 collection!(StreamValue, StreamRef, Stream: 0 => Packed(Listpack));

@@ -14,6 +14,7 @@ use crate::keyspace::EntryView;
 use crate::resp::Args;
 use crate::server::Ctx;
 use crate::server::error::CommandResult;
+use crate::value::set::with_text;
 use crate::value::string::Digits;
 use crate::value::{HashRef, ListRef, SetRef, StreamRef, ValueRef, ZsetRef};
 use sha1::{Digest as _, Sha1};
@@ -66,9 +67,7 @@ fn add_list(digest: &mut DataDigest, list: ListRef<'_>) {
 }
 
 fn add_set(digest: &mut DataDigest, set: SetRef<'_>) {
-    match set {
-        SetRef::Packed(listpack) => listpack.iter().for_each(|element| digest.xor(&element.to_vec())),
-    }
+    set.iter().for_each(|member| with_text(member, |text| digest.xor(text)));
 }
 
 fn add_zset(digest: &mut DataDigest, zset: ZsetRef<'_>) {

@@ -26,8 +26,8 @@ use crate::base::hash::HashSeed;
 use crate::ds::table::{Handle, Resolver, Table, TableStats, prefetch};
 use crate::sys::data_alloc;
 use block::MemberBlock;
-use std::fmt;
 pub use iter::Iter;
+use std::fmt;
 
 /// A set of byte strings of any size.
 pub struct MemberTable {

@@ -23,6 +23,8 @@ use std::sync::Arc;
 const SYNC_STEP_BYTES: u64 = 4 << 20;
 /// Bytes collected before they are handed to the file.
 const CHUNK_BYTES: usize = 32 * 1024;
+/// Elements of a collection that one command makes, so that a loader's requests stay small.
+const ITEMS_PER_COMMAND: usize = 64;
 
 /// What the base consists of.
 #[derive(Clone, Debug)]
@@ -121,15 +123,24 @@ fn push_entry(out: &mut Vec<u8>, view: &EntryView<'_>) {
 }
 
 fn push_command(out: &mut Vec<u8>, args: &[&[u8]]) {
-    let mut digits = itoa::Buffer::new();
-    out.push(b'*');
-    out.extend_from_slice(digits.format(args.len()).as_bytes());
+    begin_command(out, args.len());
+    args.iter().for_each(|argument| push_argument(out, argument));
+}
+
+/// Begins a command of `count` arguments, its name included.
+fn begin_command(out: &mut Vec<u8>, count: usize) {
+    push_count(out, b'*', count);
+}
+
+/// Adds the next argument of a command.
+fn push_argument(out: &mut Vec<u8>, argument: &[u8]) {
+    push_count(out, b'$', argument.len());
+    out.extend_from_slice(argument);
     out.extend_from_slice(b"\r\n");
-    for argument in args {
-        out.push(b'$');
-        out.extend_from_slice(digits.format(argument.len()).as_bytes());
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(argument);
-        out.extend_from_slice(b"\r\n");
-    }
+}
+
+fn push_count(out: &mut Vec<u8>, kind: u8, count: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
