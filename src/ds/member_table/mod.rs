@@ -23,7 +23,9 @@ mod iter;
 mod tests;
 
 use crate::base::hash::HashSeed;
-use crate::ds::table::{Handle, Resolver, Table, TableStats, prefetch};
+use crate::ds::table::{
+    Handle, ResizePolicy, Resolver, Table, TableStats, collection_resize_policy, prefetch,
+};
 use crate::sys::data_alloc;
 use block::MemberBlock;
 pub use iter::Iter;
@@ -58,6 +60,11 @@ impl Resolver<u64> for Members {
     #[inline(always)]
     fn prefetch(&self, handle: u64) {
         prefetch(handle as *const u8);
+    }
+
+    #[inline(always)]
+    fn resize_policy(&self) -> ResizePolicy {
+        collection_resize_policy()
     }
 }
 
