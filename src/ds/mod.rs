@@ -8,6 +8,7 @@ pub mod listpack;
 pub mod member_table;
 pub mod quicklist;
 pub mod radix;
+pub mod sorted_set;
 pub mod table;
 pub mod word;
 pub mod ziplist;

@@ -53,6 +53,7 @@ pub use self::expiry::DueVisit;
 pub use self::memory::prefetch;
 pub use self::scan::{CURSOR_BITS, Iter};
 pub use self::stats::TableStats;
+pub(in crate::ds) use self::tags::match_tag;
 
 /// Whether segments may be rebuilt now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 /// Bit `i` of the result is set when `bytes[i] == tag`.
 #[inline(always)]
-pub(super) fn match_tag(bytes: &[u8; 16], tag: u8) -> u32 {
+pub(in crate::ds) fn match_tag(bytes: &[u8; 16], tag: u8) -> u32 {
     #[cfg(target_arch = "x86_64")]
     return match_tag_sse2(bytes, tag);
     #[cfg(not(target_arch = "x86_64"))]
