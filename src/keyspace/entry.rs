@@ -506,9 +506,10 @@ impl<'a> EntryView<'a> {
     pub fn value(&self) -> ValueRef<'a> {
         let shape = self.shape();
         match shape.repr {
-            // SAFETY: the representation says that the word is there.
             REPR_INT => {
-                ValueRef::String(StrRef::Int(unsafe { read_word(self.block, shape.word_offset()) } as i64))
+                // SAFETY: the representation says that the word is there.
+                let word = unsafe { read_word(self.block, shape.word_offset()) };
+                ValueRef::String(StrRef::Int(word as i64))
             }
             REPR_EMBEDDED => {
                 let raw = shape.flags & RAW_STRING != 0;

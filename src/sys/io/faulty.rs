@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,10 +93,21 @@ impl Counts {
     }
 }
 
-#[derive(Debug, Default)]
+/// Called before each call on the storage, from whatever thread makes it.
+type Observer = dyn Fn(Operation) + Send + Sync;
+
+#[derive(Default)]
 struct PlanState {
     counts: Counts,
     faults: Vec<Fault>,
+    observer: Option<Arc<Observer>>,
+}
+
+impl fmt::Debug for PlanState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let observed = self.observer.is_some();
+        write!(out, "{:?}, {:?}, observed: {observed}", self.counts, self.faults)
+    }
 }
 
 /// Counts and faults, shared between a test and the storage under it.
@@ -113,6 +125,11 @@ impl FaultPlan {
     /// Adds a fault. The first one that fits a call decides.
     pub fn add(&self, fault: Fault) {
         self.lock().faults.push(fault);
+    }
+
+    /// Has `observer` called before each call: a test looks at the storage as it is then.
+    pub fn observe(&self, observer: impl Fn(Operation) + Send + Sync + 'static) {
+        self.lock().observer = Some(Arc::new(observer));
     }
 
     /// Removes all faults; counts stay.
@@ -136,10 +153,14 @@ impl FaultPlan {
     }
 
     fn count(&self, operation: Operation, path: &Path) -> Option<FaultEffect> {
+        let observer = self.lock().observer.clone();
+        if let Some(observer) = observer {
+            observer(operation);
+        }
         let mut state = self.lock();
         state.counts.total += 1;
         *state.counts.by_operation.entry(operation).or_insert(0) += 1;
-        let PlanState { counts, faults } = &*state;
+        let PlanState { counts, faults, .. } = &*state;
         let hit = faults.iter().find(|fault| fault.hits(operation, counts, path));
         hit.map(|fault| fault.effect)
     }
