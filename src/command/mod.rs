@@ -16,6 +16,7 @@ pub mod info;
 pub mod key;
 pub mod latency;
 pub mod memory;
+pub mod migrate;
 pub mod pubsub;
 pub mod replication;
 pub mod rewrite;
@@ -40,6 +41,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     info::ROWS,
     latency::ROWS,
     memory::ROWS,
+    migrate::ROWS,
     pubsub::ROWS,
     replication::ROWS,
     rewrite::ROWS,

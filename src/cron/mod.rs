@@ -92,6 +92,7 @@ fn round(server: &mut Server) {
     }
     if is_time_for(server, 1000) {
         server.sample_memory();
+        server.migrate.close_idle(server.call.now_ms);
         look_at_log(server);
     }
 }

@@ -30,6 +30,7 @@ pub mod keys;
 pub mod latency;
 pub mod machine;
 pub mod memory;
+pub mod migrate;
 pub mod notify;
 pub mod output;
 pub mod pause;
@@ -58,6 +59,7 @@ use crate::server::config::Config;
 use crate::server::host::Host;
 use crate::server::latency::LatencyMonitor;
 use crate::server::memory::MemorySamples;
+use crate::server::migrate::MigrateSockets;
 use crate::server::propagation::Propagation;
 use crate::server::pubsub::PubSub;
 use crate::server::run::RunState;
@@ -124,6 +126,8 @@ pub struct Server {
     pub slowlog: SlowLog,
     pub latency: LatencyMonitor,
     pub memory: MemorySamples,
+    /// Connections of MIGRATE.
+    pub migrate: MigrateSockets,
     pub call: CallState,
     pub actions: Vec<Action>,
     /// Clients with output to send at the end of the turn.
@@ -159,6 +163,7 @@ impl Server {
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),
             memory: MemorySamples::default(),
+            migrate: MigrateSockets::default(),
             call: CallState {
                 client: None,
                 hint: KeyHint::default(),

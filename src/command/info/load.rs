@@ -37,8 +37,8 @@ pub(super) fn stats(server: &Server, info: &mut InfoText) {
     info.field("pubsub_patterns", server.pubsub.patterns.len());
     info.field("pubsubshard_channels", server.pubsub.shard_channels.len());
     forks(server, info);
+    info.field("migrate_cached_sockets", server.migrate.len());
     info.zeros(&[
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
