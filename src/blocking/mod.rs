@@ -46,6 +46,29 @@ pub fn wait_for_keys<'a>(
     wanted: ValueType,
     deadline_ms: Option<u64>,
 ) {
+    wait_for(ctx, args, keys, wanted, deadline_ms, false);
+}
+
+/// As [`wait_for_keys`] for streams. With `also_when_gone` the command is run again too when a key
+/// is deleted or becomes something else: the group that it reads in is gone then.
+pub fn wait_for_streams<'a>(
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    keys: impl Iterator<Item = &'a [u8]>,
+    deadline_ms: Option<u64>,
+    also_when_gone: bool,
+) {
+    wait_for(ctx, args, keys, ValueType::Stream, deadline_ms, also_when_gone);
+}
+
+fn wait_for<'a>(
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    keys: impl Iterator<Item = &'a [u8]>,
+    wanted: ValueType,
+    deadline_ms: Option<u64>,
+    also_when_gone: bool,
+) {
     if !ctx.caller.may_block() {
         ctx.out.null_array();
         return;
@@ -56,7 +79,7 @@ pub fn wait_for_keys<'a>(
             waited.push(key.into());
         }
     }
-    let on = BlockedOn::Keys { db: ctx.db, keys: waited, wanted, also_when_gone: false };
+    let on = BlockedOn::Keys { db: ctx.db, keys: waited, wanted, also_when_gone };
     ctx.server.block_client(ctx.client, Blocked { on, args: args.to_owned(), deadline_ms, order: 0 });
 }
 

@@ -23,6 +23,7 @@ pub mod rewrite;
 pub mod server_admin;
 pub mod slowlog;
 pub mod snapshot;
+pub mod stream;
 pub mod string;
 pub mod transaction;
 
@@ -54,6 +55,13 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     key::object::ROWS,
     key::scan::ROWS,
     key::transfer::ROWS,
+    stream::add::ROWS,
+    stream::claim::ROWS,
+    stream::group::ROWS,
+    stream::info::ROWS,
+    stream::pending::ROWS,
+    stream::range::ROWS,
+    stream::read::ROWS,
     string::bitfield::ROWS,
     string::bits::ROWS,
     string::edit::ROWS,

@@ -195,6 +195,11 @@ impl Reply {
         }
     }
 
+    /// As [`Self::end_deferred_map`], where RESP2 has an array of pairs instead of a flat one.
+    pub fn end_deferred_map_of_pairs(&mut self, mark: Deferred, pairs: usize) {
+        self.insert_header(mark, if self.is_resp3() { b'%' } else { b'*' }, pairs);
+    }
+
     pub fn end_deferred_set(&mut self, mark: Deferred, count: usize) {
         let kind = if self.is_resp3() { b'~' } else { b'*' };
         self.insert_header(mark, kind, count);

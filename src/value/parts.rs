@@ -12,7 +12,7 @@ use crate::sys::data_alloc::{DataBox, DataBytes};
 use crate::value::hash::{HashRef, HashValue};
 use crate::value::list::{ListRef, ListValue};
 use crate::value::set::{SetRef, SetValue};
-use crate::value::stream::{StreamRef, StreamValue};
+use crate::value::stream::{Stream, StreamRef, StreamValue};
 use crate::value::string::{StrRef, StringValue};
 use crate::value::zset::{ZsetRef, ZsetValue};
 use crate::value::{Value, ValueRef, ValueType};
@@ -110,7 +110,7 @@ collection!(
 );
 collection!(ZsetValue, ZsetRef, Zset: 0 => Packed(Listpack));
 collection!(HashValue, HashRef, Hash: 0 => Packed(Listpack));
-collection!(StreamValue, StreamRef, Stream: 0 => Packed(Listpack));
+collection!(StreamValue, StreamRef, Stream: 0 => Log(DataBox<Stream>));
 
 /// The parts of a value that lives out of line; an integer has none.
 pub fn parts_of(value: Value) -> Result<(ValueType, Parts), i64> {

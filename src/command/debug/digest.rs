@@ -15,6 +15,7 @@ use crate::resp::Args;
 use crate::server::Ctx;
 use crate::server::error::CommandResult;
 use crate::value::set::with_text;
+use crate::value::stream::StreamId;
 use crate::value::string::Digits;
 use crate::value::{HashRef, ListRef, SetRef, StreamRef, ValueRef, ZsetRef};
 use sha1::{Digest as _, Sha1};
@@ -83,8 +84,16 @@ fn add_hash(digest: &mut DataDigest, hash: HashRef<'_>) {
 }
 
 fn add_stream(digest: &mut DataDigest, stream: StreamRef<'_>) {
-    match stream {
-        StreamRef::Packed(listpack) => listpack.iter().for_each(|element| digest.mix(&element.to_vec())),
+    let mut text = Vec::new();
+    for entry in stream.stream().log().range(StreamId::MIN, StreamId::MAX) {
+        digest.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+        for (field, value) in entry.pairs() {
+            for element in [field, value] {
+                text.clear();
+                element.append_to(&mut text);
+                digest.mix(&text);
+            }
+        }
     }
 }
 

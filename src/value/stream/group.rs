@@ -1,0 +1,299 @@
+//! Consumer groups: who read what, and what is still to be acknowledged.
+//!
+//! ```text
+//!  group ── last delivered id, entries read
+//!    │
+//!    ├─ pending:   id ─► { consumer number, delivered when, how often }      40 bytes each
+//!    ├─ names:     name ─► consumer number
+//!    └─ consumers: number ─► name, seen, active, pending: ids                16 bytes each
+//! ```
+//!
+//! Owns the rule that both pending lists agree: an id is in the list of exactly the consumer that
+//! the group's entry names.
+//!
+//! Trade-off: consumers are named by number in the group's list, so that its entries stay small
+//! and hold no pointer; finding a consumer's name costs one more seek among the few consumers.
+
+use crate::ds::corrupt::Corrupt;
+use crate::ds::ordered_map::OrderedMap;
+use crate::sys::data_alloc::{DataBox, DataBytes};
+use crate::value::stream::StreamId;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::ops::Deref;
+
+/// [`Group::entries_read`] when it is not known.
+pub const ENTRIES_READ_UNKNOWN: i64 = -1;
+/// [`Consumer::active_ms`] of a consumer that was never given an entry.
+pub const NEVER_ACTIVE: i64 = -1;
+
+/// The name of a group or consumer.
+#[derive(Clone, Debug)]
+pub struct Name(DataBytes);
+
+impl Name {
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(DataBytes::from_slice(bytes))
+    }
+
+    /// Bytes of the data region that it occupies.
+    pub fn allocated_bytes(&self) -> usize {
+        self.0.allocated_bytes()
+    }
+}
+
+impl Deref for Name {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+/// Which consumer of its group: valid until the consumer is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConsumerNumber(u32);
+
+impl ConsumerNumber {
+    /// No consumer: of a pending entry whose consumer is still to be read from a file.
+    const NONE: Self = Self(u32::MAX);
+}
+
+/// An entry that was delivered and not yet acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub consumer: ConsumerNumber,
+    /// Of the last delivery, Unix ms.
+    pub delivered_ms: i64,
+    pub deliveries: u64,
+}
+
+/// A reader of a group.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    name: Name,
+    /// The last time it tried to read or claim, Unix ms.
+    pub seen_ms: i64,
+    /// The last time it was given an entry, Unix ms, or [`NEVER_ACTIVE`].
+    pub active_ms: i64,
+    pending: OrderedMap<StreamId, ()>,
+}
+
+/// A consumer group.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The last id delivered.
+    pub last_id: StreamId,
+    /// Entries up to `last_id` since the stream began, or [`ENTRIES_READ_UNKNOWN`].
+    pub entries_read: i64,
+    pending: OrderedMap<StreamId, Pending>,
+    names: OrderedMap<Name, ConsumerNumber>,
+    consumers: OrderedMap<ConsumerNumber, DataBox<Consumer>>,
+    next_number: u32,
+}
+
+impl Consumer {
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Ids delivered to it and not acknowledged, in order.
+    pub fn pending(&self) -> &OrderedMap<StreamId, ()> {
+        &self.pending
+    }
+}
+
+impl Group {
+    pub fn new(last_id: StreamId, entries_read: i64) -> Self {
+        Self {
+            last_id,
+            entries_read,
+            pending: OrderedMap::new(),
+            names: OrderedMap::new(),
+            consumers: OrderedMap::new(),
+            next_number: 0,
+        }
+    }
+
+    /// Entries delivered and not acknowledged, by id.
+    pub fn pending(&self) -> &OrderedMap<StreamId, Pending> {
+        &self.pending
+    }
+
+    /// Number of consumers.
+    pub fn consumer_count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// All consumers, by name.
+    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.names.iter().filter_map(|(_, number)| self.consumer(*number))
+    }
+
+    /// The number of the consumer with this name.
+    pub fn find_consumer(&self, name: &[u8]) -> Option<ConsumerNumber> {
+        self.names.get(name).copied()
+    }
+
+    pub fn consumer(&self, number: ConsumerNumber) -> Option<&Consumer> {
+        self.consumers.get(&number).map(|consumer| &**consumer)
+    }
+
+    pub fn consumer_mut(&mut self, number: ConsumerNumber) -> Option<&mut Consumer> {
+        self.consumers.get_mut(&number).map(|consumer| &mut **consumer)
+    }
+
+    /// The name of a consumer; empty for a number that is not (any more) in use.
+    pub fn consumer_name(&self, number: ConsumerNumber) -> &[u8] {
+        self.consumer(number).map_or(&[], Consumer::name)
+    }
+
+    /// Adds a consumer, seen now; `None` if the name is taken.
+    pub fn create_consumer(&mut self, name: &[u8], seen_ms: i64) -> Option<ConsumerNumber> {
+        if self.names.contains(name) {
+            return None;
+        }
+        // Numbers run round after 2^32 consumers; there is no room for as many at a time.
+        let mut number = ConsumerNumber(self.next_number);
+        while number == ConsumerNumber::NONE || self.consumers.contains(&number) {
+            number.0 = number.0.wrapping_add(1);
+        }
+        self.next_number = number.0.wrapping_add(1);
+        let name = Name::new(name);
+        self.names.insert(name.clone(), number);
+        let consumer = Consumer { name, seen_ms, active_ms: NEVER_ACTIVE, pending: OrderedMap::new() };
+        self.consumers.insert(number, DataBox::new(consumer));
+        Some(number)
+    }
+
+    /// Removes a consumer and what is pending for it; returns how many entries that was.
+    pub fn delete_consumer(&mut self, name: &[u8]) -> Option<usize> {
+        let number = self.names.remove(name)?;
+        let consumer = self.consumers.remove(&number)?;
+        for (id, ()) in consumer.pending.iter() {
+            self.pending.remove(id);
+        }
+        Some(consumer.pending.len())
+    }
+
+    /// Gives an entry to a consumer, from whomever had it.
+    pub fn deliver(&mut self, id: StreamId, pending: Pending) {
+        let before = self.pending.insert(id, pending);
+        if before.is_some_and(|before| before.consumer == pending.consumer) {
+            return;
+        }
+        if let Some(owner) = before.and_then(|before| self.consumer_mut(before.consumer)) {
+            owner.pending.remove(&id);
+        }
+        if let Some(consumer) = self.consumer_mut(pending.consumer) {
+            consumer.pending.insert(id, ());
+        }
+    }
+
+    /// A pending entry is read again by its consumer.
+    pub fn redeliver(&mut self, id: StreamId, now_ms: i64) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.delivered_ms = now_ms;
+            pending.deliveries = pending.deliveries.wrapping_add(1);
+        }
+    }
+
+    /// Takes an entry off both lists. Returns whether it was pending.
+    pub fn acknowledge(&mut self, id: StreamId) -> bool {
+        let Some(pending) = self.pending.remove(&id) else { return false };
+        if let Some(consumer) = self.consumer_mut(pending.consumer) {
+            consumer.pending.remove(&id);
+        }
+        true
+    }
+
+    /// Reads an entry of the group's pending list; its consumer comes later ([`Self::load_owner`]).
+    ///
+    /// # Errors
+    /// The entry is there already.
+    pub fn load_pending(&mut self, id: StreamId, delivered_ms: i64, deliveries: u64) -> Result<(), Corrupt> {
+        let pending = Pending { consumer: ConsumerNumber::NONE, delivered_ms, deliveries };
+        match self.pending.insert(id, pending) {
+            None => Ok(()),
+            Some(_) => Err(Corrupt("entry twice in a group's pending list")),
+        }
+    }
+
+    /// Reads an entry of a consumer's pending list.
+    ///
+    /// # Errors
+    /// The group's list does not have it, or another consumer does.
+    pub fn load_owner(&mut self, id: StreamId, consumer: ConsumerNumber) -> Result<(), Corrupt> {
+        match self.pending.get_mut(&id) {
+            None => return Err(Corrupt("consumer's entry is not in its group's pending list")),
+            Some(pending) if pending.consumer != ConsumerNumber::NONE => {
+                return Err(Corrupt("pending entry of two consumers"));
+            }
+            Some(pending) => pending.consumer = consumer,
+        }
+        if let Some(consumer) = self.consumer_mut(consumer) {
+            consumer.pending.insert(id, ());
+        }
+        Ok(())
+    }
+
+    /// Checks that everything pending has got its consumer. O(consumers).
+    ///
+    /// # Errors
+    /// Something has not.
+    pub fn finish_loading(&self) -> Result<(), Corrupt> {
+        let owned: usize = self.consumers.iter().map(|(_, consumer)| consumer.pending.len()).sum();
+        if owned == self.pending.len() { Ok(()) } else { Err(Corrupt("pending entry without a consumer")) }
+    }
+
+    /// Bytes of the data region behind the group's own block.
+    pub fn memory_bytes(&self) -> usize {
+        let lists =
+            self.pending.allocated_bytes() + self.names.allocated_bytes() + self.consumers.allocated_bytes();
+        let of_consumer = |consumer: &DataBox<Consumer>| {
+            consumer.allocated_bytes()
+                + 2 * consumer.name.allocated_bytes()
+                + consumer.pending.allocated_bytes()
+        };
+        lists + self.consumers.iter().map(|(_, consumer)| of_consumer(consumer)).sum::<usize>()
+    }
+
+    /// Both kinds of pending lists agree.
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        let mut owned = 0;
+        for (number, consumer) in self.consumers.iter() {
+            assert_eq!(self.find_consumer(consumer.name()), Some(*number));
+            for (id, ()) in consumer.pending.iter() {
+                assert_eq!(self.pending.get(id).map(|pending| pending.consumer), Some(*number), "{id}");
+            }
+            owned += consumer.pending.len();
+        }
+        assert_eq!((owned, self.consumers.len()), (self.pending.len(), self.names.len()));
+    }
+}
