@@ -10,6 +10,7 @@ pub mod connection;
 pub mod debug;
 pub mod dump;
 pub mod function;
+pub mod hash;
 pub mod help;
 pub mod hyperloglog;
 pub mod info;
@@ -39,6 +40,10 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     dump::ROWS,
     function::ROWS,
     hyperloglog::ROWS,
+    hash::number::ROWS,
+    hash::read::ROWS,
+    hash::walk::ROWS,
+    hash::write::ROWS,
     info::ROWS,
     latency::ROWS,
     memory::ROWS,

@@ -3,6 +3,7 @@
 pub mod bytes;
 pub mod corrupt;
 pub mod element;
+pub mod field_table;
 pub mod intset;
 pub mod listpack;
 pub mod member_table;

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::base::hash::HashSeed;
+use crate::ds::field_table::{FieldExpiry, FieldTable};
 use crate::ds::table::{ResizePolicy, Resolver, Table};
 use crate::keyspace::entry::{EntryHandle, EntryView, NewValue};
 use crate::keyspace::tags::TableTag;
@@ -91,11 +92,19 @@ pub struct Db {
     tag: TableTag,
     /// Sum over the keys with an expiry of their expiry times, for `avg_ttl`.
     expiry_sum_ms: i128,
+    /// Hashes whose fields expire, each with a time not later than its first field's.
+    field_due: FieldTable,
 }
 
 impl Db {
     pub fn new(seed: HashSeed, tag: TableTag, resize: ResizePolicy) -> Self {
-        Db { table: Table::new(), resolver: EntryResolver { seed, resize }, tag, expiry_sum_ms: 0 }
+        Db {
+            table: Table::new(),
+            resolver: EntryResolver { seed, resize },
+            tag,
+            expiry_sum_ms: 0,
+            field_due: FieldTable::new(seed),
+        }
     }
 
     /// Sets how the table may change its size from now on.
@@ -229,6 +238,7 @@ impl Db {
         access: u32,
     ) {
         debug_assert!(self.word(hash, key).is_none());
+        self.track_fields(key, &value);
         let handle = EntryHandle::create(key, value, expiry_ms, self.tag.number(), access);
         self.table.insert(hash, handle.to_word(), &self.resolver);
         self.expiry_sum_ms += expiry_ms.unwrap_or(0) as i128;
@@ -250,6 +260,7 @@ impl Db {
             self.insert(hash, key, value, expiry, access);
             return Before::default();
         };
+        track_fields(&mut self.field_due, key, &value);
         // SAFETY: the slot's word is live; its handle is replaced by what overwrite returns.
         let (old_expiry, new_expiry, dropped) = unsafe {
             let handle = EntryHandle::from_word(*slot);
@@ -307,6 +318,9 @@ impl Db {
     fn unlink(&mut self, hash: u64, key: &[u8]) -> Option<EntryHandle> {
         let resolver = &self.resolver;
         let word = self.table.remove(hash, |word| resolver.view(word).key() == key, resolver)?;
+        if !self.field_due.is_empty() {
+            self.field_due.remove(key);
+        }
         // SAFETY: the word was live in the table until now.
         let (handle, expiry) = unsafe {
             let handle = EntryHandle::from_word(word);
@@ -326,6 +340,9 @@ impl Db {
                 handle = handle.rename(key);
             }
             handle.set_table_tag(self.tag.number());
+            if let Some(due_ms) = first_field_expiry(handle.view().value()) {
+                note_fields(&mut self.field_due, key, due_ms);
+            }
             (handle, handle.view().expiry_ms())
         };
         self.table.insert(hash, handle.to_word(), &self.resolver);
@@ -412,6 +429,37 @@ impl Db {
         true
     }
 
+    fn track_fields(&mut self, key: &[u8], value: &NewValue<'_>) {
+        track_fields(&mut self.field_due, key, value);
+    }
+
+    /// Fields of the hash at `key` expire, the first at `due_ms` (Unix ms) or later.
+    pub fn note_field_expiry(&mut self, key: &[u8], due_ms: i64) {
+        note_fields(&mut self.field_due, key, due_ms);
+    }
+
+    /// Whether hashes here may have fields that expire. O(1).
+    pub fn may_have_field_expiry(&self) -> bool {
+        !self.field_due.is_empty()
+    }
+
+    /// Takes up to `max` hashes with fields that may have expired off the list and calls `visit`
+    /// with the key of each. What still has such fields must be noted again.
+    pub fn take_due_fields(&mut self, now_ms: i64, max: usize, visit: impl FnMut(&[u8])) -> usize {
+        self.field_due.take_due(now_ms, max, visit)
+    }
+
+    /// A key with a hash whose fields expire. O(hashes noted).
+    pub fn key_with_field_expiry(&self) -> Option<&[u8]> {
+        let noted = self.field_due.iter().map(|noted| noted.name);
+        noted.filter(|key| self.has_field_expiry(key)).next()
+    }
+
+    fn has_field_expiry(&self, key: &[u8]) -> bool {
+        let view = self.find(self.resolver.seed.hash(key), key);
+        view.is_some_and(|view| first_field_expiry(view.value()).is_some())
+    }
+
     /// Memory of the table itself, bytes.
     pub fn table_memory_bytes(&self) -> usize {
         self.table.memory_bytes()
@@ -424,6 +472,32 @@ impl Drop for Db {
             // SAFETY: the table is going away with its words; each live entry is freed once.
             unsafe { EntryHandle::from_word(word).free() };
         }
+    }
+}
+
+/// When the first field of a hash expires, Unix ms, or before; `None` for anything else.
+fn first_field_expiry(value: ValueRef<'_>) -> Option<i64> {
+    if let ValueRef::Hash(hash) = value { hash.earliest_expiry_ms() } else { None }
+}
+
+/// Keeps the list of hashes with expiring fields right for a key that gets a value.
+#[inline]
+fn track_fields(field_due: &mut FieldTable, key: &[u8], value: &NewValue<'_>) {
+    if !field_due.is_empty() {
+        field_due.remove(key);
+    }
+    if let NewValue::Owned(value) = value
+        && let Some(due_ms) = first_field_expiry(value.as_ref())
+    {
+        note_fields(field_due, key, due_ms);
+    }
+}
+
+/// Notes a hash, unless it is noted with a time that is not later.
+fn note_fields(field_due: &mut FieldTable, key: &[u8], due_ms: i64) {
+    let noted = field_due.get(key).and_then(|noted| noted.expiry_ms);
+    if noted.is_none_or(|noted_ms| due_ms < noted_ms) {
+        field_due.set(key, b"", FieldExpiry::At(due_ms));
     }
 }
 

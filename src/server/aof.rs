@@ -11,8 +11,8 @@ use crate::persist::aof::base::{self, BaseForm, BaseOptions};
 use crate::persist::aof::rewrite::RewritePhase;
 use crate::persist::aof::{AofSettings, AofState, SwitchOutcome, SyncPolicy};
 use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
-use crate::persist::rdb::SaveOptions;
 use crate::persist::rdb::save::Walk;
+use crate::persist::rdb::{FIELD_EXPIRY_VERSION_MIN, SaveOptions};
 use crate::server::Server;
 use crate::server::config::AppendFsync;
 use crate::server::error::ReplyError;
@@ -161,13 +161,17 @@ impl Server {
     /// How a new base is written. `walk` by memory gives pages back: only in a child.
     pub fn aof_base_options(&self, target: PathBuf, walk: Walk) -> BaseOptions {
         let unix_s = self.call.now_ms / 1000;
+        let mut databases = 0..self.keyspace.databases();
+        let fields_expire = databases.any(|index| self.keyspace.db(index).may_have_field_expiry());
+        let plain = SaveOptions::default();
         let save = SaveOptions {
+            version: if fields_expire { FIELD_EXPIRY_VERSION_MIN } else { plain.version },
             compress: self.config.rdbcompression,
             checksum: self.config.rdbchecksum,
             walk,
             aof_base: true,
             unix_s,
-            ..SaveOptions::default()
+            ..plain
         };
         BaseOptions {
             form: if self.config.aof_use_rdb_preamble {

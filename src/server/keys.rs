@@ -252,11 +252,20 @@ impl Server {
             return;
         }
         let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+        self.propagate_aside(db, &[verb, key]);
+    }
+
+    /// Adds a command to the stream for something that happened besides what was asked for: before
+    /// the running command where there is one.
+    pub fn propagate_aside(&mut self, db: usize, args: &[&[u8]]) {
+        if !self.propagation.wanted {
+            return;
+        }
         if self.propagation.in_unit() {
-            self.propagation.add_slices(db, &[verb, key]);
+            self.propagation.add_slices(db, args);
         } else {
             self.propagation.begin_unit();
-            self.propagation.add_slices(db, &[verb, key]);
+            self.propagation.add_slices(db, args);
             self.propagation.end_unit();
         }
     }

@@ -1,5 +1,6 @@
 //! Snapshots as the server drives them: SAVE, BGSAVE, save points, the end of a child.
 
+use crate::base::bytes::repr;
 use crate::persist::child::ChildLink;
 use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
 use crate::persist::rdb::save::Walk;
@@ -42,11 +43,35 @@ impl Server {
         }
     }
 
+    /// Why no snapshot can be written as the configuration stands: a hash whose fields expire, and
+    /// a version of files that knows no such thing. O(1) without such hashes.
+    ///
+    /// # Errors
+    /// The reason, which names one such key.
+    pub fn check_snapshot_version(&self) -> Result<(), String> {
+        let version = self.config.rdb_version;
+        if version >= rdb::FIELD_EXPIRY_VERSION_MIN {
+            return Ok(());
+        }
+        for index in 0..self.keyspace.databases() {
+            if let Some(key) = self.keyspace.db(index).key_with_field_expiry() {
+                return Err(format!(
+                    "Can't save: fields of the hash {} in DB {index} have an expiry, which RDB version {version} \
+                     cannot hold. Set rdb-version to {} or drop the expiry (HPERSIST)",
+                    String::from_utf8_lossy(&repr(key)),
+                    rdb::FIELD_EXPIRY_VERSION_MIN
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// SAVE: writes the snapshot here and now; every client waits.
     ///
     /// # Errors
     /// The reason, which is in the log too.
     pub fn save_now(&mut self) -> Result<(), String> {
+        self.check_snapshot_version().inspect_err(|reason| log::warn!("{reason}"))?;
         let (path, temp) = (self.snapshot_path(), self.temp_snapshot_path(std::process::id()));
         let options = self.save_options();
         let storage = Arc::clone(&self.persistence.storage);
@@ -74,6 +99,12 @@ impl Server {
     /// # Errors
     /// Another child lives, or the fork failed; the reason is in the log too.
     pub fn start_background_save(&mut self) -> Result<(), String> {
+        if let Err(reason) = self.check_snapshot_version() {
+            log::warn!("{reason}");
+            let now_s = self.now_ms() / 1000;
+            self.persistence.snapshot.failed(reason.clone(), now_s);
+            return Err(reason);
+        }
         let path = self.snapshot_path();
         let (storage, target) = (Arc::clone(&self.persistence.storage), path.clone());
         let folder = self.data_path(Path::new(""));

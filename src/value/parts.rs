@@ -4,6 +4,7 @@
 //! in the lists at the end. The string type has one out-of-line form and no number.
 #![allow(unsafe_code)]
 
+use crate::ds::field_table::FieldTable;
 use crate::ds::intset::Intset;
 use crate::ds::listpack::Listpack;
 use crate::ds::member_table::MemberTable;
@@ -109,7 +110,10 @@ collection!(
     2 => Big(DataBox<MemberTable>),
 );
 collection!(ZsetValue, ZsetRef, Zset: 0 => Packed(Listpack));
-collection!(HashValue, HashRef, Hash: 0 => Packed(Listpack));
+collection!(
+    HashValue, HashRef, Hash:
+    0 => Packed(Listpack), 1 => PackedExpiry(Listpack), 2 => Big(DataBox<FieldTable>)
+);
 collection!(StreamValue, StreamRef, Stream: 0 => Log(DataBox<Stream>));
 
 /// The parts of a value that lives out of line; an integer has none.

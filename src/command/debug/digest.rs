@@ -78,8 +78,19 @@ fn add_zset(digest: &mut DataDigest, zset: ZsetRef<'_>) {
 }
 
 fn add_hash(digest: &mut DataDigest, hash: HashRef<'_>) {
-    match hash {
-        HashRef::Packed(listpack) => listpack.iter().for_each(|element| digest.xor(&element.to_vec())),
+    let (mut name, mut value) = (Vec::new(), Vec::new());
+    for field in hash.fields() {
+        let mut element = DataDigest::default();
+        name.clear();
+        value.clear();
+        field.name.append_to(&mut name);
+        field.value.append_to(&mut value);
+        element.mix(&name);
+        element.mix(&value);
+        if field.expiry_ms.is_some() {
+            element.xor(b"!!hexpire!!");
+        }
+        digest.xor(&element.0);
     }
 }
 

@@ -56,11 +56,24 @@ pub(super) fn of_database(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-/// Values that are tables join with their types.
+/// The table of a big value.
 pub(super) fn of_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let hash = ctx.server.hash(args.at(2));
-    ctx.server.keyspace.db(ctx.db).find(hash, args.at(2)).ok_or(error::NO_SUCH_KEY)?;
-    Err(ReplyError::err("The value stored at the specified key is not represented using an hash table"))
+    let view = ctx.server.keyspace.db(ctx.db).find(hash, args.at(2)).ok_or(error::NO_SUCH_KEY)?;
+    let Some(stats) = table_of(view.value()) else {
+        const NO_TABLE: &str = "The value stored at the specified key is not represented using an hash table";
+        return Err(ReplyError::err(NO_TABLE));
+    };
+    ctx.out.verbatim("txt", describe(&stats).as_bytes());
+    Ok(())
+}
+
+/// The shape of the table in a value that has one.
+fn table_of(value: ValueRef<'_>) -> Option<TableStats> {
+    match value {
+        ValueRef::Hash(hash) => hash.table_stats(),
+        _ => None,
+    }
 }
 
 fn describe(stats: &TableStats) -> String {

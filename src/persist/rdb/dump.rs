@@ -16,8 +16,10 @@ use crate::value::{TypeLimits, ValueRef};
 const FOOTER_BYTES: usize = 2 + CRC_BYTES;
 const CRC_BYTES: usize = 8;
 
-/// Serialises a value as DUMP does, with `version` in the footer.
+/// Serialises a value as DUMP does, with `version` in the footer, or the first version that can
+/// hold the value.
 pub fn payload_of(value: &ValueRef<'_>, version: u8, compress: bool) -> Vec<u8> {
+    let version = version.max(values::version_min(value));
     let mut out = Vec::new();
     let mut writer = Writer::new(&mut out, compress, false);
     writer.put_u8(values::type_of(value, version));

@@ -40,7 +40,7 @@ mod zset;
 
 pub use error::{RdbError, RdbErrorKind};
 pub use load::{LoadOptions, LoadReport, Loader, Progress, load_file};
-pub use save::{AccessRecord, SaveOptions, save_file, save_to};
+pub use save::{AccessRecord, FIELD_EXPIRY_VERSION_MIN, SaveOptions, save_file, save_to};
 
 /// Newest version of files that begin with `REDIS` which is read.
 pub const REDIS_VERSION_MAX: u32 = 12;

@@ -155,10 +155,11 @@ impl Parser {
                 }
                 _ if values::is_type(byte) => {
                     self.step = Step::Key;
-                    self.type_number = Some(byte);
+                    let number = values::number_of(byte, self.version == VALKEY_VERSION);
+                    self.type_number = Some(number);
                     string::read_bytes(&mut self.input, &mut self.scratch, &mut self.key)?;
                     self.step = Step::Value;
-                    return Ok(Event::Key(byte, std::mem::take(&mut self.attributes)));
+                    return Ok(Event::Key(number, std::mem::take(&mut self.attributes)));
                 }
                 _ => return self.read_opcode(byte),
             }

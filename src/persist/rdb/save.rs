@@ -23,6 +23,8 @@ use std::time::Duration;
 const SYNC_INTERVAL_BYTES: u64 = 4 << 20;
 /// Entries requested ahead in a table walk: hides a memory access of 100 ns behind 32 keys.
 const PREFETCH_ENTRIES: usize = 32;
+/// First version with expiry times of hash fields.
+pub const FIELD_EXPIRY_VERSION_MIN: u8 = 12;
 /// First version with function libraries.
 const FUNCTIONS_VERSION_MIN: u8 = 10;
 
@@ -49,7 +51,7 @@ pub enum Walk {
 /// How to save.
 #[derive(Clone, Debug)]
 pub struct SaveOptions {
-    /// 9, 10 or 11.
+    /// 9 to 12.
     pub version: u8,
     /// `rdbcompression`, `rdbchecksum`.
     pub compress: bool,

@@ -5,6 +5,7 @@
 use crate::persist::rdb::error::RdbErrorKind;
 use crate::persist::rdb::input::Input;
 use crate::persist::rdb::string::{read_len, skip as skip_string};
+use crate::persist::rdb::values::TYPE_HASH_VALKEY;
 
 /// Codes of the parts of a module's value.
 mod module {
@@ -18,6 +19,8 @@ mod module {
 
 /// Bytes of a stream id as stored in pending lists.
 const RAW_STREAM_ID_BYTES: usize = 16;
+/// Bytes of a hash field's expiry, Unix ms.
+const EXPIRY_BYTES: usize = 8;
 /// Lengths 253 to 255 of an old score mean not-a-number and the infinities; no digits follow.
 const SCORE_SPECIAL_MIN: u8 = 253;
 
@@ -27,7 +30,7 @@ const SCORE_SPECIAL_MIN: u8 = 253;
 /// It is cut short or impossible.
 pub fn skip_value<I: Input>(number: u8, input: &mut I, scratch: &mut Vec<u8>) -> Result<(), RdbErrorKind> {
     match number {
-        0 | 9..=13 | 16 | 17 | 20 => skip_string(input, scratch),
+        0 | 9..=13 | 16 | 17 | 20 | 23 => skip_string(input, scratch),
         1 | 2 | 14 => skip_strings(input, scratch, 1),
         4 => skip_strings(input, scratch, 2),
         3 => skip_old_zset(input, scratch),
@@ -40,6 +43,19 @@ pub fn skip_value<I: Input>(number: u8, input: &mut I, scratch: &mut Vec<u8>) ->
         15 => skip_stream(input, scratch, 1),
         19 => skip_stream(input, scratch, 2),
         21 => skip_stream(input, scratch, 3),
+        22 => skip_expiry_hash(input, scratch),
+        24 => {
+            input.take(EXPIRY_BYTES)?;
+            skip_expiry_hash(input, scratch)
+        }
+        25 => {
+            input.take(EXPIRY_BYTES)?;
+            skip_string(input, scratch)
+        }
+        TYPE_HASH_VALKEY => skip_pairs_with(input, scratch, |input, scratch| {
+            skip_string(input, scratch)?;
+            input.take(EXPIRY_BYTES).map(|_| ())
+        }),
         _ if super::values::is_type(number) => Err(RdbErrorKind::TypeNotSupported(number)),
         _ => Err(RdbErrorKind::UnknownType(number)),
     }
@@ -62,6 +78,16 @@ fn skip_pairs_with<I: Input>(
     for _ in 0..read_len(input)? {
         skip_string(input, scratch)?;
         rest(input, scratch)?;
+    }
+    Ok(())
+}
+
+/// A count, then an expiry as a length, field and value each.
+fn skip_expiry_hash<I: Input>(input: &mut I, scratch: &mut Vec<u8>) -> Result<(), RdbErrorKind> {
+    for _ in 0..read_len(input)? {
+        read_len(input)?;
+        skip_string(input, scratch)?;
+        skip_string(input, scratch)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 use crate::keyspace::NewValue;
 use crate::persist::rdb::error::RdbErrorKind;
 use crate::persist::rdb::input::Input;
+use crate::persist::rdb::save::FIELD_EXPIRY_VERSION_MIN;
 use crate::persist::rdb::string::{self, Token};
 use crate::persist::rdb::writer::Writer;
 use crate::persist::rdb::{hash, list, set, stream, zset};
@@ -15,11 +16,15 @@ use crate::value::{TypeLimits, Value, ValueRef};
 pub const TYPE_STRING: u8 = 0;
 /// Highest type number known (hash with metadata of Redis 7.4 and Valkey's own).
 pub const TYPE_MAX: u8 = 25;
+/// The number inside this program of what Valkey's files hold under 22.
+pub const TYPE_HASH_VALKEY: u8 = 26;
+/// Under which number Valkey writes it.
+const VALKEY_HASH_IN_FILES: u8 = 22;
 /// A number that was never given to a type.
 const TYPE_UNUSED: u8 = 8;
 
 /// Names of types as check-rdb prints them, by number.
-const TYPE_NAMES: [&str; TYPE_MAX as usize + 1] = [
+const TYPE_NAMES: [&str; TYPE_HASH_VALKEY as usize + 1] = [
     "string",
     "list-linked",
     "set-hashtable",
@@ -46,6 +51,7 @@ const TYPE_NAMES: [&str; TYPE_MAX as usize + 1] = [
     "hash-listpack-ex-pre-release",
     "hash-metadata",
     "hash-listpack-ex",
+    "hash-valkey-expiry",
 ];
 
 /// The name of a type number, `unknown` for none.
@@ -58,6 +64,12 @@ pub fn is_type(number: u8) -> bool {
     number <= TYPE_MAX && number != TYPE_UNUSED
 }
 
+/// The number that `byte`, the type in a file, has inside this program.
+#[inline]
+pub fn number_of(byte: u8, is_valkey: bool) -> u8 {
+    if is_valkey && byte == VALKEY_HASH_IN_FILES { TYPE_HASH_VALKEY } else { byte }
+}
+
 /// The number under which a value is written in an RDB of this version.
 #[inline]
 pub fn type_of(value: &ValueRef<'_>, version: u8) -> u8 {
@@ -68,6 +80,14 @@ pub fn type_of(value: &ValueRef<'_>, version: u8) -> u8 {
         ValueRef::Zset(zset) => zset::type_of(*zset, version),
         ValueRef::Hash(hash) => hash::type_of(*hash, version),
         ValueRef::Stream(stream) => stream::type_of(*stream, version),
+    }
+}
+
+/// The first version of files that can hold a value; 0 where any can, after a conversion.
+pub fn version_min(value: &ValueRef<'_>) -> u8 {
+    match value {
+        ValueRef::Hash(hash) if hash::has_expiry(*hash) => FIELD_EXPIRY_VERSION_MIN,
+        _ => 0,
     }
 }
 
@@ -101,7 +121,9 @@ pub fn read_value<'a, I: Input>(
         1 | 10 | 14 | 18 => list::read(number, input, scratch, limits).map(Value::List).map(owned),
         2 | 11 | 20 => set::read(number, input, scratch, limits).map(Value::Set).map(owned),
         3 | 5 | 12 | 17 => zset::read(number, input, scratch, limits).map(Value::Zset).map(owned),
-        4 | 9 | 13 | 16 | 22..=25 => hash::read(number, input, scratch, limits).map(Value::Hash).map(owned),
+        4 | 9 | 13 | 16 | 22..=TYPE_HASH_VALKEY => {
+            hash::read(number, input, scratch, limits).map(Value::Hash).map(owned)
+        }
         15 | 19 | 21 => stream::read(number, input, scratch, limits).map(Value::Stream).map(owned),
         _ if is_type(number) => Err(RdbErrorKind::TypeNotSupported(number)),
         _ => Err(RdbErrorKind::UnknownType(number)),

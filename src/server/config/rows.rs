@@ -196,7 +196,7 @@ config_rows! {
     "key-load-delay": key_load_delay: i32 = 0; integer(INT_MIN, INT_MAX); ACTIVE | HIDDEN,
     "sanitize-dump-payload": sanitize_dump_payload: SanitizeDumpPayload = SanitizeDumpPayload::No; names::<SanitizeDumpPayload>(); ACTIVE | DEBUG,
     "loading-process-events-interval-bytes": loading_process_events_interval_bytes: u64 = 2 << 20; integer(1024, INT_MAX); ACTIVE | HIDDEN,
-    "rdb-version": rdb_version: u8 = 10; integer(9, 11); ACTIVE,
+    "rdb-version": rdb_version: u8 = 10; integer(9, 12); ACTIVE,
     "rdb-verify": rdb_verify: bool = false; YES_NO; ACTIVE,
 
     // Append-only file

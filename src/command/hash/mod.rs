@@ -1,0 +1,119 @@
+//! Hashes.
+//!
+//! | file | commands |
+//! | --- | --- |
+//! | `write` | HSET HMSET HSETNX HDEL |
+//! | `number` | HINCRBY HINCRBYFLOAT |
+//! | `read` | HGET HMGET HGETALL HKEYS HVALS HLEN HSTRLEN HEXISTS |
+//! | `walk` | HSCAN HRANDFIELD |
+//!
+//! A field whose time has passed is not seen. A command that would change such a field removes it
+//! first and logs that ([`drop_due`]), so that a replay, which knows no time, sees the same.
+
+pub mod number;
+pub mod read;
+pub mod walk;
+pub mod write;
+
+use crate::ds::element::Element;
+use crate::keyspace::ExpireRule;
+use crate::resp::{Args, Reply};
+use crate::server::config::NotifyFlags;
+use crate::server::error::ReplyError;
+use crate::server::{Ctx, Server};
+use crate::value::hash::ALWAYS;
+use crate::value::{HashValue, PackedLimits};
+
+/// Appends an element as a bulk string.
+#[inline]
+fn put_element(out: &mut Reply, element: Element<'_>) {
+    match element {
+        Element::Int(value) => out.bulk_integer(value),
+        Element::Bytes(bytes) => out.bulk(bytes),
+    }
+}
+
+/// The arguments from `first` on, `step` apart.
+#[inline]
+fn every<'a>(args: Args<'a>, first: usize, step: usize) -> impl Iterator<Item = &'a [u8]> + Clone {
+    (first..args.len()).step_by(step).map(move |index| args.at(index))
+}
+
+/// The limits at which hashes become tables.
+#[inline]
+fn limits(server: &Server) -> PackedLimits {
+    PackedLimits {
+        entries: server.config.hash_max_listpack_entries,
+        value_bytes: server.config.hash_max_listpack_value,
+    }
+}
+
+/// The time by which fields are judged: a log or a primary says itself what has expired.
+#[inline]
+fn field_time(server: &Server) -> i64 {
+    if server.keyspace.expire_rule == ExpireRule::Ignore { ALWAYS } else { server.now_ms() }
+}
+
+/// Reports a changed hash: `count` changes, one event.
+#[inline]
+fn changed(server: &mut Server, db: usize, key: &[u8], count: usize, event: &str) {
+    server.key_changed(db, key);
+    server.persistence.dirty += count as u64 - 1;
+    server.notify(NotifyFlags::HASH, event, db, key);
+}
+
+/// Removes a key whose last field went.
+fn remove_empty(server: &mut Server, db: usize, key: &[u8]) {
+    server.remove_key(db, key, true);
+    server.notify(NotifyFlags::GENERIC, "del", db, key);
+}
+
+/// Removes those of the named fields whose time has passed, before a command changes them.
+/// Look-ups only where a field may have expired at all.
+///
+/// # Errors
+/// The key holds another type.
+fn drop_due<'n>(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    names: impl Iterator<Item = &'n [u8]>,
+) -> Result<(), ReplyError> {
+    let now_ms = field_time(ctx.server);
+    let removes = ctx.server.keyspace.expire_rule == ExpireRule::Remove;
+    let Some(hash) = ctx.server.find_as::<HashValue>(ctx.db, key)? else { return Ok(()) };
+    if !removes || !hash.may_have_expired(now_ms) {
+        return Ok(());
+    }
+    let is_due = |name: &&[u8]| hash.find(name).is_some() && hash.get(name, now_ms).is_none();
+    let due: Vec<&[u8]> = names.filter(is_due).collect();
+    remove_expired(ctx.server, ctx.db, key, &due)
+}
+
+/// Removes fields because their time has passed, logs and reports it.
+///
+/// # Errors
+/// The key holds another type.
+fn remove_expired(server: &mut Server, db: usize, key: &[u8], names: &[&[u8]]) -> Result<(), ReplyError> {
+    let Some(mut hash) = server.edit::<HashValue>(db, key)?.filter(|_| !names.is_empty()) else {
+        return Ok(());
+    };
+    for name in names {
+        hash.remove(name);
+    }
+    let emptied = hash.as_ref().is_empty();
+    drop(hash);
+    report_expired(server, db, key, names, emptied);
+    Ok(())
+}
+
+/// Logs and reports fields that were removed because their time had passed.
+fn report_expired(server: &mut Server, db: usize, key: &[u8], names: &[&[u8]], emptied: bool) {
+    let mut words: Vec<&[u8]> = vec![b"HDEL", key];
+    words.extend_from_slice(names);
+    server.propagate_aside(db, &words);
+    server.touch_watchers(db, key);
+    server.notify(NotifyFlags::HASH, "hexpired", db, key);
+    if emptied {
+        remove_empty(server, db, key);
+    }
+}

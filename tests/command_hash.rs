@@ -1,0 +1,228 @@
+//! Hash commands against an in-process server: replies, errors, notifications, propagation.
+
+mod common;
+
+use common::{InProcess, Reply};
+use tine::server::config::{Config, ProtectedAction};
+
+/// Runs lines and compares each reply; a line without `=>` only runs.
+#[track_caller]
+fn script(t: &mut InProcess, lines: &str) {
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.split_once(" => ") {
+            Some((command, reply)) => assert_eq!(t.call(command), reply, "{command}"),
+            None => {
+                t.call(line);
+            }
+        }
+    }
+}
+
+/// What commands add to the stream, SELECT left out.
+#[track_caller]
+fn logged(t: &mut InProcess, command: &str) -> Vec<String> {
+    t.record_propagation();
+    t.call(command);
+    let mut commands = t.propagated();
+    commands.retain(|command| command != "SELECT 0");
+    commands
+}
+
+/// A server that allows DEBUG.
+fn with_debug() -> InProcess {
+    let config = Config { enable_debug_command: ProtectedAction::Yes, ..Config::default() };
+    let mut t = InProcess::with_config(config);
+    t.configure(&[("save", "")]);
+    t
+}
+
+#[test]
+fn setting_and_getting() {
+    let mut t = InProcess::new();
+    script(
+        &mut t,
+        r#"
+        HSET h a 1 => :1
+        HSET h a 2 b 3 => :1
+        HSET h a => -ERR wrong number of arguments for 'hset' command
+        HSET h a 1 b => -ERR wrong number of arguments for 'hset' command
+        HMSET h a 1 b => -ERR wrong number of arguments for 'hmset' command
+        HMSET h a x c "" => +OK
+        HGET h a => $1 x
+        HGET h c => $0 
+        HGET h d => $-1
+        HGET none d => $-1
+        HMGET h a d b => *3 $1 x $-1 $1 3
+        HMGET none a b => *2 $-1 $-1
+        HLEN h => :3
+        HLEN none => :0
+        HSTRLEN h b => :1
+        HSTRLEN h d => :0
+        HEXISTS h a => :1
+        HEXISTS h d => :0
+        HGETALL h => *6 $1 a $1 x $1 b $1 3 $1 c $0 
+        HKEYS h => *3 $1 a $1 b $1 c
+        HVALS h => *3 $1 x $1 3 $0 
+        HGETALL none => *0
+        HSETNX h a 9 => :0
+        HSETNX h d 9 => :1
+        HSETNX new d 9 => :1
+        HDEL h a zz b => :2
+        HDEL h c d e => :2
+        EXISTS h => :0
+        HDEL h a => :0
+        SET s 1 => +OK
+        HSET s a 1 => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HGET s a => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HMGET s a => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HDEL s a => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HLEN s => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HSETNX s a 1 => -WRONGTYPE Operation against a key holding the wrong kind of value
+        TYPE new => +hash
+        OBJECT ENCODING new => $8 listpack
+        "#,
+    );
+}
+
+#[test]
+fn resp3_knows_maps() {
+    let mut t = InProcess::new();
+    t.resp3(t.main);
+    script(
+        &mut t,
+        r#"
+        HSET h a 1 b 2 => :2
+        HGETALL h => %2 $1 a $1 1 $1 b $1 2
+        HGETALL none => %0
+        HKEYS h => *2 $1 a $1 b
+        HGET h zz => _
+        HRANDFIELD h 5 WITHVALUES => *2 *2 $1 a $1 1 *2 $1 b $1 2
+        "#,
+    );
+}
+
+#[test]
+fn numbers_in_fields() {
+    let mut t = InProcess::new();
+    script(
+        &mut t,
+        r#"
+        HINCRBY h n 5 => :5
+        HINCRBY h n -7 => :-2
+        HINCRBY h n x => -ERR value is not an integer or out of range
+        HSET h t text big 9223372036854775807
+        HINCRBY h t 1 => -ERR hash value is not an integer
+        HINCRBY h big 1 => -ERR increment or decrement would overflow
+        HINCRBYFLOAT h f 1.5 => $3 1.5
+        HINCRBYFLOAT h f 1.25 => $4 2.75
+        HINCRBYFLOAT h n 0.5 => $4 -1.5
+        HINCRBYFLOAT h f x => -ERR value is not a valid float
+        HINCRBYFLOAT h t 1 => -ERR hash value is not a float
+        HINCRBYFLOAT h f inf => -ERR value is NaN or Infinity
+        HINCRBYFLOAT none f inf => -ERR value is NaN or Infinity
+        EXISTS none => :0
+        SET s 1
+        HINCRBY s n 1 => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HINCRBYFLOAT s n 1 => -WRONGTYPE Operation against a key holding the wrong kind of value
+        "#,
+    );
+    assert_eq!(logged(&mut t, "HINCRBYFLOAT h f 1"), ["HSET h f 3.75"]);
+    assert_eq!(logged(&mut t, "HINCRBY h n2 1"), ["HINCRBY h n2 1"]);
+}
+
+#[test]
+fn walks() {
+    let mut t = with_debug();
+    script(
+        &mut t,
+        r#"
+        HSET h a 1 b 2 => :2
+        HSCAN h 0 => *2 $1 0 *4 $1 a $1 1 $1 b $1 2
+        HSCAN h 0 MATCH b => *2 $1 0 *2 $1 b $1 2
+        HSCAN h 0 NOVALUES => *2 $1 0 *2 $1 a $1 b
+        HSCAN h 0 COUNT 1 NOVALUES MATCH a => *2 $1 0 *1 $1 a
+        HSCAN h x => -ERR invalid cursor
+        HSCAN h 0 COUNT 0 => -ERR syntax error
+        HSCAN h 0 TYPE hash => -ERR syntax error
+        HSCAN h 0 COUNT => -ERR syntax error
+        HSCAN none 0 WHAT => *2 $1 0 *0
+        HRANDFIELD none => $-1
+        HRANDFIELD none 3 => *0
+        HRANDFIELD h 0 => *0
+        HRANDFIELD h 3 => *2 $1 a $1 b
+        HRANDFIELD h 3 WITHVALUES => *4 $1 a $1 1 $1 b $1 2
+        HRANDFIELD h x => -ERR value is not an integer or out of range
+        HRANDFIELD h 1 WHAT => -ERR syntax error
+        HRANDFIELD h 1 WITHVALUES x => -ERR syntax error
+        HRANDFIELD h -9223372036854770000 WITHVALUES => -ERR value is out of range
+        "#,
+    );
+    assert_eq!(t.run(&[b"HRANDFIELD", b"h", b"-7", b"WITHVALUES"]).items().len(), 14);
+    t.call("CONFIG SET hash-max-listpack-entries 10");
+    for number in 0..500 {
+        t.call(&format!("HSET big f{number} {number}"));
+    }
+    assert_eq!(t.call("OBJECT ENCODING big"), "$9 hashtable");
+    let (mut cursor, mut seen) = (String::from("0"), std::collections::BTreeSet::new());
+    loop {
+        let reply = t.run(&[b"HSCAN", b"big", cursor.as_bytes(), b"COUNT", b"20"]);
+        let (next, fields) = (reply.items()[0].text(), reply.items()[1].items());
+        seen.extend(fields.iter().step_by(2).map(|name| name.text()));
+        cursor = next;
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 500);
+    let picked = t.run(&[b"HRANDFIELD", b"big", b"100"]);
+    let names: std::collections::BTreeSet<String> = picked.items().iter().map(|name| name.text()).collect();
+    assert_eq!(names.len(), 100);
+    assert!(names.is_subset(&seen));
+    assert!(t.call("DEBUG HTSTATS-KEY big").contains("number of elements: 500"));
+}
+
+#[test]
+fn events_and_changes() {
+    let mut t = InProcess::with(&[("notify-keyspace-events", "Eghn")]);
+    let watcher = t.client();
+    t.call_as(watcher, "PSUBSCRIBE *");
+    t.received(watcher);
+    let mut events = |line: &str| {
+        let before = t.dirty();
+        t.call(line);
+        let received = t.received(watcher);
+        let names: Vec<String> = received
+            .split("__keyevent@0__:")
+            .skip(1)
+            .map(|rest| rest.split(' ').next().unwrap_or("").to_owned())
+            .collect();
+        (names.join(","), t.dirty() - before)
+    };
+    assert_eq!(events("HSET h a 1 b 2 c 3"), ("new,hset".into(), 3));
+    assert_eq!(events("HSETNX h a 1"), (String::new(), 0));
+    assert_eq!(events("HSETNX h d 1"), ("hset".into(), 1));
+    assert_eq!(events("HINCRBY h d 1"), ("hincrby".into(), 1));
+    assert_eq!(events("HINCRBYFLOAT h d 1"), ("hincrbyfloat".into(), 1));
+    assert_eq!(events("HDEL h a b z"), ("hdel".into(), 2));
+    assert_eq!(events("HDEL h z"), (String::new(), 0));
+    assert_eq!(events("HDEL h c d"), ("hdel,del".into(), 2));
+}
+
+#[test]
+fn dump_and_restore_keep_every_encoding() {
+    let mut t = with_debug();
+    t.configure(&[("hash-max-listpack-entries", "4")]);
+    t.call("HSET small a 1 b text");
+    t.call("HSET big a 1 b 2 c 3 d 4 e 5");
+    for key in ["small", "big"] {
+        let Reply::Bulk(bytes) = t.run(&[b"DUMP", key.as_bytes()]) else { panic!("the key is there") };
+        let copy = format!("copy-{key}");
+        t.run(&[b"RESTORE", copy.as_bytes(), b"0", &bytes]);
+        let digests = t.run(&[b"DEBUG", b"DIGEST-VALUE", key.as_bytes(), copy.as_bytes()]);
+        assert_eq!(digests.items()[0].text(), digests.items()[1].text(), "{key}");
+        let encodings = [key, &copy].map(|key| t.call(&format!("OBJECT ENCODING {key}")));
+        assert_eq!(encodings[0], encodings[1]);
+    }
+    t.call("COPY big big2");
+    assert_eq!(t.call("HGET big2 e"), "$1 5");
+}
