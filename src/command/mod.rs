@@ -22,6 +22,7 @@ pub mod pubsub;
 pub mod replication;
 pub mod rewrite;
 pub mod server_admin;
+pub mod set;
 pub mod slowlog;
 pub mod snapshot;
 pub mod stream;
@@ -60,6 +61,10 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     key::object::ROWS,
     key::scan::ROWS,
     key::transfer::ROWS,
+    set::algebra::ROWS,
+    set::edit::ROWS,
+    set::random::ROWS,
+    set::read::ROWS,
     stream::add::ROWS,
     stream::claim::ROWS,
     stream::group::ROWS,

@@ -68,6 +68,12 @@ impl<'a> Args<'a> {
         Args { buffer: self.buffer, spans: &self.spans[index.min(self.spans.len())..], whole: false }
     }
 
+    /// The arguments from `start` up to `end` (fewer when there are fewer).
+    pub fn between(&self, start: usize, end: usize) -> Args<'a> {
+        let end = end.min(self.spans.len());
+        Args { buffer: self.buffer, spans: &self.spans[start.min(end)..end], whole: false }
+    }
+
     pub fn to_owned(&self) -> OwnedArgs {
         OwnedArgs::from_slices(self.iter())
     }

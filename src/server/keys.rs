@@ -46,7 +46,23 @@ impl Server {
         Some(self.keyspace.db(db).view_of(word))
     }
 
+    /// As [`Server::read`], giving the entry's table word: for commands that look at several keys
+    /// together. It is good until something is written.
+    #[inline]
+    pub fn read_word(&mut self, db: usize, key: &[u8]) -> Option<u64> {
+        let hash = self.hash(key);
+        let touch = self.call.touch;
+        self.read_word_hashed(db, hash, key, touch)
+    }
+
+    #[inline]
     fn read_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<EntryView<'_>> {
+        let word = self.read_word_hashed(db, hash, key, touch)?;
+        Some(self.keyspace.db(db).view_of(word))
+    }
+
+    #[inline]
+    fn read_word_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<u64> {
         let Some(word) = self.locate_hashed(db, hash, key, touch) else {
             self.stats.keyspace_misses += 1;
             if self.config.notify_keyspace_events.contains(NotifyFlags::KEY_MISS) {
@@ -55,7 +71,7 @@ impl Server {
             return None;
         };
         self.stats.keyspace_hits += 1;
-        Some(self.keyspace.db(db).view_of(word))
+        Some(word)
     }
 
     /// The table word of a living key. An expired one is removed and reported on the way, so that
