@@ -72,6 +72,7 @@ pub(super) fn of_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn table_of(value: ValueRef<'_>) -> Option<TableStats> {
     match value {
         ValueRef::Hash(hash) => hash.table_stats(),
+        ValueRef::Set(set) => set.table_stats(),
         _ => None,
     }
 }
