@@ -232,7 +232,7 @@ fn events_and_the_stream() {
     let watcher = t.client();
     t.call_as(watcher, "PSUBSCRIBE __keyevent@0__:*");
     t.received(watcher);
-    let mut events = |t: &mut InProcess, command: &str| -> String {
+    let events = |t: &mut InProcess, command: &str| -> String {
         t.call(command);
         let received = t.received(watcher);
         let names = received.split("__keyevent@0__:").skip(1).filter_map(|part| {
