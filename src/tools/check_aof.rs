@@ -5,7 +5,7 @@
 
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::aof::reader::{Annotation, BlockReader, Item, next_item};
-use crate::persist::rdb::check::check_file;
+use crate::persist::rdb::check::{CheckLine, check_file};
 use crate::replay::cut;
 use crate::resp::Span;
 use crate::sys::io::{OsStorage, Storage, parent_dir};
@@ -203,8 +203,10 @@ impl Check<'_> {
         let checked = self.storage.open_read(path).map_err(|fault| fault.to_string());
         let out = &mut *self.out;
         let checked = checked.and_then(|file| {
-            check_file(file, &mut |line| say(out, &format!("[offset {}] {}", line.offset, line.text)))
-                .map_err(|failure| failure.to_string())
+            check_file(file, &mut |line: CheckLine| {
+                say(out, &format!("[offset {}] {}", line.offset, line.text))
+            })
+            .map_err(|failure| failure.to_string())
         });
         match checked {
             Ok(report) => {

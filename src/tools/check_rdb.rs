@@ -1,70 +1,267 @@
-//! tine-check-rdb: reads an RDB file and says whether it is whole, in redis-check-rdb's words.
+//! tine-check-rdb: reads an RDB file and says whether it is whole, in redis-check-rdb's words, and
+//! on request what is in it.
 //!
 //! Exit status 0: the file looks right; 1: it does not, or the arguments do not.
 
-use crate::persist::rdb::check::{CheckFailure, CheckReport, check_file};
+use crate::persist::rdb::check::{CheckFailure, CheckLine, CheckReport, FoundKey, Observer, check_file};
 use crate::persist::rdb::values;
 use crate::server::run::REDIS_VERSION;
 use crate::sys::io::{OsStorage, Storage};
-use std::io::Write;
-use std::path::Path;
+use crate::tools::rdb_stats::{Stats, StatsOptions};
+use serde_json::{Value as Json, json};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const HELP: &str = "\
+Usage: tine-check-rdb [options] <rdb-file-name>
+
+Reads a whole RDB file of any version and says whether it is intact; if not, where the damage is.
+
+  --stats           what is in it: keys by type and prefix, the largest keys, expiry
+  --json            one JSON object instead of text (with --stats: the figures too)
+  --separator <c>   the character that ends a key's prefix (default ':')
+  --top <n>         how many of the largest keys to list, at most 10000 (default 10)
+  -h, --help        this text
+  -v, --version     the version
+
+Exit status: 0 the file looks right, 1 it does not or cannot be read.";
+
+/// Most keys that `--top` may ask for: they are kept in memory.
+const TOP_MAX: usize = 10_000;
+/// Time between two progress lines.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// Keys between two looks at the clock.
+const PROGRESS_KEYS: u64 = 1024;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Task {
+    path: PathBuf,
+    stats: bool,
+    json: bool,
+    separator: u8,
+    top: usize,
+}
+
+enum Command {
+    Check(Task),
+    Help,
+    Version,
+}
 
 /// Runs the tool on the process's arguments.
 pub fn run() -> i32 {
-    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let mut out = std::io::stdout().lock();
-    let [_, name] = arguments.as_slice() else {
-        eprintln!("Usage: tine-check-rdb <rdb-file-name>");
-        return 1;
-    };
-    let code = match name.to_str() {
-        Some("-v" | "--version") => writeln!(out, "redis-check-rdb {REDIS_VERSION}").map(|()| 0),
-        _ => check(Path::new(name), &mut out),
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut out = io::stdout().lock();
+    let done = match parse(&arguments) {
+        Ok(Command::Check(task)) => check(&task, &mut out),
+        Ok(Command::Help) => writeln!(out, "{HELP}").map(|()| 0),
+        Ok(Command::Version) => writeln!(out, "redis-check-rdb {REDIS_VERSION}").map(|()| 0),
+        Err(reason) => {
+            eprintln!("{reason}\nUsage: tine-check-rdb [options] <rdb-file-name>   (see --help)");
+            return 1;
+        }
     };
     // Nobody reads our output any more: that is no success.
-    code.unwrap_or(1)
+    done.unwrap_or(1)
+}
+
+fn parse(arguments: &[OsString]) -> Result<Command, String> {
+    use lexopt::Arg::{Long, Short, Value};
+    let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
+    let mut task = Task { path: PathBuf::new(), stats: false, json: false, separator: b':', top: 10 };
+    let text = |failure: lexopt::Error| failure.to_string();
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('v') | Long("version") => return Ok(Command::Version),
+            Long("stats") => task.stats = true,
+            Long("json") => task.json = true,
+            Long("separator") => {
+                let value = parser.value().map_err(text)?;
+                let [byte] = value.as_encoded_bytes() else {
+                    return Err("--separator takes one character".to_owned());
+                };
+                task.separator = *byte;
+            }
+            Long("top") => {
+                let value = parser.value().map_err(text)?;
+                let top = value.to_str().and_then(|text| text.parse().ok()).filter(|top| *top <= TOP_MAX);
+                task.top = top.ok_or_else(|| format!("--top takes a number up to {TOP_MAX}"))?;
+            }
+            Value(name) if task.path.as_os_str().is_empty() => task.path = name.into(),
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    if task.path.as_os_str().is_empty() {
+        Err("no file is named".to_owned())
+    } else {
+        Ok(Command::Check(task))
+    }
+}
+
+/// Collects what a check tells: prints it, counts keys, shows progress on a terminal.
+struct Teller<'a> {
+    out: &'a mut dyn Write,
+    /// The first failure to print.
+    written: io::Result<()>,
+    quiet: bool,
+    stats: Option<Stats>,
+    progress: Option<Progress>,
+}
+
+impl Observer for Teller<'_> {
+    fn line(&mut self, line: CheckLine) {
+        if self.written.is_ok() && !self.quiet {
+            self.written = writeln!(self.out, "[offset {}] {}", line.offset, line.text);
+        }
+    }
+
+    fn wants_keys(&self) -> bool {
+        self.stats.is_some() || self.progress.is_some()
+    }
+
+    fn key(&mut self, found: &FoundKey<'_>) {
+        if let Some(stats) = &mut self.stats {
+            stats.add(found);
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.step(found.offset);
+        }
+    }
+}
+
+/// A line on standard error that shows how far the check is.
+struct Progress {
+    total_bytes: u64,
+    keys: u64,
+    start: Instant,
+    shown: Instant,
+}
+
+impl Progress {
+    fn step(&mut self, offset: u64) {
+        self.keys += 1;
+        if !self.keys.is_multiple_of(PROGRESS_KEYS) || self.shown.elapsed() < PROGRESS_INTERVAL {
+            return;
+        }
+        self.shown = Instant::now();
+        let seconds = self.start.elapsed().as_secs_f64();
+        let percent = offset as f64 * 100.0 / self.total_bytes.max(1) as f64;
+        let rate = offset as f64 / seconds / 1e6;
+        let left = (self.total_bytes.saturating_sub(offset)) as f64 * seconds / offset.max(1) as f64;
+        eprint!("\r{percent:5.1}%  {} keys  {rate:.0} MB/s  {left:.0} s left \x1b[K", self.keys);
+    }
+
+    fn clear(&self) {
+        eprint!("\r\x1b[K");
+    }
 }
 
 /// Checks one file, writing what is found. Returns the exit status.
 ///
 /// # Errors
 /// `out`'s.
-pub fn check(path: &Path, out: &mut dyn Write) -> std::io::Result<i32> {
-    writeln!(out, "[offset 0] Checking RDB file {}", path.display())?;
-    let file = match OsStorage.open_read(path) {
+fn check(task: &Task, out: &mut dyn Write) -> io::Result<i32> {
+    if !task.json {
+        writeln!(out, "[offset 0] Checking RDB file {}", task.path.display())?;
+    }
+    let file = match OsStorage.open_read(&task.path) {
         Ok(file) => file,
+        Err(fault) if task.json => {
+            return print_json(out, &json!({ "ok": false, "error": { "reason": fault.to_string() } }))
+                .map(|()| 1);
+        }
         Err(fault) => {
-            writeln!(out, "Cannot open file {}: {}", path.display(), fault.source)?;
+            writeln!(out, "Cannot open file {}: {}", task.path.display(), fault.source)?;
             return Ok(1);
         }
     };
-    let mut written = Ok(());
-    let outcome = check_file(file, &mut |line| {
-        if written.is_ok() {
-            written = writeln!(out, "[offset {}] {}", line.offset, line.text);
-        }
-    });
+    let total_bytes = file.len().unwrap_or(0);
+    let now = Instant::now();
+    let shows_progress = task.stats && io::stderr().is_terminal();
+    let mut teller = Teller {
+        out,
+        written: Ok(()),
+        quiet: task.json,
+        stats: task.stats.then(|| Stats::new(stats_options(task))),
+        progress: shows_progress.then_some(Progress { total_bytes, keys: 0, start: now, shown: now }),
+    };
+    let outcome = check_file(file, &mut teller);
+    let Teller { out, written, stats, progress, .. } = teller;
     written?;
+    if let Some(progress) = progress {
+        progress.clear();
+    }
+    let code = i32::from(outcome.is_err());
+    match task.json {
+        true => print_json(out, &json_of(&task.path, &outcome, stats.as_ref()))?,
+        false => print_text(out, &outcome, stats.as_ref())?,
+    }
+    Ok(code)
+}
+
+fn stats_options(task: &Task) -> StatsOptions {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
+    StatsOptions { separator: task.separator, top: task.top, now_ms }
+}
+
+fn print_text(
+    out: &mut dyn Write,
+    outcome: &Result<CheckReport, CheckFailure>,
+    stats: Option<&Stats>,
+) -> io::Result<()> {
     match outcome {
         Ok(report) => {
             writeln!(out, "[offset {}] \\o/ RDB looks OK! \\o/", report.bytes)?;
-            figures(&report, out)?;
-            Ok(0)
+            figures(report, out)?;
         }
-        Err(failure) => {
-            explain(&failure, out)?;
-            Ok(1)
-        }
+        Err(failure) => explain(failure, out)?,
     }
+    stats.map_or(Ok(()), |stats| stats.write_text(out))
 }
 
-fn figures(report: &CheckReport, out: &mut dyn Write) -> std::io::Result<()> {
+fn print_json(out: &mut dyn Write, json: &Json) -> io::Result<()> {
+    writeln!(out, "{json:#}")
+}
+
+fn json_of(path: &Path, outcome: &Result<CheckReport, CheckFailure>, stats: Option<&Stats>) -> Json {
+    let (report, error) = match outcome {
+        Ok(report) => (report, Json::Null),
+        Err(failure) => (&failure.report, json_of_error(failure)),
+    };
+    json!({
+        "file": path.to_string_lossy(),
+        "ok": outcome.is_ok(),
+        "error": error,
+        "bytes": report.bytes,
+        "keys": report.keys,
+        "expires": report.expires,
+        "already_expired": report.already_expired,
+        "stats": stats.map(Stats::json),
+    })
+}
+
+fn json_of_error(failure: &CheckFailure) -> Json {
+    let error = &failure.error;
+    json!({
+        "offset": error.offset,
+        "reason": error.kind.to_string(),
+        "while": error.step.name(),
+        "key": error.key.as_ref().map(|key| String::from_utf8_lossy(key)),
+        "type": error.type_number.map(values::type_name),
+    })
+}
+
+fn figures(report: &CheckReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "[info] {} keys read", report.keys)?;
     writeln!(out, "[info] {} expires", report.expires)?;
     writeln!(out, "[info] {} already expired", report.already_expired)
 }
 
-fn explain(failure: &CheckFailure, out: &mut dyn Write) -> std::io::Result<()> {
+fn explain(failure: &CheckFailure, out: &mut dyn Write) -> io::Result<()> {
     let error = &failure.error;
     writeln!(out, "--- RDB ERROR DETECTED ---")?;
     writeln!(out, "[offset {}] {}", error.offset, error.kind)?;
@@ -80,27 +277,57 @@ fn explain(failure: &CheckFailure, out: &mut dyn Write) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{Command, check, parse};
+    use std::ffi::OsString;
 
-    fn output_of(bytes: &[u8]) -> (i32, String) {
+    const GOOD: &[u8] = b"REDIS0003\xfe\x00\x00\x04k:aa\x01v\xff";
+
+    fn output_of(bytes: &[u8], options: &[&str]) -> (i32, String) {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let path = folder.path().join("dump.rdb");
         std::fs::write(&path, bytes).expect("write");
+        let mut arguments: Vec<OsString> = options.iter().map(OsString::from).collect();
+        arguments.push(path.into_os_string());
+        let Ok(Command::Check(task)) = parse(&arguments) else { panic!("{options:?} can be parsed") };
         let mut out = Vec::new();
-        let code = check(&path, &mut out).expect("a vector takes all");
+        let code = check(&task, &mut out).expect("a vector takes all");
         (code, String::from_utf8_lossy(&out).into_owned())
     }
 
     #[test]
     fn whole_and_damaged_files_are_told_apart() {
-        let (code, text) = output_of(b"REDIS0003\xfe\x00\x00\x01k\x01v\xff");
+        let (code, text) = output_of(GOOD, &[]);
         assert_eq!(code, 0, "{text}");
         assert!(text.contains("Selecting DB ID 0") && text.contains("[info] 1 keys read"), "{text}");
         assert!(text.contains("\\o/ RDB looks OK! \\o/"), "{text}");
-        let (code, text) = output_of(b"REDIS0003\xfe\x00\x00\x01k\x05v\xff");
+        let (code, text) = output_of(b"REDIS0003\xfe\x00\x00\x01k\x05v\xff", &[]);
         assert_eq!(code, 1);
         assert!(text.contains("--- RDB ERROR DETECTED ---") && text.contains("Reading key 'k'"), "{text}");
-        let (code, text) = output_of(b"hello");
+        let (code, text) = output_of(b"hello", &[]);
         assert_eq!(code, 1, "{text}");
+    }
+
+    #[test]
+    fn figures_come_as_text_and_as_json() {
+        let (code, text) = output_of(GOOD, &["--stats"]);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("prefix, up to ':'") && text.contains("k:aa"), "{text}");
+        let (code, text) = output_of(GOOD, &["--stats", "--json", "--separator", "a", "--top", "1"]);
+        let json: serde_json::Value = serde_json::from_str(&text).expect("nothing but JSON is printed");
+        assert_eq!((code, &json["ok"]), (0, &serde_json::Value::Bool(true)), "{text}");
+        assert_eq!(json["stats"]["prefixes"][0]["prefix"], "k:");
+        assert_eq!(json["stats"]["types"]["string"]["elements"], 1);
+        let (code, text) = output_of(b"REDIS0003\xfe\x00\x00\x01k\x05v\xff", &["--json"]);
+        let json: serde_json::Value = serde_json::from_str(&text).expect("nothing but JSON is printed");
+        assert_eq!((code, &json["error"]["key"]), (1, &serde_json::Value::from("k")), "{text}");
+    }
+
+    #[test]
+    fn bad_arguments_are_refused() {
+        for bad in [&["--top", "x", "f"][..], &["--separator", "ab", "f"], &[], &["f", "g"], &["--fast", "f"]]
+        {
+            let arguments: Vec<OsString> = bad.iter().map(OsString::from).collect();
+            assert!(parse(&arguments).is_err(), "{bad:?}");
+        }
     }
 }

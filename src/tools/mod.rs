@@ -2,3 +2,4 @@
 
 pub mod check_aof;
 pub mod check_rdb;
+mod rdb_stats;

@@ -139,6 +139,18 @@ impl ValueRef<'_> {
         }
     }
 
+    /// Elements, fields, members, entries; the length of a string, bytes.
+    pub fn elements(&self) -> usize {
+        match self {
+            ValueRef::String(string) => string.len(),
+            ValueRef::List(list) => list.len(),
+            ValueRef::Set(set) => set.len(),
+            ValueRef::Zset(zset) => zset.len(),
+            ValueRef::Hash(hash) => hash.len(),
+            ValueRef::Stream(stream) => stream.len(),
+        }
+    }
+
     /// A deep copy.
     pub fn to_value(&self) -> Value {
         match self {

@@ -9,6 +9,7 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::db::{Db, prefetch_line};
 use crate::keyspace::walk::Stop;
 use crate::persist::child::ChildLink;
+use crate::persist::rdb::check::CheckLine;
 use crate::persist::rdb::writer::{ByteSink, Writer};
 use crate::persist::rdb::{check, opcode, string, values};
 use crate::sys::data_alloc;
@@ -157,7 +158,7 @@ fn verify_and_rename(storage: &Arc<dyn Storage>, path: &Path, temp: &Path) -> Re
     let file = storage.open_read(temp).map_err(|fault| fault.to_string())?;
     // A hint; without it the check reads the cache, which still finds what we wrote wrongly.
     let _ = file.advise_dontneed(0, 0);
-    check::check_file(file, &mut |_| {})
+    check::check_file(file, &mut |_: CheckLine| {})
         .map_err(|failure| format!("The new RDB file is damaged: {failure}"))?;
     storage.rename(temp, path).map_err(|fault| fault.to_string())?;
     storage.sync_dir(parent_dir(path)).map_err(|fault| fault.to_string())

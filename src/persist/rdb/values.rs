@@ -14,6 +14,8 @@ use crate::value::{TypeLimits, Value, ValueRef};
 
 /// Strings have this number in every version.
 pub const TYPE_STRING: u8 = 0;
+/// A module's value with marks that let it be read over.
+pub const TYPE_MODULE: u8 = 7;
 /// Highest type number known (hash with metadata of Redis 7.4 and Valkey's own).
 pub const TYPE_MAX: u8 = 25;
 /// The number inside this program of what Valkey's files hold under 22.
