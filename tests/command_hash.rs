@@ -226,3 +226,196 @@ fn dump_and_restore_keep_every_encoding() {
     t.call("COPY big big2");
     assert_eq!(t.call("HGET big2 e"), "$1 5");
 }
+
+#[test]
+fn fields_expire() {
+    let mut t = with_debug();
+    script(
+        &mut t,
+        r#"
+        HEXPIRE none 10 FIELDS 2 a b => *2 :-2 :-2
+        HTTL none FIELDS 1 a => *1 :-2
+        HPERSIST none FIELDS 1 a => *1 :-2
+        HSET h a 1 b 2 c 3 => :3
+        HEXPIRE h 10 FIELDS 3 a b zz => *3 :1 :1 :-2
+        OBJECT ENCODING h => $10 listpackex
+        HTTL h FIELDS 4 a b c zz => *4 :10 :10 :-1 :-2
+        HPTTL h FIELDS 1 a => *1 :10000
+        HEXPIRETIME h FIELDS 1 a => *1 :1700000010
+        HPEXPIRETIME h FIELDS 1 a => *1 :1700000010000
+        HEXPIRE h 20 NX FIELDS 2 a c => *2 :0 :1
+        HEXPIRE h 30 XX FIELDS 2 a c => *2 :1 :1
+        HEXPIRE h 5 GT FIELDS 1 a => *1 :0
+        HEXPIRE h 40 GT FIELDS 1 a => *1 :1
+        HEXPIRE h 50 LT FIELDS 1 a => *1 :0
+        HEXPIRE h 35 LT FIELDS 1 a => *1 :1
+        HTTL h FIELDS 3 a b c => *3 :35 :10 :30
+        HPERSIST h FIELDS 3 a a zz => *3 :1 :-1 :-2
+        HGETALL h => *6 $1 a $1 1 $1 b $1 2 $1 c $1 3
+        HINCRBY h b 5 => :7
+        HTTL h FIELDS 1 b => *1 :10
+        HSET h b 8 => :0
+        HTTL h FIELDS 1 b => *1 :-1
+        HEXPIREAT h 1 FIELDS 1 b => *1 :2
+        HEXISTS h b => :0
+        HEXPIRE h 0 FIELDS 2 a c => *2 :2 :2
+        EXISTS h => :0
+        HSET h a 1 => :1
+        HEXPIRE h -1 FIELDS 1 a => -ERR invalid expire time, must be >= 0
+        HEXPIRE h x FIELDS 1 a => -ERR value is not an integer or out of range
+        HEXPIRE h 9223372036854775 FIELDS 1 a => -ERR invalid expire time in 'hexpire' command
+        HEXPIRE h 1 FIELDS 0 a => -ERR Parameter `numFields` should be greater than 0
+        HEXPIRE h 1 FIELDS 2 a => -ERR The `numfields` parameter must match the number of arguments
+        HEXPIRE h 1 NX GT FIELDS 1 a => -ERR Mandatory argument FIELDS is missing or not at the right position
+        HEXPIRE h 1 WHAT 1 a => -ERR Mandatory argument FIELDS is missing or not at the right position
+        SET s 1
+        HEXPIRE s 1 FIELDS 1 a => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HTTL s FIELDS 1 a => -WRONGTYPE Operation against a key holding the wrong kind of value
+        "#,
+    );
+}
+
+/// Packed and big hashes; before the fields are removed they are not seen, and then they go.
+#[test]
+fn fields_that_have_expired_are_not_seen() {
+    for entries in ["512", "1"] {
+        let mut t = InProcess::with(&[("hash-max-listpack-entries", entries)]);
+        script(
+            &mut t,
+            r#"
+            HSET h a 1 b 2 c 3 => :3
+            HPEXPIRE h 100 FIELDS 2 a b => *2 :1 :1
+            "#,
+        );
+        t.clock_ms(101);
+        script(
+            &mut t,
+            r#"
+            HGET h a => $-1
+            HMGET h a c => *2 $-1 $1 3
+            HGETALL h => *2 $1 c $1 3
+            HKEYS h => *1 $1 c
+            HEXISTS h b => :0
+            HSTRLEN h b => :0
+            HSCAN h 0 => *2 $1 0 *2 $1 c $1 3
+            HRANDFIELD h => $1 c
+            HRANDFIELD h 5 => *1 $1 c
+            HTTL h FIELDS 2 a c => *2 :-2 :-1
+            "#,
+        );
+        assert_eq!(logged(&mut t, "HINCRBY h a 1"), ["MULTI", "HDEL h a", "HINCRBY h a 1", "EXEC"]);
+        assert_eq!(t.call("HGET h a"), "$1 1");
+        assert_eq!(logged(&mut t, "HDEL h b"), ["HDEL h b"]);
+        t.call("HPEXPIRE h 100 FIELDS 2 a c");
+        t.clock_ms(101);
+        t.record_propagation();
+        tine::cron::run_due(&mut t.server);
+        let mut removed = t.propagated();
+        removed.retain(|command| command != "SELECT 0");
+        assert!(removed == ["HDEL h a c"] || removed == ["HDEL h c a"], "{removed:?}");
+        assert_eq!(t.call("EXISTS h"), ":0");
+    }
+}
+
+#[test]
+fn expiry_is_logged_as_absolute_time() {
+    let mut t = InProcess::new();
+    t.call("HSET h a 1 b 2 c 3 d 4");
+    let at = "1700000010000";
+    assert_eq!(logged(&mut t, "HEXPIRE h 10 FIELDS 2 a zz"), [format!("HPEXPIREAT h {at} FIELDS 1 a")]);
+    assert_eq!(logged(&mut t, "HEXPIRE h 10 NX FIELDS 1 a"), [""; 0]);
+    assert_eq!(logged(&mut t, "HEXPIRE h 0 FIELDS 1 b"), ["HDEL h b"]);
+    assert_eq!(
+        logged(&mut t, "HINCRBYFLOAT h a 1"),
+        ["MULTI".to_owned(), "HSET h a 2".into(), format!("HPEXPIREAT h {at} FIELDS 1 a"), "EXEC".into()]
+    );
+    assert_eq!(logged(&mut t, "HGETEX h EX 10 FIELDS 1 c"), [format!("HPEXPIREAT h {at} FIELDS 1 c")]);
+    assert_eq!(logged(&mut t, "HGETEX h PERSIST FIELDS 1 c"), ["HPERSIST h FIELDS 1 c"]);
+    assert_eq!(logged(&mut t, "HGETEX h FIELDS 1 c"), [""; 0]);
+    assert_eq!(logged(&mut t, "HGETDEL h FIELDS 2 c zz"), ["HDEL h c zz"]);
+    assert_eq!(
+        logged(&mut t, "HSETEX h FNX EX 10 FIELDS 1 e 5"),
+        [format!("HSETEX h PXAT {at} FIELDS 1 e 5")]
+    );
+    assert_eq!(logged(&mut t, "HSETEX h KEEPTTL FIELDS 1 e 6"), ["HSETEX h KEEPTTL FIELDS 1 e 6"]);
+    assert_eq!(logged(&mut t, "HSETEX h FNX FIELDS 1 e 7"), [""; 0]);
+    assert_eq!(logged(&mut t, "HSETEX h PXAT 1 FIELDS 2 e 7 new 1"), ["HDEL h e"]);
+}
+
+#[test]
+fn reading_and_writing_with_expiry() {
+    let mut t = InProcess::new();
+    script(
+        &mut t,
+        r#"
+        HGETEX none FIELDS 2 a b => *2 $-1 $-1
+        HGETDEL none FIELDS 1 a => *1 $-1
+        HSETEX h FXX FIELDS 1 a 1 => :0
+        EXISTS h => :0
+        HSETEX h EX 10 FIELDS 2 a 1 b 2 => :1
+        HTTL h FIELDS 2 a b => *2 :10 :10
+        HSETEX h FNX FIELDS 2 a 9 c 9 => :0
+        HSETEX h FXX KEEPTTL FIELDS 1 a 3 => :1
+        HGETEX h FIELDS 2 a zz => *2 $1 3 $-1
+        HTTL h FIELDS 2 a b => *2 :10 :10
+        HSETEX h FIELDS 1 b 4 => :1
+        HTTL h FIELDS 2 a b => *2 :10 :-1
+        HGETEX h PERSIST FIELDS 1 a => *1 $1 3
+        HTTL h FIELDS 1 a => *1 :-1
+        HGETEX h PX 5000 FIELDS 1 a => *1 $1 3
+        HPTTL h FIELDS 1 a => *1 :5000
+        HGETEX h EX 1 PX 1 FIELDS 1 a => -ERR Only one of EX, PX, EXAT, PXAT or PERSIST arguments can be specified
+        HSETEX h EX 1 KEEPTTL FIELDS 1 a 1 => -ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified
+        HSETEX h FXX FNX FIELDS 1 a 1 => -ERR Only one of FXX or FNX arguments can be specified
+        HSETEX h EX 0 FIELDS 1 a 1 => -ERR invalid expire time in 'hsetex' command
+        HSETEX h FIELDS 2 a 1 => -ERR The `numfields` parameter must match the number of arguments
+        HGETEX h WHAT FIELDS 1 a => -ERR unknown argument: WHAT
+        HGETDEL h FIELDS 2 a b => *2 $1 3 $1 4
+        EXISTS h => :0
+        SET s 1
+        HGETDEL s FIELDS 1 a => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HGETEX s FIELDS 1 a => -WRONGTYPE Operation against a key holding the wrong kind of value
+        HSETEX s FIELDS 1 a 1 => -WRONGTYPE Operation against a key holding the wrong kind of value
+        "#,
+    );
+}
+
+#[test]
+fn expiry_follows_the_key_and_the_dump() {
+    let mut t = with_debug();
+    t.configure(&[("hash-max-listpack-entries", "3")]);
+    for (key, fields) in [("small", "a 1 b 2"), ("big", "a 1 b 2 c 3 d 4")] {
+        t.call(&format!("HSET {key} {fields}"));
+        t.call(&format!("HPEXPIRE {key} 5000 FIELDS 1 b"));
+        let Reply::Bulk(payload) = t.run(&[b"DUMP", key.as_bytes()]) else { panic!("the key is there") };
+        assert_eq!(payload[payload.len() - 10], 12, "version 12 in the footer");
+        t.run(&[b"RESTORE", b"restored", b"0", &payload]);
+        t.call(&format!("COPY {key} copied"));
+        t.call(&format!("RENAME {key} renamed"));
+        for other in ["restored", "copied", "renamed"] {
+            assert_eq!(t.call(&format!("HPTTL {other} FIELDS 2 a b")), "*2 :-1 :5000", "{key} {other}");
+        }
+        t.clock_ms(5001);
+        tine::cron::run_due(&mut t.server);
+        for other in ["restored", "copied", "renamed"] {
+            assert_eq!(t.call(&format!("HLEN {other}")), if key == "small" { ":1" } else { ":3" }, "{other}");
+        }
+        t.call("DEL restored copied renamed");
+    }
+}
+
+#[test]
+fn versions_without_field_expiry_are_not_written() {
+    let mut t = InProcess::new();
+    t.call("HSET h a 1 b 2");
+    assert!(t.server.check_snapshot_version().is_ok());
+    t.call("HEXPIRE h 10 FIELDS 1 a");
+    let refusal = t.call("SAVE");
+    assert!(refusal.contains("hash \"h\" in DB 0") && refusal.contains("rdb-version"), "{refusal}");
+    assert!(t.call("BGSAVE").contains("rdb-version"));
+    t.configure(&[("rdb-version", "12")]);
+    assert!(t.server.check_snapshot_version().is_ok());
+    t.configure(&[("rdb-version", "10")]);
+    t.call("HPERSIST h FIELDS 1 a");
+    assert!(t.server.check_snapshot_version().is_ok());
+}

@@ -41,6 +41,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     dump::ROWS,
     function::ROWS,
     hyperloglog::ROWS,
+    hash::combined::ROWS,
+    hash::expire::ROWS,
     hash::number::ROWS,
     hash::read::ROWS,
     hash::walk::ROWS,

@@ -10,6 +10,7 @@
 
 mod clients;
 
+use crate::command::hash::expire::expire_due;
 use crate::command::server_admin::prepare_shutdown;
 use crate::keyspace::ExpireRule;
 use crate::persist::fork::ChildKind;
@@ -23,6 +24,10 @@ use std::time::Duration;
 const MAINTAIN_US: u64 = 1_000;
 /// Maintenance steps in a round; one step rebuilds at most one segment (about 50 us).
 const MAINTAIN_STEPS_MAX: usize = 16;
+/// Hashes with due fields looked at between two looks at the clock.
+const DUE_HASHES_STEP: usize = 16;
+/// Fields removed from one hash at a time: one HDEL of this length in the log.
+const DUE_FIELDS_STEP: usize = 64;
 /// Share of a round that active expiry may take, percent (Redis's default effort).
 const EXPIRE_SHARE_PERCENT: u64 = 25;
 /// The LRU clock of Redis has 24 bits.
@@ -140,6 +145,31 @@ fn expire_keys(server: &mut Server) {
     server.note_latency("expire-cycle", spent_us / 1000);
     server.stats.expire_cycle_us += spent_us;
     server.stats.expire_cycle_timeouts += timed_out as u64;
+    expire_fields(server, start_us + budget_us);
+}
+
+/// Removes hash fields whose time has passed until none is left or the time is up, but at least
+/// one step of them in each round: keys that expire all the time must not keep fields alive.
+fn expire_fields(server: &mut Server, end_us: u64) {
+    let mut due: Vec<Vec<u8>> = Vec::new();
+    for db in 0..server.keyspace.databases() {
+        while server.keyspace.db(db).may_have_field_expiry() {
+            let now_ms = server.now_ms();
+            due.clear();
+            let hashes = server.keyspace.db_mut(db);
+            let found = hashes.take_due_fields(now_ms, DUE_HASHES_STEP, |key| due.push(key.to_vec()));
+            for key in &due {
+                expire_due(server, db, key, DUE_FIELDS_STEP);
+            }
+            let next_ms = server.keyspace.db(db).next_field_expiry_ms();
+            if found == 0 || found < DUE_HASHES_STEP && next_ms >= now_ms {
+                break;
+            }
+            if server.clock.now_monotonic_us() >= end_us {
+                return;
+            }
+        }
+    }
 }
 
 /// `activerehashing`: gives table maintenance at most [`MAINTAIN_US`] of a round.

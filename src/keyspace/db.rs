@@ -443,6 +443,11 @@ impl Db {
         !self.field_due.is_empty()
     }
 
+    /// When the first field of a hash here may expire, Unix ms: a lower bound.
+    pub fn next_field_expiry_ms(&self) -> i64 {
+        self.field_due.earliest_expiry_ms().unwrap_or(i64::MAX)
+    }
+
     /// Takes up to `max` hashes with fields that may have expired off the list and calls `visit`
     /// with the key of each. What still has such fields must be noted again.
     pub fn take_due_fields(&mut self, now_ms: i64, max: usize, visit: impl FnMut(&[u8])) -> usize {

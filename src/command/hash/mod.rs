@@ -6,15 +6,21 @@
 //! | `number` | HINCRBY HINCRBYFLOAT |
 //! | `read` | HGET HMGET HGETALL HKEYS HVALS HLEN HSTRLEN HEXISTS |
 //! | `walk` | HSCAN HRANDFIELD |
+//! | `expire` | HEXPIRE HPEXPIRE HEXPIREAT HPEXPIREAT HPERSIST HTTL HPTTL HEXPIRETIME HPEXPIRETIME |
+//! | `combined` | HGETEX HGETDEL HSETEX |
 //!
 //! A field whose time has passed is not seen. A command that would change such a field removes it
 //! first and logs that ([`drop_due`]), so that a replay, which knows no time, sees the same.
 
+pub mod combined;
+pub mod expire;
 pub mod number;
 pub mod read;
 pub mod walk;
 pub mod write;
 
+use crate::base::numbers;
+use crate::command::arg;
 use crate::ds::element::Element;
 use crate::keyspace::ExpireRule;
 use crate::resp::{Args, Reply};
@@ -37,6 +43,49 @@ fn put_element(out: &mut Reply, element: Element<'_>) {
 #[inline]
 fn every<'a>(args: Args<'a>, first: usize, step: usize) -> impl Iterator<Item = &'a [u8]> + Clone {
     (first..args.len()).step_by(step).map(move |index| args.at(index))
+}
+
+/// `FIELDS count field ...`, or fields with a value each.
+struct FieldList<'a> {
+    args: Args<'a>,
+    /// Arguments a field.
+    step: usize,
+}
+
+const NO_FIELDS: ReplyError =
+    ReplyError::fixed("ERR Mandatory argument FIELDS is missing or not at the right position");
+const NO_COUNT: ReplyError = ReplyError::fixed("ERR Parameter `numFields` should be greater than 0");
+const WRONG_COUNT: ReplyError =
+    ReplyError::fixed("ERR The `numfields` parameter must match the number of arguments");
+
+impl<'a> FieldList<'a> {
+    /// Reads the list that begins at argument `at` and ends the request.
+    fn parse(args: Args<'a>, at: usize, step: usize) -> Result<Self, ReplyError> {
+        args.get(at).filter(|word| arg::is(word, "fields")).ok_or(NO_FIELDS)?;
+        let count = args.get(at + 1).and_then(numbers::parse_i64).filter(|count| *count > 0);
+        let count = count.ok_or(NO_COUNT)?;
+        let args = args.tail(at + 2);
+        let fits = usize::try_from(count).ok().and_then(|count| count.checked_mul(step)) == Some(args.len());
+        if fits { Ok(FieldList { args, step }) } else { Err(WRONG_COUNT) }
+    }
+
+    fn count(&self) -> usize {
+        self.args.len() / self.step
+    }
+
+    /// The fields, with their values where those are given.
+    fn args(&self) -> Args<'a> {
+        self.args
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+        every(self.args, 0, self.step)
+    }
+}
+
+/// Fields of a hash expire at `at_ms` (Unix ms) or later: active expiry is to look at it then.
+fn note_expiry(server: &mut Server, db: usize, key: &[u8], at_ms: i64) {
+    server.keyspace.db_mut(db).note_field_expiry(key, at_ms);
 }
 
 /// The limits at which hashes become tables.

@@ -20,7 +20,7 @@ pub enum ExpiryUnit {
 
 impl ExpiryUnit {
     /// The unit an option names.
-    fn of_option(word: &[u8]) -> Option<ExpiryUnit> {
+    pub fn of_option(word: &[u8]) -> Option<ExpiryUnit> {
         const OPTIONS: [(&str, ExpiryUnit); 4] = [
             ("ex", ExpiryUnit::Seconds),
             ("px", ExpiryUnit::Millis),
