@@ -1,15 +1,16 @@
 //! Where the table's memory comes from, and its ledger.
 //!
 //! Everything the table owns (segments, directories, overflow buckets) is a run of
-//! 64-byte *lines*, aligned to 64 bytes so that a bucket is one cache line. The two
-//! functions at the bottom are the only place that names an allocator.
+//! 64-byte *lines* in the data region, aligned to 64 bytes so that a bucket is one cache
+//! line. The sizes in use are size classes of the region: no block is rounded up.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
+use crate::sys::data_alloc::{self, Kind};
+
 /// Size and alignment of a bucket, a segment header, and the unit of every block.
-pub(super) const LINE_BYTES: usize = 64;
+pub(super) const LINE_BYTES: usize = data_alloc::LINE_BYTES;
 
 /// Largest block the table ever asks for: keeps growth free of large allocations.
 pub(super) const MAX_BLOCK_BYTES: usize = 64 * 1024;
@@ -29,11 +30,16 @@ impl Ledger {
     /// Nothing allocated.
     pub const EMPTY: Ledger = Ledger { bytes: 0, main_buckets: 0, overflow_buckets: 0 };
 
-    /// Gives a zeroed block of `lines` lines.
+    /// Gives a zeroed block of `lines` lines, one of the sizes of `sizes::BUCKET_COUNTS`
+    /// with a header, or a power of two.
     pub fn alloc(&mut self, lines: usize) -> NonNull<u8> {
         debug_assert!(lines > 0 && lines * LINE_BYTES <= MAX_BLOCK_BYTES);
         self.bytes += lines * LINE_BYTES;
-        alloc_block(lines * LINE_BYTES)
+        let block = data_alloc::alloc_lines(Kind::Value, lines);
+        // SAFETY: the block is new and this long; slots of the region keep what the last
+        // object left in them.
+        unsafe { block.write_bytes(0, lines * LINE_BYTES) };
+        block
     }
 
     /// Takes a block back.
@@ -44,7 +50,7 @@ impl Ledger {
     pub unsafe fn free(&mut self, block: NonNull<u8>, lines: usize) {
         self.bytes -= lines * LINE_BYTES;
         // SAFETY: the caller's promise is the callee's.
-        unsafe { free_block(block, lines * LINE_BYTES) }
+        unsafe { data_alloc::free(block, lines * LINE_BYTES) }
     }
 }
 
@@ -59,21 +65,4 @@ pub fn prefetch<T>(address: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
-}
-
-fn layout(bytes: usize) -> Layout {
-    Layout::from_size_align(bytes, LINE_BYTES).expect("64 is a power of two and blocks are small")
-}
-
-fn alloc_block(bytes: usize) -> NonNull<u8> {
-    // SAFETY: `bytes` is never 0 (a block has at least one line).
-    let block = unsafe { alloc_zeroed(layout(bytes)) };
-    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout(bytes)))
-}
-
-/// # Safety
-/// `block` came from `alloc_block(bytes)` and is not used again.
-unsafe fn free_block(block: NonNull<u8>, bytes: usize) {
-    // SAFETY: same layout as at allocation, by the caller's promise.
-    unsafe { dealloc(block.as_ptr(), layout(bytes)) }
 }

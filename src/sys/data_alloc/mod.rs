@@ -47,7 +47,7 @@ pub use data_box::DataBox;
 pub use data_bytes::DataBytes;
 pub use data_vec::DataVec;
 pub use shared::{DataHeapStats, usable_size};
-pub use size_class::{ALIGN_BYTES, BLOCK_BYTES, MAX_SLAB_OBJECT_BYTES, UNIT_BYTES};
+pub use size_class::{ALIGN_BYTES, BLOCK_BYTES, LINE_BYTES, MAX_SLAB_OBJECT_BYTES, UNIT_BYTES};
 pub use walk::{BlockRange, release_range};
 
 static HEAP: SharedHeap = SharedHeap::new();
@@ -84,6 +84,15 @@ pub fn alloc(kind: Kind, size: usize) -> NonNull<u8> {
         Some(ptr) => ptr,
         None => exhausted(size),
     }
+}
+
+/// `lines` cache lines, aligned to one, with unspecified contents; freed as that many
+/// bytes. Costs no memory for the alignment: every class that serves whole lines is a
+/// multiple of a line, and slots follow each other from an aligned start.
+#[inline]
+pub fn alloc_lines(kind: Kind, lines: usize) -> NonNull<u8> {
+    debug_assert!(lines > 0 && lines * LINE_BYTES <= MAX_SLAB_OBJECT_BYTES);
+    alloc(kind, lines * LINE_BYTES)
 }
 
 /// As [`alloc`], but `None` when memory is used up.

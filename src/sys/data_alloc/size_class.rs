@@ -20,6 +20,9 @@ pub const BLOCK_BYTES: usize = 2 << 20;
 pub const UNITS_PER_BLOCK: usize = BLOCK_BYTES / UNIT_BYTES;
 /// Every block handed out is aligned to this many bytes.
 pub const ALIGN_BYTES: usize = 8;
+/// A cache line. A class whose bytes are a multiple of it hands out line-aligned slots,
+/// since slabs start at units and slots lie one behind the other.
+pub const LINE_BYTES: usize = 64;
 /// Smallest class in bytes: 64 KiB / 16 gives 4096 slots, one bitmap of 64 words.
 pub const MIN_CLASS_BYTES: usize = 16;
 /// Largest size served by slabs. Above it an object is its own mapping, so that growing it
@@ -125,7 +128,7 @@ const fn build_classes() -> [ClassInfo; CLASS_COUNT] {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASS_COUNT, CLASSES, MAX_SLAB_OBJECT_BYTES, UNIT_BYTES, class_of};
+    use super::{CLASS_COUNT, CLASSES, LINE_BYTES, MAX_SLAB_OBJECT_BYTES, UNIT_BYTES, class_of};
 
     #[test]
     fn class_is_the_smallest_that_fits() {
@@ -148,6 +151,17 @@ mod tests {
         for size in 256..=MAX_SLAB_OBJECT_BYTES {
             let bytes = CLASSES[class_of(size)].bytes as usize;
             assert!((bytes - size) * 8 <= size, "size {size} in {bytes}");
+        }
+    }
+
+    #[test]
+    fn whole_lines_get_line_aligned_slots() {
+        assert_eq!(UNIT_BYTES % LINE_BYTES, 0);
+        for lines in 1..=MAX_SLAB_OBJECT_BYTES / LINE_BYTES {
+            let bytes = CLASSES[class_of(lines * LINE_BYTES)].bytes as usize;
+            assert_eq!(bytes % LINE_BYTES, 0, "{lines} lines");
+            let is_table_block = lines.is_power_of_two() || lines % 3 == 0 && (lines / 3).is_power_of_two();
+            assert!(!is_table_block || bytes == lines * LINE_BYTES, "{lines} lines are rounded up");
         }
     }
 
