@@ -12,12 +12,13 @@ use crate::ds::field_table::{FieldExpiry, FieldTable};
 use crate::ds::table::{ResizePolicy, Resolver, Table};
 use crate::keyspace::entry::{EntryHandle, EntryView, NewValue};
 use crate::keyspace::tags::TableTag;
-use crate::sys::data_alloc::DataBytes;
+use crate::sys::data_alloc::{DataBytes, LINE_BYTES};
 use crate::value::string::StrRef;
 use crate::value::{Collection, Value, ValueRef};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a write does to a key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,30 @@ pub struct Before {
     /// What it held out of line.
     pub dropped: Option<Value>,
 }
+
+/// Names an entry of one database, as its look-ups give it. Good until an entry of that database
+/// is added, moved or removed: the database counts such changes and panics when asked about an
+/// older word, so that a word kept too long never reads freed memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryWord {
+    word: u64,
+    epoch: u64,
+}
+
+impl EntryWord {
+    /// Starts loading the entry's first two cache lines.
+    #[inline]
+    pub fn prefetch(self) {
+        prefetch_line(self.word);
+        prefetch_line(self.word + LINE_BYTES as u64);
+    }
+}
+
+/// Where the counts of databases begin, so that a word of one is foreign to all others: they are
+/// this far apart, and all of them come round again after 2^24 databases.
+const EPOCHS_OF_DB: u64 = 1 << 40;
+
+static NEXT_EPOCH: AtomicU64 = AtomicU64::new(0);
 
 /// Answers the table's questions about its handles.
 pub struct EntryResolver {
@@ -75,7 +100,7 @@ impl Resolver<u64> for EntryResolver {
 
 /// Hints that the cache line at `address` will be read.
 #[inline]
-pub(crate) fn prefetch_line(address: u64) {
+fn prefetch_line(address: u64) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch of any address is harmless; SSE is part of x86-64.
     unsafe {
@@ -94,6 +119,8 @@ pub struct Db {
     expiry_sum_ms: i128,
     /// Hashes whose fields expire, each with a time not later than its first field's.
     field_due: FieldTable,
+    /// Changes after which an address of an entry may be stale.
+    epoch: u64,
 }
 
 impl Db {
@@ -104,6 +131,7 @@ impl Db {
             tag,
             expiry_sum_ms: 0,
             field_due: FieldTable::new(seed),
+            epoch: NEXT_EPOCH.fetch_add(EPOCHS_OF_DB, Ordering::Relaxed),
         }
     }
 
@@ -142,13 +170,23 @@ impl Db {
         &self.table
     }
 
-    pub fn table_mut(&mut self) -> &mut Table<u64> {
-        &mut self.table
+    /// Makes room for `keys` keys in an empty database.
+    pub fn reserve(&mut self, keys: usize) {
+        self.table.reserve(keys);
     }
 
     /// The table and what answers for its handles, for maintenance and for walks.
     pub fn table_and_resolver(&mut self) -> (&mut Table<u64>, &EntryResolver) {
+        self.epoch += 1;
         (&mut self.table, &self.resolver)
+    }
+
+    /// The handle behind a word of this database, which it has given since its last change.
+    #[inline]
+    fn handle(&self, word: EntryWord) -> EntryHandle {
+        assert!(word.epoch == self.epoch, "an entry word was kept over a change of its database");
+        // SAFETY: a word of this epoch was in the table, and no entry was removed or moved since.
+        unsafe { EntryHandle::from_word(word.word) }
     }
 
     #[inline]
@@ -162,9 +200,16 @@ impl Db {
         self.word(hash, key).map(|word| self.resolver.view(word))
     }
 
-    /// The entry behind a handle of this table.
-    pub fn view_of(&self, word: u64) -> EntryView<'_> {
-        self.resolver.view(word)
+    /// The entry behind a word of this database.
+    #[inline]
+    pub fn view_of(&self, word: EntryWord) -> EntryView<'_> {
+        // SAFETY: the entry lives, and changes of it need `&mut self`.
+        unsafe { self.handle(word).view() }
+    }
+
+    /// The words of all entries, in table order.
+    pub fn words(&self) -> impl Iterator<Item = EntryWord> {
+        self.table.iter().map(|word| EntryWord { word, epoch: self.epoch })
     }
 
     /// Starts loading the bucket, and later the entries, that a look-up of `hash` will read.
@@ -187,45 +232,34 @@ impl Db {
         }
     }
 
-    /// As [`Db::set_access`] for a view of this database.
+    /// As [`Db::set_access`] for an entry whose word is known.
     #[inline]
-    pub fn set_access_of(&mut self, word: u64, bits: u32) {
-        // SAFETY: callers pass words of this table (checked in debug builds by the tag).
-        unsafe {
-            let handle = EntryHandle::from_word(word);
-            debug_assert_eq!(handle.view().table_tag(), self.tag.number());
-            handle.set_access(bits);
-        }
+    pub fn set_access_of(&mut self, word: EntryWord, bits: u32) {
+        // SAFETY: the entry lives, and `&mut self` keeps others away.
+        unsafe { self.handle(word).set_access(bits) };
     }
 
     /// Changes the integer of an entry that holds one, in place; false when it holds anything else.
     #[inline]
-    pub fn set_integer_of(&mut self, word: u64, value: i64) -> bool {
-        // SAFETY: callers pass words of this table, as for `set_access_of`.
-        unsafe {
-            let handle = EntryHandle::from_word(word);
-            debug_assert_eq!(handle.view().table_tag(), self.tag.number());
-            handle.set_integer(value)
-        }
+    pub fn set_integer_of(&mut self, word: EntryWord, value: i64) -> bool {
+        // SAFETY: as in `set_access_of`.
+        unsafe { self.handle(word).set_integer(value) }
     }
 
-    /// Takes the collection of an entry of this table for a change; `None` for another type.
+    /// Takes the collection of an entry for a change; `None` for another type.
     #[inline]
-    pub fn edit_of<T: Collection>(&mut self, word: u64) -> Option<Edit<'_, T>> {
-        // SAFETY: callers pass words of this table, as for `set_access_of`; `&mut self` keeps
-        // everyone else away until the guard has put the value back.
-        unsafe {
-            let handle = EntryHandle::from_word(word);
-            debug_assert_eq!(handle.view().table_tag(), self.tag.number());
-            let value = ManuallyDrop::new(handle.take_collection::<T>()?);
-            Some(Edit { handle, value, db: PhantomData })
-        }
+    pub fn edit_of<T: Collection>(&mut self, word: EntryWord) -> Option<Edit<'_, T>> {
+        let handle = self.handle(word);
+        // SAFETY: the entry lives, and `&mut self` keeps everyone else away until the guard has put
+        // the value back.
+        let value = unsafe { handle.take_collection::<T>()? };
+        Some(Edit { handle, value: ManuallyDrop::new(value), db: PhantomData })
     }
 
-    /// Looks a key up and tells its table word too.
+    /// Looks a key up and tells its word.
     #[inline]
-    pub fn find_word(&self, hash: u64, key: &[u8]) -> Option<u64> {
-        self.word(hash, key)
+    pub fn find_word(&self, hash: u64, key: &[u8]) -> Option<EntryWord> {
+        self.word(hash, key).map(|word| EntryWord { word, epoch: self.epoch })
     }
 
     /// Adds a key that is not there.
@@ -236,12 +270,14 @@ impl Db {
         value: NewValue<'_>,
         expiry_ms: Option<i64>,
         access: u32,
-    ) {
+    ) -> EntryWord {
         debug_assert!(self.word(hash, key).is_none());
         self.track_fields(key, &value);
+        self.epoch += 1;
         let handle = EntryHandle::create(key, value, expiry_ms, self.tag.number(), access);
         self.table.insert(hash, handle.to_word(), &self.resolver);
         self.expiry_sum_ms += expiry_ms.unwrap_or(0) as i128;
+        EntryWord { word: handle.to_word(), epoch: self.epoch }
     }
 
     /// Adds or overwrites a key (`SET`). Returns what was there.
@@ -254,6 +290,7 @@ impl Db {
         expiry: ExpiryChange,
         access: u32,
     ) -> Before {
+        self.epoch += 1;
         let resolver = &self.resolver;
         let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else {
             let expiry = if let ExpiryChange::At(at) = expiry { Some(at) } else { None };
@@ -281,6 +318,7 @@ impl Db {
 
     /// Sets or clears a key's expiry. Returns whether the key is there.
     pub fn set_expiry(&mut self, hash: u64, key: &[u8], expiry: Option<i64>) -> bool {
+        self.epoch += 1;
         let resolver = &self.resolver;
         let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else {
             return false;
@@ -316,6 +354,7 @@ impl Db {
     }
 
     fn unlink(&mut self, hash: u64, key: &[u8]) -> Option<EntryHandle> {
+        self.epoch += 1;
         let resolver = &self.resolver;
         let word = self.table.remove(hash, |word| resolver.view(word).key() == key, resolver)?;
         if !self.field_due.is_empty() {
@@ -333,6 +372,7 @@ impl Db {
     /// Puts a detached entry in under `key`, which is not there. `hash` belongs to `key`.
     pub fn put(&mut self, hash: u64, key: &[u8], entry: DetachedEntry) {
         debug_assert!(self.word(hash, key).is_none());
+        self.epoch += 1;
         let mut handle = entry.into_handle();
         // SAFETY: the handle was taken out of its owner, and goes to the table below.
         let (handle, expiry) = unsafe {
@@ -360,6 +400,7 @@ impl Db {
         key: &[u8],
         change: impl FnOnce(StringEdit<'_>) -> R,
     ) -> Option<R> {
+        self.epoch += 1;
         let resolver = &self.resolver;
         let slot = self.table.find_mut(hash, |word| resolver.view(word).key() == key)?;
         // SAFETY: the word is live; `&mut self` makes this its only user, and the slot follows a move.
@@ -414,6 +455,7 @@ impl Db {
     /// Changes the stored string to `value` without touching the expiry (INCR and its kin), and
     /// keeps the access bits.
     pub fn overwrite_value(&mut self, hash: u64, key: &[u8], value: NewValue<'_>) -> bool {
+        self.epoch += 1;
         let resolver = &self.resolver;
         let Some(slot) = self.table.find_mut(hash, |word| resolver.view(word).key() == key) else {
             return false;

@@ -13,7 +13,7 @@ pub mod tags;
 pub mod walk;
 
 pub use access::AccessPolicy;
-pub use db::{Db, Edit, ExpiryChange, StringEdit};
+pub use db::{Db, Edit, EntryWord, ExpiryChange, StringEdit};
 pub use effects::{Effect, Effects};
 pub use entry::{EntryView, NewValue};
 pub use expire::ExpireCycle;
@@ -139,8 +139,7 @@ impl Keyspace {
         Some(self.dbs[db].view_of(word))
     }
 
-    /// As [`Keyspace::find`], giving the entry's table word, which is good until the next change
-    /// of the database: what [`Db::view_of`] and [`Db::set_integer_of`] take.
+    /// As [`Keyspace::find`], giving the entry's word.
     #[inline]
     pub fn locate(
         &mut self,
@@ -150,7 +149,7 @@ impl Keyspace {
         now_ms: i64,
         touch: Touch,
         effects: &mut Effects,
-    ) -> Option<u64> {
+    ) -> Option<EntryWord> {
         let word = self.dbs[db].find_word(hash, key)?;
         let view = self.dbs[db].view_of(word);
         let (expiry, bits) = (view.expiry_ms(), view.access());
@@ -241,6 +240,12 @@ impl Keyspace {
             return false;
         }
         before.existed
+    }
+
+    /// Adds a key that is not there, without an expiry. Its word is good until the next change.
+    pub fn add(&mut self, db: usize, hash: u64, key: &[u8], value: NewValue<'_>) -> EntryWord {
+        let access = self.access.fresh();
+        self.dbs[db].insert(hash, key, value, None, access)
     }
 
     /// An overwritten key keeps its frequency and counts one access more.

@@ -3,7 +3,7 @@
 //!
 //! Views returned here borrow the server; a handler writes them to `ctx.out`, which it does not.
 
-use crate::keyspace::{Edit, Effect, EntryView, ExpiryChange, NewValue, Touch};
+use crate::keyspace::{Edit, Effect, EntryView, EntryWord, ExpiryChange, NewValue, Touch};
 use crate::server::Server;
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, ReplyError};
@@ -74,10 +74,10 @@ impl Server {
         Some(word)
     }
 
-    /// The table word of a living key. An expired one is removed and reported on the way, so that
+    /// The word of a living key. An expired one is removed and reported on the way, so that
     /// its removal stands in the stream before whatever the command does.
     #[inline]
-    fn locate_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<u64> {
+    fn locate_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<EntryWord> {
         let found = self.keyspace.locate(db, hash, key, self.call.now_ms, touch, &mut self.effects);
         if !self.effects.is_empty() {
             self.drain_effects();
@@ -85,9 +85,9 @@ impl Server {
         found
     }
 
-    /// As [`Server::find`], giving the entry's table word (see [`crate::keyspace::Keyspace::locate`]).
+    /// As [`Server::find`], giving the entry's word (see [`crate::keyspace::Keyspace::locate`]).
     #[inline]
-    pub fn locate(&mut self, db: usize, key: &[u8]) -> Option<u64> {
+    pub fn locate(&mut self, db: usize, key: &[u8]) -> Option<EntryWord> {
         let hash = self.hash(key);
         let touch = self.call.touch;
         self.locate_hashed(db, hash, key, touch)
@@ -154,10 +154,10 @@ impl Server {
         let word = match self.locate(db, key) {
             Some(word) => word,
             None => {
-                let value = NewValue::Owned(make().into());
-                self.set_key(db, key, value, ExpiryChange::Clear);
                 let hash = self.hash(key);
-                self.keyspace.db(db).find_word(hash, key).expect("the key was added just now")
+                let word = self.keyspace.add(db, hash, key, NewValue::Owned(make().into()));
+                self.key_added(db, key);
+                word
             }
         };
         self.keyspace.db_mut(db).edit_of(word).ok_or(error::WRONG_TYPE)

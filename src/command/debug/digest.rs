@@ -134,8 +134,7 @@ pub(super) fn of_everything(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             continue;
         }
         total.mix_number(index as u32);
-        for word in db.table().iter() {
-            let view = db.view_of(word);
+        for view in db.iter() {
             let mut entry = DataDigest::default();
             entry.mix(view.key());
             add_value(&mut entry, &view);

@@ -267,7 +267,7 @@ impl Loader {
     fn reserve(&mut self, keyspace: &mut Keyspace, keys: u64) {
         let input = &self.parser.input;
         let possible = input.file_bytes().saturating_sub(input.offset()) / KEY_MIN_BYTES;
-        keyspace.db_mut(self.db).table_mut().reserve(keys.min(possible) as usize);
+        keyspace.db_mut(self.db).reserve(keys.min(possible) as usize);
     }
 
     fn take_field(&mut self) {

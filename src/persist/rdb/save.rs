@@ -6,7 +6,7 @@
 
 use crate::keyspace::EntryView;
 use crate::keyspace::Keyspace;
-use crate::keyspace::db::{Db, prefetch_line};
+use crate::keyspace::db::Db;
 use crate::keyspace::walk::Stop;
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::check::CheckLine;
@@ -217,17 +217,16 @@ impl Saver<'_, '_> {
     }
 
     fn put_table(&mut self, db: &Db) -> IoResult<()> {
-        let mut words = db.table().iter();
-        let mut batch = [0u64; PREFETCH_ENTRIES];
+        let mut words = db.words();
+        let mut batch = [None; PREFETCH_ENTRIES];
         loop {
             let mut count = 0;
             for word in words.by_ref().take(PREFETCH_ENTRIES) {
-                prefetch_line(word);
-                prefetch_line(word + 64);
-                batch[count] = word;
+                word.prefetch();
+                batch[count] = Some(word);
                 count += 1;
             }
-            for word in &batch[..count] {
+            for word in batch[..count].iter().flatten() {
                 self.put_entry(&db.view_of(*word))?;
             }
             if count < PREFETCH_ENTRIES {
