@@ -41,7 +41,7 @@ pub struct Before {
 /// Names an entry of one database, as its look-ups give it. Good until an entry of that database
 /// is added, moved or removed: the database counts such changes and panics when asked about an
 /// older word, so that a word kept too long never reads freed memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EntryWord {
     word: u64,
     epoch: u64,
@@ -184,7 +184,7 @@ impl Db {
     /// The handle behind a word of this database, which it has given since its last change.
     #[inline]
     fn handle(&self, word: EntryWord) -> EntryHandle {
-        assert!(word.epoch == self.epoch, "an entry word was kept over a change of its database");
+        assert!(self.is_current(word), "an entry word was kept over a change of its database");
         // SAFETY: a word of this epoch was in the table, and no entry was removed or moved since.
         unsafe { EntryHandle::from_word(word.word) }
     }
@@ -198,6 +198,12 @@ impl Db {
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<EntryView<'_>> {
         self.word(hash, key).map(|word| self.resolver.view(word))
+    }
+
+    /// Whether a word of this database is still good.
+    #[inline]
+    pub fn is_current(&self, word: EntryWord) -> bool {
+        word.epoch == self.epoch
     }
 
     /// The entry behind a word of this database.

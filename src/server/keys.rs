@@ -4,6 +4,7 @@
 //! Views returned here borrow the server; a handler writes them to `ctx.out`, which it does not.
 
 use crate::keyspace::{Edit, Effect, EntryView, EntryWord, ExpiryChange, NewValue, Touch};
+use crate::resp::Args;
 use crate::server::Server;
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, ReplyError};
@@ -46,10 +47,10 @@ impl Server {
         Some(self.keyspace.db(db).view_of(word))
     }
 
-    /// As [`Server::read`], giving the entry's table word: for commands that look at several keys
-    /// together. It is good until something is written.
+    /// As [`Server::read`], giving the entry's word: for commands that look at several keys
+    /// together, which renew the words behind the last look-up ([`Server::renew_words`]).
     #[inline]
-    pub fn read_word(&mut self, db: usize, key: &[u8]) -> Option<u64> {
+    pub fn read_word(&mut self, db: usize, key: &[u8]) -> Option<EntryWord> {
         let hash = self.hash(key);
         let touch = self.call.touch;
         self.read_word_hashed(db, hash, key, touch)
@@ -62,7 +63,7 @@ impl Server {
     }
 
     #[inline]
-    fn read_word_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<u64> {
+    fn read_word_hashed(&mut self, db: usize, hash: u64, key: &[u8], touch: Touch) -> Option<EntryWord> {
         let Some(word) = self.locate_hashed(db, hash, key, touch) else {
             self.stats.keyspace_misses += 1;
             if self.config.notify_keyspace_events.contains(NotifyFlags::KEY_MISS) {
@@ -72,6 +73,20 @@ impl Server {
         };
         self.stats.keyspace_hits += 1;
         Some(word)
+    }
+
+    /// Makes words of several look-ups good again, `words[i]` being that of `keys[i]`: a look-up
+    /// that removes an expired key makes the words before it stale. Costs nothing without one.
+    pub fn renew_words(&self, db: usize, keys: Args<'_>, words: &mut [Option<EntryWord>]) {
+        let table = self.keyspace.db(db);
+        if words.iter().flatten().all(|word| table.is_current(*word)) {
+            return;
+        }
+        for (word, key) in words.iter_mut().zip(keys.iter()) {
+            if word.is_some() {
+                *word = table.find_word(self.hash(key), key);
+            }
+        }
     }
 
     /// The word of a living key. An expired one is removed and reported on the way, so that

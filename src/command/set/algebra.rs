@@ -2,7 +2,7 @@
 
 use super::{READ, WRITE, limits, reply_member};
 use crate::command::{arg, batch};
-use crate::keyspace::{Db, ExpiryChange, NewValue};
+use crate::keyspace::{Db, EntryWord, ExpiryChange, NewValue};
 use crate::resp::Args;
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, CommandResult, ReplyError};
@@ -96,9 +96,9 @@ pub const ROWS: &[CommandSpec] = &[
     },
 ];
 
-/// Table words of the sets with these keys, `None` for missing ones; a value of another type is
+/// Words of the sets with these keys, `None` for missing ones; a value of another type is
 /// an error. Words stay good while nothing is written.
-fn look_up(server: &mut Server, db: usize, keys: Args<'_>) -> Result<Vec<Option<u64>>, ReplyError> {
+fn look_up(server: &mut Server, db: usize, keys: Args<'_>) -> Result<Vec<Option<EntryWord>>, ReplyError> {
     let mut words = Vec::with_capacity(keys.len());
     let mut outcome = Ok(());
     batch::each_key(server, db, keys, 1, |server, _, key| {
@@ -111,16 +111,18 @@ fn look_up(server: &mut Server, db: usize, keys: Args<'_>) -> Result<Vec<Option<
         }
         words.push(word);
     });
-    outcome.map(|()| words)
+    outcome?;
+    server.renew_words(db, keys, &mut words);
+    Ok(words)
 }
 
-fn set_at(db: &Db, word: u64) -> Option<SetRef<'_>> {
+fn set_at(db: &Db, word: EntryWord) -> Option<SetRef<'_>> {
     SetValue::of_ref(db.view_of(word).value())
 }
 
 /// The sets behind the words. One that is named again adds nothing to a union or intersection; the
 /// first one named again leaves nothing of a difference, as if it were missing.
-fn views<'a>(algebra: Algebra, db: &'a Db, words: &[Option<u64>]) -> Vec<Option<SetRef<'a>>> {
+fn views<'a>(algebra: Algebra, db: &'a Db, words: &[Option<EntryWord>]) -> Vec<Option<SetRef<'a>>> {
     let mut words = words.to_vec();
     match algebra {
         Algebra::Difference => {
