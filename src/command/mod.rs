@@ -16,6 +16,7 @@ pub mod hyperloglog;
 pub mod info;
 pub mod key;
 pub mod latency;
+pub mod list;
 pub mod memory;
 pub mod migrate;
 pub mod pubsub;
@@ -49,6 +50,10 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     hash::write::ROWS,
     info::ROWS,
     latency::ROWS,
+    list::ends::ROWS,
+    list::inside::ROWS,
+    list::moving::ROWS,
+    list::read::ROWS,
     memory::ROWS,
     migrate::ROWS,
     pubsub::ROWS,

@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod corrupt;
+pub mod deque;
 pub mod element;
 pub mod field_table;
 pub mod intset;

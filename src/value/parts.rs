@@ -8,6 +8,7 @@ use crate::ds::field_table::FieldTable;
 use crate::ds::intset::Intset;
 use crate::ds::listpack::Listpack;
 use crate::ds::member_table::MemberTable;
+use crate::ds::quicklist::Quicklist;
 use crate::ds::word::OneWord;
 use crate::sys::data_alloc::{DataBox, DataBytes};
 use crate::value::hash::{HashRef, HashValue};
@@ -102,7 +103,7 @@ macro_rules! collection {
     };
 }
 
-collection!(ListValue, ListRef, List: 0 => Packed(Listpack));
+collection!(ListValue, ListRef, List: 0 => Packed(Listpack), 1 => Linked(DataBox<Quicklist>));
 collection!(
     SetValue, SetRef, Set:
     0 => Packed(Listpack),

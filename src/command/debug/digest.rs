@@ -62,9 +62,7 @@ fn type_number(value: &ValueRef<'_>) -> u32 {
 }
 
 fn add_list(digest: &mut DataDigest, list: ListRef<'_>) {
-    match list {
-        ListRef::Packed(listpack) => listpack.iter().for_each(|element| digest.mix(&element.to_vec())),
-    }
+    list.for_each(|element| with_text(element, |text| digest.mix(text)));
 }
 
 fn add_set(digest: &mut DataDigest, set: SetRef<'_>) {

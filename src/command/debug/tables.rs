@@ -19,10 +19,40 @@ pub(super) fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     };
     let bits = view.access();
     let text = format!(
-        "Value at:0x{hash:x} refcount:1 encoding:{encoding} serializedlength:{bytes} lru:{bits} lru_seconds_idle:{}",
-        access.idle_s(bits)
+        "Value at:0x{hash:x} refcount:1 encoding:{encoding} serializedlength:{bytes} lru:{bits} lru_seconds_idle:{}{}",
+        access.idle_s(bits),
+        list_fields(view.value())
     );
     ctx.out.simple(&text);
+    Ok(())
+}
+
+/// What the line says of a quicklist besides.
+fn list_fields(value: ValueRef<'_>) -> String {
+    let ValueRef::List(list) = value else { return String::new() };
+    let Some((fill, compressed)) = list.node_settings() else { return String::new() };
+    let nodes = list.nodes().count();
+    format!(
+        " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{fill} ql_compressed:{} ql_uncompressed_size:{}",
+        list.len() as f64 / nodes.max(1) as f64,
+        u8::from(compressed),
+        list.payload_bytes()
+    )
+}
+
+/// LISTPACK and QUICKLIST: Redis prints the bytes; here they go to the log, when it is verbose.
+pub(super) fn packed(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let wanted = args.at(1).to_ascii_lowercase();
+    let hash = ctx.server.hash(args.at(2));
+    let view = ctx.server.keyspace.db(ctx.db).find(hash, args.at(2)).ok_or(error::NO_SUCH_KEY)?;
+    let value = view.value();
+    if value.encoding().as_bytes() != wanted {
+        let name = String::from_utf8_lossy(&wanted).into_owned();
+        return Err(ReplyError::err(format!("Not a {name} encoded object.")));
+    }
+    log::debug!("{value:?}");
+    let name = if wanted == b"listpack" { "Listpack" } else { "Quicklist" };
+    ctx.out.simple(&format!("{name} structure printed on stdout"));
     Ok(())
 }
 

@@ -151,9 +151,28 @@ pub(super) fn skip(bytes: &[u8], at: usize) -> Option<usize> {
 /// The element at `at`, or `None` as for `skip`.
 pub(super) fn decode(bytes: &[u8], at: usize) -> Option<Element<'_>> {
     let (head, body) = measure(bytes, at)?;
-    let entry = bytes.get(at..at + head + body)?;
-    let tag = entry[0];
-    let data = &entry[1..];
+    element_of(bytes.get(at..at + head + body)?, head)
+}
+
+/// `decode` and `skip` in one; the second value is below the length.
+#[inline]
+pub(super) fn decode_and_skip(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
+    // The short string, the most frequent of all, without the table of tags.
+    if let Some(tag @ 0x80..=0xBF) = bytes.get(at) {
+        let end = at + 1 + usize::from(tag & 0x3F);
+        return (end + 1 < bytes.len()).then(|| (Element::Bytes(&bytes[at + 1..end]), end + 1));
+    }
+    let (head, body) = measure(bytes, at)?;
+    let inner = head + body;
+    let next = at + inner + backlen_size(inner);
+    let entry = bytes.get(at..at + inner).filter(|_| next < bytes.len())?;
+    Some((element_of(entry, head)?, next))
+}
+
+/// The element of an entry without its backlen, whose data begin after `head` bytes.
+#[inline]
+fn element_of(entry: &[u8], head: usize) -> Option<Element<'_>> {
+    let (&tag, data) = entry.split_first()?;
     Some(match tag {
         0x00..=0x7F => Element::Int(i64::from(tag)),
         0xC0..=0xDF => {

@@ -118,6 +118,14 @@ impl<'a> ListpackView<'a> {
         entry::decode(self.bytes, position.0)
     }
 
+    /// The element at `position` and the position of the next one, measured once.
+    #[inline]
+    pub fn element_and_next(&self, position: Position) -> Option<(Element<'a>, Option<Position>)> {
+        let (element, next) = entry::decode_and_skip(self.bytes, position.0)?;
+        // The byte at `next` is there; only the end byte is no entry of a validated listpack.
+        Some((element, (self.bytes[next] != END).then_some(Position(next))))
+    }
+
     /// The element at `index`, negative from the end; O(n).
     pub fn get(&self, index: i64) -> Option<Element<'a>> {
         self.seek(index).and_then(|position| self.element(position))
@@ -254,8 +262,9 @@ impl<'a> Iterator for Iter<'a> {
 
     fn next(&mut self) -> Option<Element<'a>> {
         let at = self.front.filter(|front| Some(*front) <= self.back)?;
-        self.front = self.view.next(at);
-        self.view.element(at)
+        let (element, next) = self.view.element_and_next(at)?;
+        self.front = next;
+        Some(element)
     }
 }
 

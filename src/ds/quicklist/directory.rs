@@ -3,7 +3,7 @@
 //! Owns the nodes, in chunks that know how many elements they hold:
 //!
 //! ```text
-//!   chunks   [ 812 elements | 9201 | 40 ]         a deque, walked when an index is looked up
+//!   chunks   [ 812 elements | 9201 | 40 ]         a queue, walked when an index is looked up
 //!               |             |      |
 //!   nodes    [n n n n n]  [n .. n]  [n]           deques of at most 128 nodes of 24 bytes
 //! ```
@@ -13,12 +13,12 @@
 //! Trade-off: Redis links the nodes, so an index costs a walk over all of them, one cache miss
 //! each. Here it costs N/64 or so chunk counters and at most 128 node counters, both in
 //! consecutive memory: for 125,000 nodes (1 GB of 8 KB listpacks) about 1,000 and 64 in the mean,
-//! microseconds. Both ends stay O(1); a node in the middle moves at most 64 others (2.5 KiB). A tree
+//! microseconds. Both ends stay O(1); a node in the middle moves at most 64 others (1.5 KiB). A tree
 //! with counts would be O(log N), but costs more at the ends, where lists live.
 
 use super::node::Node;
 use crate::ds::corrupt::Corrupt;
-use std::collections::VecDeque;
+use crate::ds::deque::DataDeque;
 
 /// The most nodes in a chunk; few in unit tests, so that these split and join chunks often.
 const CHUNK_NODES: usize = if cfg!(test) { 8 } else { 128 };
@@ -32,7 +32,7 @@ pub(super) struct Slot {
 
 #[derive(Clone, Debug, Default)]
 struct Chunk {
-    nodes: VecDeque<Node>,
+    nodes: DataDeque<Node>,
     elements: usize,
 }
 
@@ -50,7 +50,7 @@ impl Chunk {
 /// All nodes of a list in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
-    chunks: VecDeque<Chunk>,
+    chunks: DataDeque<Chunk>,
     nodes: usize,
     elements: usize,
 }
@@ -192,8 +192,8 @@ impl Directory {
         };
         let after = chunk.nodes.len().saturating_sub(slot.node + 1);
         let length = |chunk: &Chunk| chunk.nodes.len();
-        !outside(slot.node, &mut self.chunks.range(..slot.chunk).rev().map(length))
-            && !outside(after, &mut self.chunks.range(slot.chunk + 1..).map(length))
+        !outside(slot.node, &mut self.chunks.range(0..slot.chunk).rev().map(length))
+            && !outside(after, &mut self.chunks.range(slot.chunk + 1..usize::MAX).map(length))
     }
 
     pub(super) fn push_back(&mut self, node: Node) {
@@ -305,8 +305,8 @@ impl Directory {
         if len + next_len > CHUNK_NODES / 2 {
             return watched;
         }
-        if let (Some(mut next), Some(current)) = (self.chunks.remove(chunk + 1), self.chunks.get_mut(chunk)) {
-            current.nodes.append(&mut next.nodes);
+        if let (Some(next), Some(current)) = (self.chunks.remove(chunk + 1), self.chunks.get_mut(chunk)) {
+            current.nodes.append(next.nodes);
             current.elements += next.elements;
         }
         match watched.chunk {
@@ -323,13 +323,13 @@ impl Directory {
 
     /// Bytes held from the allocator for the directory itself.
     pub(super) fn memory_bytes(&self) -> usize {
-        let nodes: usize = self.chunks.iter().map(|chunk| chunk.nodes.capacity()).sum();
-        self.chunks.capacity() * size_of::<Chunk>() + nodes * size_of::<Node>()
+        let nodes: usize = self.chunks.iter().map(|chunk| chunk.nodes.memory_bytes()).sum();
+        self.chunks.memory_bytes() + nodes
     }
 
     pub(super) fn check_invariants(&self) -> Result<(), Corrupt> {
         let mut totals = (0, 0);
-        for chunk in &self.chunks {
+        for chunk in self.chunks.iter() {
             let elements: usize = chunk.nodes.iter().map(Node::count).sum();
             if chunk.nodes.is_empty() || chunk.nodes.len() > CHUNK_NODES {
                 return Err(Corrupt("quicklist chunk empty or too long"));

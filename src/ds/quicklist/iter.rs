@@ -93,6 +93,72 @@ impl<'a> Iter<'a> {
     }
 }
 
+impl Quicklist {
+    /// Shows up to `count` elements from `index` on, in `direction`, until `visit` gives false.
+    /// Faster than [`Iter`]: node by node, without a state between two elements.
+    #[inline]
+    pub fn visit(
+        &self,
+        index: usize,
+        count: usize,
+        direction: Direction,
+        mut visit: impl FnMut(Element<'_>) -> bool,
+    ) {
+        let Some((slot, offset)) = self.nodes.locate(index) else { return };
+        let (mut next, mut offset, mut left) = (Some(slot), Some(offset), count);
+        while let Some(slot) = next.filter(|_| left > 0) {
+            let Some(node) = self.nodes.get(slot) else { return };
+            next = match direction {
+                Direction::Forward => self.nodes.next(slot),
+                Direction::Backward => self.nodes.previous(slot),
+            };
+            let raw = node.raw(self.codec);
+            if node.is_plain() {
+                left -= 1;
+                if !visit(Element::Bytes(&raw)) {
+                    return;
+                }
+                continue;
+            }
+            let view = ListpackView::over(&raw);
+            let start = match (offset.take(), direction) {
+                (Some(offset), _) => view.seek(offset as i64),
+                (None, Direction::Forward) => view.first(),
+                (None, Direction::Backward) => view.last(),
+            };
+            match visit_listpack(view, start, left, direction, &mut visit) {
+                Some(shown) => left -= shown,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Shows up to `count` elements of a listpack from `start` on; how many there were, or `None` when
+/// `visit` gave false.
+#[inline]
+pub fn visit_listpack(
+    view: ListpackView<'_>,
+    start: Option<Position>,
+    count: usize,
+    direction: Direction,
+    mut visit: impl FnMut(Element<'_>) -> bool,
+) -> Option<usize> {
+    let (mut at, mut shown) = (start, 0);
+    while let Some(position) = at.filter(|_| shown < count) {
+        let Some((element, next)) = view.element_and_next(position) else { break };
+        shown += 1;
+        if !visit(element) {
+            return None;
+        }
+        at = match direction {
+            Direction::Forward => next,
+            Direction::Backward => view.previous(position),
+        };
+    }
+    Some(shown)
+}
+
 /// A node as it lies in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeView<'a> {
@@ -116,6 +182,12 @@ pub enum Stored<'a> {
 }
 
 impl<'a> NodeView<'a> {
+    /// A listpack as if it were a node.
+    pub fn of_listpack(listpack: ListpackView<'a>) -> Self {
+        let raw = listpack.as_bytes();
+        Self { container: Container::Packed, count: listpack.len(), raw_len: raw.len(), stored: Stored::Raw(raw) }
+    }
+
     pub(super) fn new(node: &'a Node) -> Self {
         let bytes = node.stored();
         Self {

@@ -43,6 +43,12 @@ impl Options {
         Some(Self { packed_threshold_bytes, ..self })
     }
 
+    /// Takes over the threshold of `other`.
+    #[inline]
+    pub(super) fn set_packed_threshold_of(&mut self, other: Self) {
+        self.packed_threshold_bytes = other.packed_threshold_bytes;
+    }
+
     /// `list-max-listpack-size` as used.
     pub fn fill(&self) -> i16 {
         self.fill
@@ -62,6 +68,16 @@ impl Options {
                 let class = usize::from(self.fill.unsigned_abs()) - 1;
                 bytes > SIZE_CLASSES_BYTES[class]
             }
+        }
+    }
+
+    /// Whether a list of one node of `bytes` and `count` elements may be a listpack of its own;
+    /// one that was larger only below half of the limits, lest it change back and forth.
+    pub fn allows_single(&self, bytes: usize, count: usize, was_larger: bool) -> bool {
+        let share = if was_larger { 2 } else { 1 };
+        match usize::try_from(self.fill) {
+            Ok(fill) => count <= fill.max(1) / share,
+            Err(_) => bytes <= SIZE_CLASSES_BYTES[usize::from(self.fill.unsigned_abs()) - 1] / share,
         }
     }
 

@@ -29,10 +29,10 @@ use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, Picked};
 use crate::ds::listpack::{EMPTY_BYTES, Listpack};
 use directory::{Directory, Slot};
-pub use iter::{Direction, Iter, NodeView, Stored};
+pub use iter::{Direction, Iter, NodeView, Stored, visit_listpack};
 pub use limits::{DEFAULT_PACKED_THRESHOLD_BYTES, Options};
 use node::Node;
-pub use node::{Codec, Container, Side};
+pub use node::{Codec, Container, Side, remove_from_listpack};
 use std::fmt;
 
 /// The most nodes one insertion adds: the back half of a split and the element's own.
@@ -60,6 +60,12 @@ impl Quicklist {
     /// Changes the settings for later edits; nodes stay as they are.
     pub fn set_options(&mut self, options: Options) {
         self.options = options;
+    }
+
+    /// Takes over the threshold of a node of its own, which holds for all lists at once.
+    #[inline]
+    pub fn set_packed_threshold_of(&mut self, options: Options) {
+        self.options.set_packed_threshold_of(options);
     }
 
     /// Number of elements; O(1).
@@ -95,12 +101,26 @@ impl Quicklist {
 
     /// Removes and returns the first element.
     pub fn pop_front(&mut self) -> Option<Picked<'static>> {
-        self.pop(self.nodes.first()?, Side::Before)
+        self.pop_with(Side::Before, |element| element.to_picked())
     }
 
     /// Removes and returns the last element.
     pub fn pop_back(&mut self) -> Option<Picked<'static>> {
-        self.pop(self.nodes.last()?, Side::After)
+        self.pop_with(Side::After, |element| element.to_picked())
+    }
+
+    /// Shows the first or last element to `take` and removes it.
+    #[inline]
+    pub fn pop_with<R>(&mut self, side: Side, take: impl FnOnce(Element<'_>) -> R) -> Option<R> {
+        let slot = if side == Side::Before { self.nodes.first() } else { self.nodes.last() }?;
+        let codec = self.codec;
+        let taken = self.nodes.edit(slot, |node| (node.pop_with(side, codec, take), node.count()));
+        let (taken, left) = taken?;
+        if left == 0 {
+            self.nodes.remove(slot);
+            self.settle_ends();
+        }
+        taken
     }
 
     /// The element at `index`.
@@ -134,7 +154,7 @@ impl Quicklist {
     }
 
     /// Appends an element as a node of its own.
-    pub fn append_plain(&mut self, bytes: Vec<u8>) {
+    pub fn append_plain(&mut self, bytes: &[u8]) {
         self.nodes.push_back(Node::plain(bytes));
         self.settle_ends();
     }
@@ -148,16 +168,11 @@ impl Quicklist {
         self.nodes.get(self.nodes.first()?)?.listpack()
     }
 
-    /// Takes the listpack out of a list that is a single packed node.
-    ///
-    /// # Errors
-    /// The list, unchanged, when it is anything else.
-    pub fn into_single_listpack(mut self) -> Result<Listpack, Self> {
-        if self.single_listpack().is_none() {
-            return Err(self);
-        }
-        let taken = self.nodes.first().and_then(|slot| self.nodes.remove(slot));
-        taken.and_then(|(node, _)| node.into_listpack()).ok_or(self)
+    /// Takes the listpack out of a list that is a single packed node, which leaves it empty.
+    pub fn take_single_listpack(&mut self) -> Option<Listpack> {
+        self.single_listpack()?;
+        let (node, _) = self.nodes.remove(self.nodes.first()?)?;
+        node.into_listpack()
     }
 
     /// Inserts before or after the element at `index`; whether there is one.
@@ -291,16 +306,6 @@ impl Quicklist {
         self.settle_ends();
     }
 
-    fn pop(&mut self, slot: Slot, side: Side) -> Option<Picked<'static>> {
-        let codec = self.codec;
-        let picked = self.nodes.edit(slot, |node| node.pop(side, codec))?;
-        if self.nodes.get(slot).is_some_and(|node| node.count() == 0) {
-            self.nodes.remove(slot);
-            self.settle_ends();
-        }
-        picked
-    }
-
     /// Inserts at `place` (0 to the count) of the node at `slot`, or as near as there is room.
     fn insert_at(&mut self, slot: Slot, place: usize, side: Side, element: Element<'_>) {
         let text_len = element.text_len();
@@ -386,7 +391,7 @@ impl Quicklist {
         let large = self.options.is_large(element.text_len());
         let change = |node: &mut Node| match (node.is_plain(), large) {
             (true, true) => {
-                *node = Node::plain(element.to_vec());
+                *node = Node::plain(&element.to_vec());
                 true
             }
             (false, false) => node.replace(offset, element, codec).is_ok(),

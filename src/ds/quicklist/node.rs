@@ -3,11 +3,12 @@
 //! Owns the bytes and the count of elements in them.
 //!
 //! ```text
-//!   packed:  listpack of `count` elements        -> 24 bytes and the allocation
+//!   packed:  listpack of `count` elements        -> 24 bytes and the block
 //!   plain:   the bytes of one element
 //!   either compressed: LZF of those bytes, with their length before
 //! ```
 
+use crate::base::lzf;
 use crate::ds::bytes::DataBytes;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, Picked};
@@ -33,6 +34,18 @@ pub struct Codec {
 impl Codec {
     /// Compresses nothing.
     pub const NONE: Self = Self { compress: |_, _| None, decompress: |_, _| None };
+    /// LZF, as Redis does: an RDB takes a compressed node as it is.
+    pub const LZF: Self = Self { compress: compress_lzf, decompress: decompress_lzf };
+}
+
+/// With a table of its own (256 KiB, freed at once): nodes are compressed one by one, far apart.
+fn compress_lzf(raw: &[u8], most: usize) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    lzf::Compressor::new().compress(raw, &mut out, most).then_some(out)
+}
+
+fn decompress_lzf(bytes: &[u8], raw_len: usize) -> Option<Vec<u8>> {
+    lzf::decompress(bytes, raw_len).ok()
 }
 
 /// How a node keeps its elements; the numbers are those of the RDB format.
@@ -76,15 +89,15 @@ impl Node {
         Self { body: Body::Packed(listpack), count, raw_len: 0 }
     }
 
-    pub(super) fn plain(bytes: Vec<u8>) -> Self {
-        Self { body: Body::Plain(DataBytes::copy_of(&bytes)), count: 1, raw_len: 0 }
+    pub(super) fn plain(bytes: &[u8]) -> Self {
+        Self { body: Body::Plain(DataBytes::copy_of(bytes)), count: 1, raw_len: 0 }
     }
 
     /// A node of its own for `element`.
     pub(super) fn of(element: Element<'_>, large: bool) -> Self {
         let mut listpack = Listpack::new();
         if large || listpack.push_back(element).is_err() {
-            return Self::plain(element.to_vec());
+            return Self::plain(&element.to_vec());
         }
         Self { body: Body::Packed(listpack), count: 1, raw_len: 0 }
     }
@@ -128,7 +141,7 @@ impl Node {
         match &self.body {
             Body::Packed(listpack) => listpack.memory_bytes(),
             Body::Plain(bytes) | Body::PackedCompressed(bytes) | Body::PlainCompressed(bytes) => {
-                bytes.capacity()
+                bytes.memory_bytes()
             }
         }
     }
@@ -260,21 +273,27 @@ impl Node {
         }
     }
 
-    /// Removes the first or last element and returns it.
-    pub(super) fn pop(&mut self, side: Side, codec: &Codec) -> Option<Picked<'static>> {
+    /// Shows the first or last element to `take` and removes it.
+    #[inline]
+    pub(super) fn pop_with<R>(
+        &mut self,
+        side: Side,
+        codec: &Codec,
+        take: impl FnOnce(Element<'_>) -> R,
+    ) -> Option<R> {
         self.decompress(codec);
         match &mut self.body {
             Body::Packed(listpack) => {
                 let view = listpack.view();
                 let position = if side == Side::Before { view.first() } else { view.last() }?;
-                let picked = view.element(position)?.to_picked();
+                let taken = take(view.element(position)?);
                 listpack.delete(position);
                 self.count -= 1;
-                Some(picked)
+                Some(taken)
             }
             Body::Plain(bytes) => {
                 self.count = 0;
-                Some(Picked::Bytes(Cow::Owned(bytes.as_slice().to_vec())))
+                Some(take(Element::Bytes(bytes.as_slice())))
             }
             _ => None,
         }
@@ -296,24 +315,18 @@ impl Node {
             self.count -= u32::from(matches);
             return usize::from(matches);
         }
-        let all = matches_in(ListpackView::over(&raw), needle);
-        drop(raw);
-        let chosen = match from {
-            Side::Before => &all[..limit.min(all.len())],
-            Side::After => &all[all.len().saturating_sub(limit)..],
-        };
-        if chosen.is_empty() {
+        let view = ListpackView::over(&raw);
+        if view.first().is_none_or(|first| view.find(first, needle, 0).is_none()) {
             return 0;
         }
+        drop(raw);
         self.decompress(codec);
-        if let Body::Packed(listpack) = &mut self.body {
-            // Last first, so that the positions before stay right.
-            for &position in chosen.iter().rev() {
-                listpack.delete(position);
-            }
-        }
-        self.count -= chosen.len() as u32;
-        chosen.len()
+        let Body::Packed(listpack) = &mut self.body else {
+            return 0;
+        };
+        let removed = remove_from_listpack(listpack, needle, limit, from);
+        self.count -= removed as u32;
+        removed
     }
 
     /// Moves the elements from `offset` on into a node of their own; a packed node only.
@@ -355,6 +368,21 @@ impl Node {
         let view = ListpackView::from_bytes(&raw, true)?;
         if view.len() == self.count() { Ok(()) } else { Err(Corrupt("quicklist node miscounted")) }
     }
+}
+
+/// Removes up to `limit` elements of a listpack that read as `needle`, the first or the last of
+/// them; returns how many. O(n) for the search and for each removal.
+pub fn remove_from_listpack(listpack: &mut Listpack, needle: &[u8], limit: usize, from: Side) -> usize {
+    let all = matches_in(listpack.view(), needle);
+    let chosen = match from {
+        Side::Before => &all[..limit.min(all.len())],
+        Side::After => &all[all.len().saturating_sub(limit)..],
+    };
+    // Last first, so that the positions before stay right.
+    for &position in chosen.iter().rev() {
+        listpack.delete(position);
+    }
+    chosen.len()
 }
 
 /// The positions of all entries that read as `needle`.

@@ -8,11 +8,7 @@ use proptest::sample::select;
 
 type Model = Vec<Vec<u8>>;
 
-/// The compression of the `lzf` package, to have a real one without the floor below.
-const LZF: Codec = Codec {
-    compress: |raw, most| lzf::compress(raw).ok().filter(|bytes| bytes.len() <= most),
-    decompress: |bytes, raw_len| lzf::decompress(bytes, raw_len).ok(),
-};
+const LZF: Codec = Codec::LZF;
 
 fn list_of(options: Options, model: &[Vec<u8>]) -> Quicklist {
     let mut list = Quicklist::new(options, &LZF);
@@ -107,7 +103,7 @@ fn apply(edit: Edit, list: &mut Quicklist, model: &mut Model) {
             model.extend(texts);
         }
         Edit::AppendPlain(text) => {
-            list.append_plain(text.clone());
+            list.append_plain(&text);
             model.push(text);
         }
         other => apply_inside(other, list, model),
@@ -214,7 +210,7 @@ proptest! {
             };
             prop_assert_eq!(raw.len(), node.raw_len);
             match node.container {
-                Container::Plain => rebuilt.append_plain(raw),
+                Container::Plain => rebuilt.append_plain(&raw),
                 Container::Packed => {
                     let listpack = Listpack::from_bytes(&raw, true).expect("valid");
                     prop_assert_eq!(listpack.len(), node.count);
@@ -395,15 +391,16 @@ fn nodes_away_from_the_ends_are_compressed() {
 
 #[test]
 fn a_single_node_gives_its_listpack_away() {
-    let list = list_of(Options::default(), &numbers(3));
+    let mut list = list_of(Options::default(), &numbers(3));
     assert_eq!(list.single_listpack().map(Listpack::len), Some(3));
-    let listpack = list.into_single_listpack().expect("one packed node");
-    assert_eq!(listpack.len(), 3);
-    let two = list_of(Options::new(2, 0), &numbers(3));
-    assert_eq!(two.into_single_listpack().map_err(|list| list.len()), Err(3));
+    assert_eq!(list.take_single_listpack().map(|listpack| listpack.len()), Some(3));
+    assert!(list.is_empty());
+    let mut two = list_of(Options::new(2, 0), &numbers(3));
+    assert!(two.take_single_listpack().is_none());
+    assert_eq!(two.len(), 3);
     let mut plain = Quicklist::new(Options::default(), &LZF);
-    plain.append_plain(b"x".to_vec());
-    assert!(plain.into_single_listpack().is_err());
+    plain.append_plain(b"x");
+    assert!(plain.take_single_listpack().is_none());
 }
 
 #[test]

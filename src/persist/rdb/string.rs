@@ -91,6 +91,14 @@ fn put_compressed(writer: &mut Writer<'_>, bytes: &[u8]) -> IoResult<bool> {
     outcome.map(|()| pays)
 }
 
+/// Writes a string that is compressed already, `raw_len` bytes before.
+pub(super) fn put_lzf(writer: &mut Writer<'_>, compressed: &[u8], raw_len: usize) -> IoResult<()> {
+    writer.put_u8(LEN_ENCODED | ENCODED_LZF);
+    writer.put_len(compressed.len() as u64);
+    writer.put_len(raw_len as u64);
+    writer.put_raw(compressed)
+}
+
 /// A length or an encoding, as a first byte says.
 pub enum Prefix {
     Len(u64),
