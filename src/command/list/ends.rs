@@ -131,8 +131,9 @@ fn push(ctx: &mut Ctx<'_>, args: Args<'_>, side: Side, existing_only: bool) -> C
         elements.iter().for_each(|element| list.push(side, element));
         list.len()
     };
-    let len = match ctx.server.edit::<ListValue>(db, key)? {
-        Some(mut list) => add(&mut list),
+    let found = ctx.server.edit::<ListValue>(db, key)?.map(|mut list| add(&mut list));
+    let len = match found {
+        Some(len) => len,
         None if existing_only => {
             ctx.out.integer(0);
             return Ok(());
@@ -255,7 +256,7 @@ fn parse_many_pop(args: Args<'_>) -> Result<ManyPop<'_>, ReplyError> {
         }
         _ => return Err(error::SYNTAX),
     };
-    Ok(ManyPop { keys: args.slice(1, options), side, count })
+    Ok(ManyPop { keys: args.between(1, options), side, count })
 }
 
 /// Takes from the first list that is not empty; whether there is one.
@@ -302,7 +303,7 @@ fn brpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn blocking_pop(ctx: &mut Ctx<'_>, args: Args<'_>, side: Side) -> CommandResult {
     let last = args.len() - 1;
     let deadline_ms = blocking::parse_deadline(ctx.server, args.at(last))?;
-    let keys = args.slice(1, last);
+    let keys = args.between(1, last);
     for key in keys.iter() {
         let popped = pop_one(ctx, key, side, |out| {
             out.array(2);
