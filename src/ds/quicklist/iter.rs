@@ -185,7 +185,12 @@ impl<'a> NodeView<'a> {
     /// A listpack as if it were a node.
     pub fn of_listpack(listpack: ListpackView<'a>) -> Self {
         let raw = listpack.as_bytes();
-        Self { container: Container::Packed, count: listpack.len(), raw_len: raw.len(), stored: Stored::Raw(raw) }
+        Self {
+            container: Container::Packed,
+            count: listpack.len(),
+            raw_len: raw.len(),
+            stored: Stored::Raw(raw),
+        }
     }
 
     pub(super) fn new(node: &'a Node) -> Self {

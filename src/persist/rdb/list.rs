@@ -109,10 +109,7 @@ fn read_elements<I: Input>(
 }
 
 /// The bytes of a node; an empty or integer string is none.
-fn read_blob<'a, I: Input>(
-    input: &'a mut I,
-    scratch: &'a mut Vec<u8>,
-) -> Result<&'a [u8], RdbErrorKind> {
+fn read_blob<'a, I: Input>(input: &'a mut I, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], RdbErrorKind> {
     match string::read_token(input, scratch)? {
         Token::Bytes(bytes) if !bytes.is_empty() => Ok(bytes),
         _ => Err(RdbErrorKind::Corrupt("Quicklist integrity check failed.")),
