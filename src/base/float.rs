@@ -45,6 +45,19 @@ pub fn format_f64_reply(value: f64, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends `value` in Grisu2 digits even where it is whole (`fpconv_dtoa`): 2^62 is `4611686018427387904`
+/// in a reply and `4.611686018427388e+18` here. What DEBUG DIGEST hashes of scores.
+pub fn format_f64_digits(value: f64, out: &mut Vec<u8>) {
+    if push_not_finite(value, out) {
+        return;
+    }
+    if value == 0.0 {
+        out.extend_from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
+    } else {
+        push_grisu2(value, out);
+    }
+}
+
 /// `value` as an integer, if it is whole and at most 2^62 in magnitude (`double2ll`).
 #[inline]
 pub fn as_integer(value: f64) -> Option<i64> {

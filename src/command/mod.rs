@@ -29,6 +29,7 @@ pub mod snapshot;
 pub mod stream;
 pub mod string;
 pub mod transaction;
+pub mod zset;
 
 use crate::server::CommandSpec;
 
@@ -87,4 +88,11 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     string::read::ROWS,
     string::set::ROWS,
     transaction::ROWS,
+    zset::add::ROWS,
+    zset::combine::ROWS,
+    zset::pop::ROWS,
+    zset::random::ROWS,
+    zset::range::ROWS,
+    zset::read::ROWS,
+    zset::remove::ROWS,
 ];

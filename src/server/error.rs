@@ -3,6 +3,7 @@
 //! Clients and tests match these texts, so they are facts of the protocol. A handler returns
 //! `Err(error::SYNTAX)`; texts with parts are made by the functions at the end.
 
+use crate::value::zset::NotANumber;
 use std::borrow::Cow;
 
 /// An error reply, without the leading `-` and the line end.
@@ -60,6 +61,7 @@ errors! {
     SAME_OBJECT = "ERR source and destination objects are the same";
     OVERFLOW = "ERR increment or decrement would overflow";
     DECR_OVERFLOW = "ERR decrement would overflow";
+    NAN_SCORE = "ERR resulting score is not a number (NaN)";
     NAN_OR_INFINITY = "ERR increment would produce NaN or Infinity";
     STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
     OFFSET_OUT_OF_RANGE = "ERR offset is out of range";
@@ -101,6 +103,12 @@ errors! {
     TIMEOUT_NOT_FLOAT = "ERR timeout is not a float or out of range";
     TIMEOUT_NEGATIVE = "ERR timeout is negative";
     TIMEOUT_OUT_OF_RANGE = "ERR timeout is out of range";
+}
+
+impl From<NotANumber> for ReplyError {
+    fn from(_: NotANumber) -> Self {
+        NAN_SCORE
+    }
 }
 
 /// EXEC itself was refused: `EXECABORT Transaction discarded because of: ...`.

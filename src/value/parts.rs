@@ -9,6 +9,7 @@ use crate::ds::intset::Intset;
 use crate::ds::listpack::Listpack;
 use crate::ds::member_table::MemberTable;
 use crate::ds::quicklist::Quicklist;
+use crate::ds::sorted_set::SortedSet;
 use crate::ds::word::OneWord;
 use crate::sys::data_alloc::{DataBox, DataBytes};
 use crate::value::hash::{HashRef, HashValue};
@@ -110,7 +111,7 @@ collection!(
     1 => Integers(Intset),
     2 => Big(DataBox<MemberTable>),
 );
-collection!(ZsetValue, ZsetRef, Zset: 0 => Packed(Listpack));
+collection!(ZsetValue, ZsetRef, Zset: 0 => Packed(Listpack), 1 => Big(DataBox<SortedSet>));
 collection!(
     HashValue, HashRef, Hash:
     0 => Packed(Listpack), 1 => PackedExpiry(Listpack), 2 => Big(DataBox<FieldTable>)

@@ -10,6 +10,7 @@
 //! ```
 //! Numbers are four bytes, big endian. What a value adds is decided by its type in [`add_value`].
 
+use crate::base::float::format_f64_digits;
 use crate::keyspace::EntryView;
 use crate::resp::Args;
 use crate::server::Ctx;
@@ -70,8 +71,14 @@ fn add_set(digest: &mut DataDigest, set: SetRef<'_>) {
 }
 
 fn add_zset(digest: &mut DataDigest, zset: ZsetRef<'_>) {
-    match zset {
-        ZsetRef::Packed(listpack) => listpack.iter().for_each(|element| digest.xor(&element.to_vec())),
+    let mut score_text = Vec::new();
+    for (score, member) in zset.iter() {
+        let mut pair = DataDigest::default();
+        with_text(member, |text| pair.mix(text));
+        score_text.clear();
+        format_f64_digits(score, &mut score_text);
+        pair.mix(&score_text);
+        digest.xor(&pair.0);
     }
 }
 

@@ -11,15 +11,23 @@ pub struct ScoreBound {
     pub after: bool,
 }
 
+impl ScoreBound {
+    /// Whether a score lies before the place.
+    #[inline(always)]
+    pub fn is_behind(&self, score: f64) -> bool {
+        score < self.score || (self.after && score == self.score)
+    }
+}
+
 impl Bound for ScoreBound {
     #[inline(always)]
     fn by_score(&self, score: f64) -> Option<bool> {
-        Some(score < self.score || (self.after && score == self.score))
+        Some(self.is_behind(score))
     }
 
     #[inline(always)]
     fn precedes(&self, score: f64, _member: &[u8]) -> bool {
-        score < self.score || (self.after && score == self.score)
+        self.is_behind(score)
     }
 }
 

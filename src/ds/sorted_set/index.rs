@@ -12,7 +12,7 @@
 
 use super::leaf::LeafPtr;
 use crate::base::hash::HashSeed;
-use crate::ds::table::{ResizePolicy, Resolver, Table, prefetch};
+use crate::ds::table::{ResizePolicy, Resolver, Table, collection_resize_policy, prefetch};
 use crate::sys::data_alloc::DataVec;
 
 /// Leaves that can be numbered.
@@ -81,7 +81,7 @@ impl Resolver<u64> for HashBits {
 
     #[inline(always)]
     fn resize_policy(&self) -> ResizePolicy {
-        ResizePolicy::Allow
+        collection_resize_policy()
     }
 }
 

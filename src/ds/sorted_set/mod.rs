@@ -36,6 +36,7 @@ mod tests;
 mod tree;
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use self::index::Index;
 use self::inner::{Child, Inner};
@@ -497,6 +498,24 @@ fn stays_in_order(leaf: LeafPtr, index: usize, score: f64) -> bool {
         score < scores[index]
     };
     above_lower && below_upper
+}
+
+impl Clone for SortedSet {
+    /// A copy with full leaves. O(n).
+    fn clone(&self) -> Self {
+        let mut copy = SortedSet::new(self.seed);
+        copy.reserve(self.len());
+        for (score, member) in self.iter() {
+            copy.add(copy.hash(member), score, member);
+        }
+        copy
+    }
+}
+
+impl fmt::Debug for SortedSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SortedSet({} members)", self.len())
+    }
 }
 
 impl Drop for SortedSet {
