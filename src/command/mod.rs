@@ -10,6 +10,7 @@ pub mod connection;
 pub mod debug;
 pub mod dump;
 pub mod function;
+pub mod geo;
 pub mod hash;
 pub mod help;
 pub mod hyperloglog;
@@ -42,6 +43,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     debug::ROWS,
     dump::ROWS,
     function::ROWS,
+    geo::ROWS,
     hyperloglog::ROWS,
     hash::combined::ROWS,
     hash::expire::ROWS,

@@ -133,7 +133,7 @@ impl Outcome {
     }
 }
 
-fn zadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+pub(crate) fn zadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     add(ctx, args, Options::default())
 }
 
