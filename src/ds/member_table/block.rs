@@ -1,9 +1,30 @@
 //! The block of one member: its length and its bytes, behind a thin pointer.
 #![allow(unsafe_code)]
 
-use crate::sys::data_alloc::{self, Kind};
+use crate::ds::table::prefetch;
+use crate::sys::data_alloc::{self, ALIGN_BYTES, Kind};
 use std::ptr::NonNull;
 use std::slice;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Where the data region begins: what near handles count from. 0 until somebody asks.
+static RANGE_START: AtomicUsize = AtomicUsize::new(0);
+
+#[inline(always)]
+fn range_start() -> usize {
+    match RANGE_START.load(Ordering::Relaxed) {
+        0 => find_range_start(),
+        start => start,
+    }
+}
+
+/// The region never moves, so it does not matter who stores its start first.
+#[cold]
+fn find_range_start() -> usize {
+    let start = data_alloc::range_start().expect("the block in question was allocated there before");
+    RANGE_START.store(start.as_ptr() as usize, Ordering::Relaxed);
+    start.as_ptr() as usize
+}
 
 /// Payload bits of one byte of a length.
 const LENGTH_BITS: u32 = 7;
@@ -50,18 +71,40 @@ impl MemberBlock {
         MemberBlock(block)
     }
 
-    /// The table's handle of this block: its address.
+    /// The distance from the start of the data region in units of 8 bytes, if four bytes hold it.
     #[inline(always)]
-    pub fn handle(self) -> u64 {
+    pub fn near_handle(self) -> Option<u32> {
+        let distance = (self.0.as_ptr() as usize).wrapping_sub(range_start());
+        u32::try_from(distance / ALIGN_BYTES).ok()
+    }
+
+    /// The address.
+    #[inline(always)]
+    pub fn far_handle(self) -> u64 {
         self.0.as_ptr() as u64
     }
 
     /// # Safety
     /// `handle` is that of a block which lives as long as the result is used.
     #[inline(always)]
-    pub unsafe fn from_handle(handle: u64) -> Self {
+    pub unsafe fn from_near(handle: u32) -> Self {
+        let address = range_start() + handle as usize * ALIGN_BYTES;
+        // SAFETY: the sum is the address of a block, never null.
+        MemberBlock(unsafe { NonNull::new_unchecked(address as *mut u8) })
+    }
+
+    /// # Safety
+    /// As [`MemberBlock::from_near`].
+    #[inline(always)]
+    pub unsafe fn from_far(handle: u64) -> Self {
         // SAFETY: handles are addresses of blocks, never null.
         MemberBlock(unsafe { NonNull::new_unchecked(handle as *mut u8) })
+    }
+
+    /// Asks for the block's first line to be loaded.
+    #[inline(always)]
+    pub fn prefetch(self) {
+        prefetch(self.0.as_ptr());
     }
 
     /// Length and the place where the bytes start.
@@ -126,6 +169,12 @@ mod tests {
             let block = MemberBlock::new(&member);
             assert_eq!(block.bytes(), member);
             assert!(block.class_bytes() >= size_of_block(len));
+            // SAFETY: the block lives.
+            assert_eq!(unsafe { MemberBlock::from_far(block.far_handle()) }, block);
+            if let Some(near) = block.near_handle() {
+                // SAFETY: the block lives.
+                assert_eq!(unsafe { MemberBlock::from_near(near) }, block);
+            }
             // SAFETY: this test is the only owner.
             unsafe { block.free() };
         }

@@ -1,8 +1,8 @@
 //! All members in hash order, with members loaded ahead of their turn.
 #![allow(unsafe_code)]
 
-use super::member_of;
-use crate::ds::table::{self, Table, prefetch};
+use super::block::MemberBlock;
+use crate::ds::table::{self, Table};
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
@@ -12,43 +12,43 @@ const AHEAD: usize = 16;
 /// Iterator over the members of a table.
 ///
 /// ```text
-///   handles of the table -> ring of 16 handles, prefetched -> members
+///   handles of both tables -> ring of 16 blocks, prefetched -> members
 /// ```
 pub struct Iter<'a> {
-    handles: table::Iter<'a, u64>,
-    ring: [u64; AHEAD],
-    /// Place of the oldest handle in the ring.
+    near: table::Iter<'a, u32>,
+    far: table::Iter<'a, u64>,
+    ring: [Option<MemberBlock>; AHEAD],
+    /// Place of the oldest block in the ring.
     next: usize,
-    /// Handles in the ring.
-    waiting: usize,
     left: usize,
     members: PhantomData<&'a [u8]>,
 }
 
 impl<'a> Iter<'a> {
-    pub(super) fn new(table: &'a Table<u64>) -> Self {
+    pub(super) fn new(near: &'a Table<u32>, far: &'a Table<u64>) -> Self {
         let mut iter = Iter {
-            handles: table.iter(),
-            ring: [0; AHEAD],
+            near: near.iter(),
+            far: far.iter(),
+            ring: [None; AHEAD],
             next: 0,
-            waiting: 0,
-            left: table.len(),
+            left: near.len() + far.len(),
             members: PhantomData,
         };
         for place in 0..AHEAD {
-            iter.refill(place);
+            iter.ring[place] = iter.load_next();
         }
         iter
     }
 
-    /// Puts the next handle into a free place.
     #[inline]
-    fn refill(&mut self, place: usize) {
-        if let Some(handle) = self.handles.next() {
-            prefetch(handle as *const u8);
-            self.ring[place] = handle;
-            self.waiting += 1;
-        }
+    fn load_next(&mut self) -> Option<MemberBlock> {
+        // SAFETY: the handles are in tables that are borrowed for `'a`, so their blocks live.
+        let block = match self.near.next() {
+            Some(handle) => unsafe { MemberBlock::from_near(handle) },
+            None => unsafe { MemberBlock::from_far(self.far.next()?) },
+        };
+        block.prefetch();
+        Some(block)
     }
 }
 
@@ -57,17 +57,11 @@ impl<'a> Iterator for Iter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        if self.waiting == 0 {
-            return None;
-        }
-        let place = self.next;
-        let handle = self.ring[place];
-        self.next = (place + 1) % AHEAD;
-        self.waiting -= 1;
+        let block = self.ring[self.next]?;
+        self.ring[self.next] = self.load_next();
+        self.next = (self.next + 1) % AHEAD;
         self.left -= 1;
-        self.refill(place);
-        // SAFETY: the handle came from the table, which is borrowed for `'a`.
-        Some(unsafe { member_of(handle) })
+        Some(block.bytes())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

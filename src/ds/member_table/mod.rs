@@ -1,17 +1,21 @@
 //! Member table: the distinct byte strings of a big set.
 //!
-//! Owns a hash table of thin blocks in the data region, one for each member:
+//! Owns thin blocks in the data region, one for each member, and hash tables of their handles:
 //!
 //! ```text
-//!   table (ds::table) -> handle -> [ length, varint 1..5 | bytes ]
+//!   near: ds::table of 4 bytes a handle ─► [ length, varint 1..5 | bytes ]
+//!   far:  ds::table of 8 bytes a handle ─► [ length, varint 1..5 | bytes ]
 //! ```
 //!
-//! The handle is the block's address. A length below 128 takes one byte, each further seven bits
-//! one byte more, lowest bits first.
+//! A near handle is the block's distance from the start of the data region in units of 8 bytes: it
+//! reaches 32 GiB. Blocks beyond (and those of members above 1 MiB, which are mappings of their
+//! own) have their address in the far table. Nearly always that one is empty and costs a look at
+//! its length; no member ever changes tables, so nothing has to be moved when data outgrows 32 GiB.
+//! A length below 128 takes one byte, each further seven bits one byte more, lowest bits first.
 //!
-//! Trade-off: a member of 17 bytes takes a block of 24 and 14.2 bytes of the table, 38 in all;
-//! Redis 7.2 takes 45 (entry 16, string 24, table 8 or more). No length, hash or pointer is kept
-//! beside the bytes, so growth hashes again: once a member over the table's life.
+//! Trade-off: a member of 17 bytes takes a block of 24 and 8.4 bytes of the table, 32.4 in all;
+//! Redis 7.2 takes 45 (entry 16, string 24, table 8 or more). No length, hash or pointer is kept beside
+//! the bytes, so growth hashes again: once a member over the table's life.
 //!
 //! Hashes are those of one secret seed. Two tables with the same seed share the hash of a member,
 //! so an intersection computes it once, however many sets there are.
@@ -24,16 +28,20 @@ mod tests;
 
 use crate::base::hash::HashSeed;
 use crate::ds::table::{
-    Handle, ResizePolicy, Resolver, Table, TableStats, collection_resize_policy, prefetch,
+    CURSOR_BITS, Handle, ResizePolicy, Resolver, Table, TableStats, collection_resize_policy,
 };
 use crate::sys::data_alloc;
 use block::MemberBlock;
 pub use iter::Iter;
 use std::fmt;
 
+/// A cursor with this bit is one of the far table, which a scan comes to last.
+const FAR_CURSOR: u64 = 1 << CURSOR_BITS;
+
 /// A set of byte strings of any size.
 pub struct MemberTable {
-    table: Table<u64>,
+    near: Table<u32>,
+    far: Table<u64>,
     seed: HashSeed,
     /// Bytes of all member blocks, by size class.
     block_bytes: usize,
@@ -43,23 +51,23 @@ pub struct MemberTable {
 // references only read.
 unsafe impl Sync for MemberTable {}
 
-/// What the table asks about its handles.
+/// What the tables ask about their handles.
 #[derive(Clone, Copy)]
 struct Members {
     seed: HashSeed,
 }
 
-impl Resolver<u64> for Members {
+impl Resolver<u32> for Members {
     #[inline(always)]
-    fn hash(&self, handle: u64) -> u64 {
+    fn hash(&self, handle: u32) -> u64 {
         // SAFETY: the table asks only about handles that it holds, whose blocks live.
-        let block = unsafe { MemberBlock::from_handle(handle) };
-        self.seed.hash(block.bytes())
+        self.seed.hash(unsafe { near_member(handle) })
     }
 
     #[inline(always)]
-    fn prefetch(&self, handle: u64) {
-        prefetch(handle as *const u8);
+    fn prefetch(&self, handle: u32) {
+        // SAFETY: as above.
+        unsafe { MemberBlock::from_near(handle) }.prefetch();
     }
 
     #[inline(always)]
@@ -68,30 +76,50 @@ impl Resolver<u64> for Members {
     }
 }
 
+impl Resolver<u64> for Members {
+    fn hash(&self, handle: u64) -> u64 {
+        // SAFETY: the table asks only about handles that it holds, whose blocks live.
+        self.seed.hash(unsafe { far_member(handle) })
+    }
+
+    fn resize_policy(&self) -> ResizePolicy {
+        collection_resize_policy()
+    }
+}
+
 /// The member behind a handle of a table that is borrowed for `'a`.
 ///
 /// # Safety
-/// The handle is in a table that neither changes nor goes during `'a`.
+/// The handle is in a near table that neither changes nor goes during `'a`.
 #[inline(always)]
-unsafe fn member_of<'a>(handle: u64) -> &'a [u8] {
+unsafe fn near_member<'a>(handle: u32) -> &'a [u8] {
     // SAFETY: handles in a table belong to live blocks, by the contract unchanged through `'a`.
-    unsafe { MemberBlock::from_handle(handle) }.bytes()
+    unsafe { MemberBlock::from_near(handle) }.bytes()
+}
+
+/// As [`near_member`] of a far table.
+///
+/// # Safety
+/// The handle is in a far table that neither changes nor goes during `'a`.
+unsafe fn far_member<'a>(handle: u64) -> &'a [u8] {
+    // SAFETY: as in `near_member`.
+    unsafe { MemberBlock::from_far(handle) }.bytes()
 }
 
 impl MemberTable {
     /// An empty table whose hashes are those of `seed`; allocates nothing.
     pub const fn new(seed: HashSeed) -> Self {
-        MemberTable { table: Table::new(), seed, block_bytes: 0 }
+        MemberTable { near: Table::new(), far: Table::new(), seed, block_bytes: 0 }
     }
 
     /// Number of members.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.near.len() + self.far.len()
     }
 
     /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.len() == 0
     }
 
     /// The seed of this table's hashes.
@@ -101,18 +129,18 @@ impl MemberTable {
 
     /// Bytes of the data region held for members and table, by size class; O(1).
     pub fn memory_bytes(&self) -> usize {
-        self.block_bytes + self.table.memory_bytes()
+        self.block_bytes + self.near.memory_bytes() + self.far.memory_bytes()
     }
 
-    /// Figures of the table for DEBUG HTSTATS-KEY; O(n).
+    /// Figures of the near table for DEBUG HTSTATS-KEY; O(n).
     pub fn stats(&self) -> TableStats {
-        self.table.stats()
+        self.near.stats()
     }
 
     /// Makes an empty table ready for `len` members, so that filling it rebuilds nothing.
     pub fn reserve(&mut self, len: usize) {
         if self.is_empty() {
-            self.table.reserve(len);
+            self.near.reserve(len);
         }
     }
 
@@ -125,13 +153,13 @@ impl MemberTable {
     /// First stage of a look-up ahead: starts loading the bucket of a hash.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
-        self.table.prefetch_bucket(hash);
+        self.near.prefetch_bucket(hash);
     }
 
     /// Second stage: starts loading the members that the look-up will compare.
     #[inline]
     pub fn prefetch_members(&self, hash: u64) {
-        self.table.prefetch_matches(hash, &Members { seed: self.seed });
+        self.near.prefetch_matches(hash, &self.members());
     }
 
     /// Whether `member` is in the table; two cache misses.
@@ -143,7 +171,19 @@ impl MemberTable {
     #[inline]
     pub fn contains_hashed(&self, hash: u64, member: &[u8]) -> bool {
         // SAFETY: the closure sees handles of the borrowed table only.
-        self.table.find(hash, |handle| unsafe { member_of(handle) } == member).is_some()
+        let near = self.near.find(hash, |handle| unsafe { near_member(handle) } == member);
+        near.is_some() || (!self.far.is_empty() && self.is_far(hash, member))
+    }
+
+    #[cold]
+    fn is_far(&self, hash: u64, member: &[u8]) -> bool {
+        // SAFETY: the closure sees handles of the borrowed table only.
+        self.far.find(hash, |handle| unsafe { far_member(handle) } == member).is_some()
+    }
+
+    #[inline(always)]
+    fn members(&self) -> Members {
+        Members { seed: self.seed }
     }
 
     /// Adds `member`; whether it was new. O(1), at times the rebuild of one segment.
@@ -165,7 +205,11 @@ impl MemberTable {
     fn insert_absent(&mut self, hash: u64, member: &[u8]) {
         let block = MemberBlock::new(member);
         self.block_bytes += block.class_bytes();
-        self.table.insert(hash, block.handle(), &Members { seed: self.seed });
+        let members = self.members();
+        match block.near_handle() {
+            Some(handle) => self.near.insert(hash, handle, &members),
+            None => self.far.insert(hash, block.far_handle(), &members),
+        }
     }
 
     /// Removes `member`; whether it was there. O(1), at times the rebuild of one segment.
@@ -175,75 +219,104 @@ impl MemberTable {
 
     /// As [`MemberTable::remove`] with the member's hash.
     pub fn remove_hashed(&mut self, hash: u64, member: &[u8]) -> bool {
+        let members = self.members();
         // SAFETY: the closure sees handles of the borrowed table only.
-        let equal = |handle| unsafe { member_of(handle) } == member;
-        match self.table.remove(hash, equal, &Members { seed: self.seed }) {
-            Some(handle) => {
-                self.free_block(handle);
-                true
-            }
-            None => false,
+        let equal = |handle| unsafe { near_member(handle) } == member;
+        if let Some(handle) = self.near.remove(hash, equal, &members) {
+            // SAFETY: the table gave the handle back, so this is the block's last owner.
+            unsafe { self.free_block(MemberBlock::from_near(handle)) };
+            return true;
         }
+        !self.far.is_empty() && self.remove_far(hash, member)
+    }
+
+    #[cold]
+    fn remove_far(&mut self, hash: u64, member: &[u8]) -> bool {
+        let members = self.members();
+        // SAFETY: the closure sees handles of the borrowed table only.
+        let equal = |handle| unsafe { far_member(handle) } == member;
+        let removed = self.far.remove(hash, equal, &members);
+        if let Some(handle) = removed {
+            // SAFETY: as in `remove_hashed`.
+            unsafe { self.free_block(MemberBlock::from_far(handle)) };
+        }
+        removed.is_some()
     }
 
     /// A member chosen with equal chances; `None` only in an empty table.
     pub fn random(&self, rng: &mut fastrand::Rng) -> Option<&[u8]> {
-        // SAFETY: the handle is in the table, which stays borrowed.
-        self.table.random(rng).map(|handle| unsafe { member_of(handle) })
+        self.random_block(rng).map(MemberBlock::bytes)
+    }
+
+    /// The block of a random member: of either table, by their shares.
+    fn random_block(&self, rng: &mut fastrand::Rng) -> Option<MemberBlock> {
+        // SAFETY: the handles are in the tables, so their blocks live.
+        unsafe {
+            if !self.far.is_empty() && rng.usize(..self.len()) >= self.near.len() {
+                return self.far.random(rng).map(|handle| MemberBlock::from_far(handle));
+            }
+            self.near.random(rng).map(|handle| MemberBlock::from_near(handle))
+        }
     }
 
     /// Removes a member chosen with equal chances after showing it to `visit`. `None` when the
     /// table is empty.
     pub fn pop_random<R>(&mut self, rng: &mut fastrand::Rng, visit: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let handle = self.table.random(rng)?;
-        // SAFETY: the handle is in the table; the member is freed below, after its last use.
-        let member = unsafe { member_of(handle) };
-        let result = visit(member);
-        let hash = self.hash(member);
-        let removed = self.table.remove(hash, |other| other == handle, &Members { seed: self.seed });
-        debug_assert_eq!(removed, Some(handle));
-        self.free_block(handle);
+        let block = self.random_block(rng)?;
+        let result = visit(block.bytes());
+        let hash = self.hash(block.bytes());
+        let members = self.members();
+        let near = block.near_handle();
+        let was_near = near.and_then(|near| self.near.remove(hash, |other| other == near, &members));
+        if was_near.is_none() {
+            let far = block.far_handle();
+            self.far.remove(hash, |other| other == far, &members);
+        }
+        // SAFETY: the block was in one of the tables and is now in none.
+        unsafe { self.free_block(block) };
         Some(result)
     }
 
     /// One step of SSCAN: visits some members and returns the next cursor, 0 at the end; see
     /// [`Table::scan`] for what a whole walk promises.
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(&[u8])) -> u64 {
-        // SAFETY: the table hands out its own handles and stays borrowed.
-        self.table.scan(cursor, |handle| visit(unsafe { member_of(handle) }))
+        if cursor & FAR_CURSOR == 0 {
+            // SAFETY: the table hands out its own handles and stays borrowed.
+            let next = self.near.scan(cursor, |handle| visit(unsafe { near_member(handle) }));
+            return if next == 0 && !self.far.is_empty() { FAR_CURSOR } else { next };
+        }
+        // SAFETY: as above.
+        match self.far.scan(cursor & !FAR_CURSOR, |handle| visit(unsafe { far_member(handle) })) {
+            0 => 0,
+            next => next | FAR_CURSOR,
+        }
     }
 
     /// All members in hash order; loads members ahead of their turn.
     pub fn iter(&self) -> Iter<'_> {
-        Iter::new(&self.table)
+        Iter::new(&self.near, &self.far)
     }
 
-    /// Frees the block of a handle that was just taken out of the table.
-    fn free_block(&mut self, handle: u64) {
-        // SAFETY: the table gave the handle back, so this is the block's last owner.
-        let block = unsafe { MemberBlock::from_handle(handle) };
+    /// # Safety
+    /// The block was one of this table's and is in none of its tables any more.
+    unsafe fn free_block(&mut self, block: MemberBlock) {
         self.block_bytes -= block.class_bytes();
-        // SAFETY: as above.
+        // SAFETY: by the contract this is the block's last owner.
         unsafe { block.free() }
     }
 
-    /// Checks the table, and that the blocks' bytes add up and no member stands twice. O(n).
+    /// Checks both tables, and that the blocks' bytes add up and no member stands twice. O(n).
     ///
     /// # Panics
     /// When they do not.
     pub fn check_invariants(&self) {
-        self.table.check_invariants(&Members { seed: self.seed });
-        let mut bytes = 0;
-        for handle in self.table.iter() {
-            // SAFETY: the table hands out its own handles and stays borrowed.
-            let block = unsafe { MemberBlock::from_handle(handle) };
-            bytes += block.class_bytes();
-            let member = block.bytes();
-            // SAFETY: as above.
-            let equal = |other| unsafe { member_of(other) } == member;
-            assert_eq!(self.table.find(self.hash(member), equal), Some(handle), "a member stands twice");
-        }
+        self.near.check_invariants(&self.members());
+        self.far.check_invariants(&self.members());
+        let bytes: usize = self.iter().map(|member| member_bytes(member.len())).sum();
         assert_eq!(bytes, self.block_bytes, "bytes of all blocks");
+        let distinct: std::collections::HashSet<&[u8]> = self.iter().collect();
+        assert_eq!(distinct.len(), self.len(), "no member stands twice");
+        assert!(self.iter().all(|member| self.contains(member)), "every member is found");
     }
 }
 
@@ -262,7 +335,9 @@ impl Clone for MemberTable {
 impl Drop for MemberTable {
     fn drop(&mut self) {
         // SAFETY: a drained handle is in no table any more: this is the block's last owner.
-        self.table.drain(|handle| unsafe { MemberBlock::from_handle(handle).free() });
+        self.near.drain(|handle| unsafe { MemberBlock::from_near(handle).free() });
+        // SAFETY: as above.
+        self.far.drain(|handle| unsafe { MemberBlock::from_far(handle).free() });
     }
 }
 
@@ -285,4 +360,4 @@ pub fn member_bytes(len: usize) -> usize {
     data_alloc::usable_size(block::size_of_block(len))
 }
 
-const _: () = assert!(<u64 as Handle>::SLOTS == 7, "the header's figures are for eight-byte handles");
+const _: () = assert!(<u32 as Handle>::SLOTS == 12, "the header's figures are for twelve to a bucket");

@@ -415,6 +415,11 @@ impl Heap {
         bits
     }
 
+    /// Where the reserved range begins; `None` before the first allocation.
+    pub fn range_start(&self) -> Option<NonNull<u8>> {
+        self.state.as_ref().map(|state| state.pool.range().at(0))
+    }
+
     /// Byte figures. O(1).
     pub fn figures(&self) -> SlabFigures {
         let Some(state) = self.state.as_ref() else {

@@ -153,6 +153,13 @@ pub fn used_bytes() -> usize {
     HEAP.used_bytes()
 }
 
+/// Where the reserved range begins: objects up to [`MAX_SLAB_OBJECT_BYTES`] lie behind it, from
+/// the lowest address with room on. It never moves; `None` before the first allocation. For
+/// structures that keep distances in place of addresses.
+pub fn range_start() -> Option<NonNull<u8>> {
+    HEAP.range_start()
+}
+
 /// All figures. O(1).
 pub fn stats() -> DataHeapStats {
     HEAP.stats()

@@ -86,6 +86,11 @@ impl SharedHeap {
         self.shelves.lock().slabs.prepare(blocks)
     }
 
+    /// Where the reserved range begins; `None` before the first allocation.
+    pub fn range_start(&self) -> Option<NonNull<u8>> {
+        self.lock().slabs.range_start()
+    }
+
     /// Takes the lock for as long as the guard lives.
     pub fn lock(&self) -> HeapGuard<'_, Shelves> {
         self.shelves.lock()
