@@ -89,6 +89,9 @@ pub fn serve_ready(server: &mut Server) {
         if !server.blocked.has_ready() {
             return;
         }
+        // The transaction or script that made the keys ready may have taken long; its own time stood
+        // still, and a key may have expired since.
+        server.refresh_time();
         for key in server.blocked.take_ready() {
             serve_key(server, &key);
         }
