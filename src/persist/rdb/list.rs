@@ -150,3 +150,130 @@ fn read_node<I: Input>(
     builder.append_packed(listpack);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{put, read, type_of};
+    use crate::base::hash::HashSeed;
+    use crate::persist::rdb::error::RdbErrorKind;
+    use crate::persist::rdb::input::SliceInput;
+    use crate::persist::rdb::writer::Writer;
+    use crate::value::list::{Direction, ListLimits, Side};
+    use crate::value::{ListRef, ListValue, TypeLimits};
+    use proptest::collection::vec;
+    use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
+
+    fn limits(fill: i32, depth: i32, threshold_bytes: u64, deep: bool) -> TypeLimits {
+        let seed = HashSeed::from_os().expect("random numbers");
+        TypeLimits {
+            list_fill: fill,
+            list_compress_depth: depth,
+            list_packed_threshold_bytes: threshold_bytes,
+            deep,
+            ..TypeLimits::new(seed)
+        }
+    }
+
+    fn list_of(texts: &[Vec<u8>], limits: ListLimits) -> ListValue {
+        let mut list = ListValue::new();
+        for text in texts {
+            list.grow_for(text.len(), 1, limits);
+            list.push(Side::After, text);
+        }
+        list
+    }
+
+    fn texts(list: ListRef<'_>) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        list.for_each(|element| all.push(element.to_vec()));
+        all
+    }
+
+    fn written(list: ListRef<'_>, version: u8) -> (u8, Vec<u8>) {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out, true, false);
+        put(&mut writer, list, version).expect("a vector takes all");
+        writer.finish_bare().expect("a vector takes all");
+        (type_of(list, version), out)
+    }
+
+    fn read_back(number: u8, bytes: &[u8], limits: &TypeLimits) -> Result<ListValue, RdbErrorKind> {
+        read(number, &mut SliceInput::new(bytes), &mut Vec::new(), limits)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn lists_come_back(
+            model in vec(vec(any::<u8>(), 0..60), 1..60),
+            fill in proptest::sample::select(vec![-2, -1, 1, 4, 30]),
+            depth in 0i32..3,
+            threshold in proptest::sample::select(vec![0u64, 10]),
+            version in proptest::sample::select(vec![9u8, 10, 11]),
+        ) {
+            let limits = limits(fill, depth, threshold, true);
+            let list = list_of(&model, limits.list());
+            let (number, bytes) = written(list.as_ref(), version);
+            let back = read_back(number, &bytes, &limits).expect("just written");
+            prop_assert_eq!(texts(back.as_ref()), model);
+            // Pushed one by one, a large element gets a node of its own even in a short list.
+            prop_assert!(threshold > 0 || back.as_ref().encoding() == list.as_ref().encoding());
+            prop_assert!(back.check_invariants().is_ok());
+        }
+
+        /// What is read from damaged bytes can be walked and saved, or is refused.
+        #[test]
+        fn damaged_lists_are_survived(
+            model in vec(vec(any::<u8>(), 0..60), 1..30),
+            fill in proptest::sample::select(vec![-2, 1, 4]),
+            threshold in proptest::sample::select(vec![0u64, 10]),
+            damage in vec((any::<u16>(), any::<u8>()), 1..4),
+            number in proptest::sample::select(vec![1u8, 10, 14, 18]),
+            own_number: bool,
+            deep: bool,
+        ) {
+            let limits = limits(fill, 0, threshold, deep);
+            let (own, mut bytes) = written(list_of(&model, limits.list()).as_ref(), 10);
+            for (at, value) in damage {
+                let at = usize::from(at) % bytes.len();
+                bytes[at] ^= value;
+            }
+            let number = if own_number { own } else { number };
+            if let Ok(mut list) = read_back(number, &bytes, &limits) {
+                let again = texts(list.as_ref());
+                written(list.as_ref(), 10);
+                if deep {
+                    prop_assert_eq!(again.len(), list.len());
+                    prop_assert!(list.check_invariants().is_ok());
+                }
+                list.delete_range(0, 3);
+                list.remove_matching(b"1", 2, Direction::Backward);
+            }
+        }
+    }
+
+    #[test]
+    fn files_of_all_versions_are_read() {
+        let limits = limits(-2, 0, 0, true);
+        let blob_of = |bytes: &[u8]| [&[bytes.len() as u8][..], bytes].concat();
+        // A ziplist of "ab" and 3: bytes, offset of the last entry, count, entries, end.
+        let ziplist = b"\x11\0\0\0\x0e\0\0\0\x02\0\0\x02ab\x04\xf4\xff";
+        let expected = vec![b"ab".to_vec(), b"3".to_vec()];
+        let back = read_back(10, &blob_of(ziplist), &limits).expect("a ziplist");
+        assert_eq!((texts(back.as_ref()), back.as_ref().encoding()), (expected.clone(), "listpack"));
+        let nodes = [&[2u8][..], &blob_of(ziplist), &blob_of(ziplist)].concat();
+        let back = read_back(14, &nodes, &limits).expect("nodes of ziplists");
+        assert_eq!((back.len(), back.as_ref().encoding()), (4, "quicklist"));
+        let elements = b"\x02\x02ab\xc0\x03";
+        assert_eq!(texts(read_back(1, elements, &limits).expect("elements").as_ref()), expected);
+        for (number, bytes) in
+            [(1, &b"\0"[..]), (14, b"\0"), (18, b"\0"), (18, b"\x01\x02\x07\x07\0\0\0\0\0\xff")]
+        {
+            assert!(matches!(read_back(number, bytes, &limits), Err(RdbErrorKind::EmptyKey)), "{number}");
+        }
+        assert!(read_back(18, b"\x01\x03\x01a", &limits).is_err(), "an unknown container");
+        assert!(read_back(18, b"\x01\x01\x00", &limits).is_err(), "an empty plain node");
+        assert!(read_back(10, &blob_of(&ziplist[..16]), &limits).is_err(), "a ziplist cut short");
+    }
+}

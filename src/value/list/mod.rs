@@ -9,6 +9,7 @@
 //! before it outgrows that, and a listpack again when a removal leaves one node of half the limits,
 //! so that it does not change back and forth.
 
+use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, Picked};
 use crate::ds::listpack::{Listpack, ListpackView};
 use crate::ds::quicklist::{Codec, Options, Quicklist, remove_from_listpack, visit_listpack};
@@ -194,6 +195,17 @@ impl ListValue {
     pub fn shrink(&mut self, limits: ListLimits) {
         if self.as_ref().is_single_node() {
             self.become_packed(limits, true);
+        }
+    }
+
+    /// Checks the bytes of all nodes, counts and order.
+    ///
+    /// # Errors
+    /// The broken invariant.
+    pub fn check_invariants(&self) -> Result<(), Corrupt> {
+        match self {
+            ListValue::Packed(listpack) => listpack.check_invariants(),
+            ListValue::Linked(list) => list.check_invariants(),
         }
     }
 
