@@ -27,6 +27,7 @@ pub mod server_admin;
 pub mod set;
 pub mod slowlog;
 pub mod snapshot;
+pub mod sort;
 pub mod stream;
 pub mod string;
 pub mod transaction;
@@ -65,6 +66,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     server_admin::ROWS,
     slowlog::ROWS,
     snapshot::ROWS,
+    sort::ROWS,
     key::basic::ROWS,
     key::expire::ROWS,
     key::flush::ROWS,

@@ -38,7 +38,10 @@ pub fn keys_of(spec: &CommandSpec, args: Args<'_>) -> Result<Vec<KeyAt>, Invalid
         let first = match first_argument(keys, args) {
             Begin::At(first) => first,
             Begin::Missing => continue,
-            Begin::Unknown => return Ok(found),
+            Begin::Unknown => {
+                found.extend(spec.more_keys.and_then(|more| more(args)));
+                return Ok(found);
+            }
         };
         let variable = spec.key_flags.filter(|_| keys.flags & key_flag::VARIABLE_FLAGS != 0);
         let flags = variable.map_or(keys.flags, |flags_of| flags_of(args));

@@ -7,6 +7,7 @@
 use crate::resp::Args;
 use crate::server::ctx::Ctx;
 use crate::server::error::CommandResult;
+use crate::server::key_extraction::KeyAt;
 
 /// Runs a command: writes its reply, or returns the error to send.
 pub type Handler = fn(&mut Ctx<'_>, Args<'_>) -> CommandResult;
@@ -262,6 +263,8 @@ pub struct CommandSpec {
     /// What the keys of a request are used for, where that depends on the arguments
     /// ([`key_flag::VARIABLE_FLAGS`]).
     pub key_flags: Option<fn(Args<'_>) -> u32>,
+    /// A key that the specs cannot say where to find (the target of SORT's STORE).
+    pub more_keys: Option<fn(Args<'_>) -> Option<KeyAt>>,
     pub group: Group,
     pub since: &'static str,
     pub complexity: &'static str,
@@ -281,6 +284,7 @@ impl CommandSpec {
         categories: 0,
         keys: &[],
         key_flags: None,
+        more_keys: None,
         group: Group::Generic,
         since: "1.0.0",
         complexity: "O(1)",
