@@ -85,6 +85,8 @@ fn wait_for<'a>(
 
 /// Serves clients whose keys became ready. Called after each command of a client.
 pub fn serve_ready(server: &mut Server) {
+    // The command before may have taken long: what is ready may have expired meanwhile.
+    server.refresh_time();
     for _ in 0..ROUNDS_MAX {
         if !server.blocked.has_ready() {
             return;
