@@ -139,6 +139,11 @@ impl Reply {
 
     /// A double with Redis 7.2's text: `,1.5`; in RESP2 a bulk string.
     pub fn double(&mut self, value: f64) {
+        // Most scores are whole: their digits need no buffer on the side.
+        if let Some(whole) = float::as_integer(value).filter(|whole| *whole != 0 || value.is_sign_positive())
+        {
+            return if self.is_resp3() { self.header(b',', whole) } else { self.bulk_integer(whole) };
+        }
         let mut text = Vec::with_capacity(32);
         float::format_f64_reply(value, &mut text);
         if self.is_resp3() {
