@@ -213,6 +213,9 @@ impl Server {
         }
         if !existed {
             self.key_added(db, key);
+        } else if self.blocked.any_on_keys() {
+            // It may be of another type now, for which somebody waits or does not wait any more.
+            self.blocked.key_ready(db, key);
         }
         existed
     }

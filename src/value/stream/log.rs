@@ -3,7 +3,7 @@
 //! Owns blocks (`block.rs`) in the order of their keys, and Redis's rules: when a new block
 //! begins, how trimming counts, what is known about the number of entries before an id.
 
-use crate::ds::listpack::{Listpack, TooLarge};
+use crate::ds::listpack::{Listpack, Position, TooLarge};
 use crate::ds::ordered_map::OrderedMap;
 use crate::value::stream::StreamId;
 use crate::value::stream::block::{self, Block, Entry};
@@ -227,19 +227,18 @@ impl Log {
         else {
             return false;
         };
-        self.mark_deleted(key, &[mark]);
+        if self.mark_deleted(key, &[mark]) <= 0 {
+            self.blocks.remove(&key);
+        }
         self.length = self.length.saturating_sub(1);
         true
     }
 
-    /// Marks entries of a block; a block without live entries goes.
-    fn mark_deleted(&mut self, key: StreamId, marks: &[(crate::ds::listpack::Position, i64)]) {
-        let Some(listpack) = self.blocks.get_mut(&key) else { return };
+    /// Marks entries of a block and gives how many are left in it.
+    fn mark_deleted(&mut self, key: StreamId, marks: &[(Position, i64)]) -> i64 {
         // A counter that grows by a few bytes cannot exceed a listpack that entries still fit in;
-        // a hostile one that is full to the last byte is dropped.
-        if block::mark_deleted(listpack, marks).unwrap_or(0) <= 0 {
-            self.blocks.remove(&key);
-        }
+        // a hostile one that is full to the last byte counts as empty.
+        self.blocks.get_mut(&key).and_then(|block| block::mark_deleted(block, marks).ok()).unwrap_or(0)
     }
 
     /// Deletes entries by id (XDEL); returns how many were there.
@@ -308,7 +307,8 @@ impl Log {
         }
     }
 
-    /// Marks the first entries of the first block.
+    /// Marks the first entries of the first block. As in Redis the block stays even if no entry is
+    /// left in it, which happens when its last ones had been deleted before.
     fn trim_within(&mut self, key: StreamId, to: TrimTo) -> u64 {
         let Some(listpack) = self.blocks.get(&key) else { return 0 };
         let mut marks = Vec::new();
