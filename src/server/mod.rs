@@ -66,6 +66,7 @@ use crate::server::run::RunState;
 use crate::server::slowlog::SlowLog;
 use crate::server::stats::Stats;
 use crate::server::watch::Watches;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// The hash of a key computed before its command runs, recognised by the argument's address.
@@ -237,6 +238,18 @@ impl Server {
             client::BlockedOn::Shutdown => {}
         }
         Some(blocked)
+    }
+
+    /// Keys that somebody waits for to be deleted too (`total_blocking_keys_on_nokey`). O(clients).
+    pub fn keys_waited_to_go(&self) -> usize {
+        let mut keys = HashSet::new();
+        for client in self.clients.iter() {
+            let on = client.blocked.as_ref().map(|blocked| &blocked.on);
+            if let Some(client::BlockedOn::Keys { db, keys: own, also_when_gone: true, .. }) = on {
+                keys.extend(own.iter().map(|key| (*db, key.as_ref())));
+            }
+        }
+        keys.len()
     }
 
     /// Blocks a client; its command is kept and run again when what it waits for happens.

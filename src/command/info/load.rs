@@ -18,7 +18,7 @@ pub(super) fn clients(server: &Server, info: &mut InfoText) {
     info.field("tracking_clients", 0);
     info.field("clients_in_timeout_table", server.blocked.deadlines());
     info.field("total_blocking_keys", server.blocked.keys());
-    info.field("total_blocking_keys_on_nokey", 0);
+    info.field("total_blocking_keys_on_nokey", server.keys_waited_to_go());
 }
 
 pub(super) fn stats(server: &Server, info: &mut InfoText) {
