@@ -4,10 +4,13 @@ mod common;
 
 use common::corpus;
 use tine::base::hash::HashSeed;
-use tine::keyspace::Keyspace;
-use tine::persist::rdb::{LoadOptions, load_file};
+use tine::keyspace::{Keyspace, NewValue};
+use tine::persist::child::ChildLink;
+use tine::persist::rdb::dump::{payload_of, restore};
+use tine::persist::rdb::{LoadOptions, SaveOptions, load_file, save_to};
 use tine::sys::io::OsStorage;
-use tine::value::{HashRef, ValueRef};
+use tine::value::hash::FieldExpiry;
+use tine::value::{HashRef, HashValue, PackedLimits, TypeLimits, Value, ValueRef};
 
 /// What a file holds under a key: fields, values and expiry times, sorted by field.
 fn fields_of(file: &str, key: &[u8]) -> Option<(&'static str, Vec<(String, String, Option<i64>)>)> {
@@ -81,5 +84,109 @@ fn old_forms() {
     ] {
         let Some((encoding, fields)) = fields_of(file, key) else { return };
         assert_eq!((encoding, fields.len()), ("listpack", expected), "{file}");
+    }
+}
+
+/// A keyspace with packed and big hashes; with expiry of fields when `expiry`.
+fn made(expiry: bool) -> Keyspace {
+    let seed = HashSeed([9; 16]);
+    let mut keyspace = Keyspace::new(1, seed).expect("a thread starts");
+    let limits = PackedLimits { entries: 16, value_bytes: 64 };
+    for (key, fields) in [(&b"one"[..], 1i64), (b"packed", 16), (b"big", 500)] {
+        let mut hash = HashValue::new();
+        for number in 0..fields {
+            let name = format!("field:{number}");
+            let value =
+                if number % 2 == 0 { number.to_string() } else { "text ".repeat(number as usize % 30) };
+            let value = if fields == 500 { value } else { number.to_string() };
+            let at = if expiry && number % 3 == 0 {
+                FieldExpiry::At(5_000_000_000_000 - number)
+            } else {
+                FieldExpiry::Clear
+            };
+            hash.set(name.as_bytes(), value.as_bytes(), at, limits, seed);
+        }
+        let hashed = keyspace.hash(key);
+        keyspace.db_mut(0).insert(hashed, key, NewValue::Owned(Value::Hash(hash)), None, 0);
+    }
+    keyspace
+}
+
+#[test]
+fn every_version_holds_what_it_can() {
+    for (version, expiry) in [(9, false), (10, false), (11, false), (12, false), (12, true)] {
+        let keyspace = made(expiry);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("dump.rdb");
+        let mut bytes = Vec::new();
+        let options = SaveOptions { version, ..SaveOptions::default() };
+        save_to(&mut bytes, &keyspace, &options, &mut ChildLink::disconnected()).expect("a vector takes all");
+        std::fs::write(&path, &bytes).expect("the file is written");
+        let mut limits = TypeLimits::new(HashSeed([1; 16]));
+        limits.hash = PackedLimits { entries: 16, value_bytes: 64 };
+        let mut back = Keyspace::new(1, HashSeed([1; 16])).expect("a thread starts");
+        let options = LoadOptions { limits: Some(limits), ..LoadOptions::default() };
+        load_file(&OsStorage, &path, &mut back, options, 1 << 20, &mut |_| {}).expect("just written");
+        for view in keyspace.db(0).iter() {
+            let found = back.db(0).find(back.hash(view.key()), view.key()).expect("the key was saved");
+            let (ValueRef::Hash(hash), ValueRef::Hash(loaded)) = (view.value(), found.value()) else {
+                panic!("both are hashes")
+            };
+            assert_eq!(sorted(loaded), sorted(hash), "version {version}");
+            assert_eq!(loaded.encoding(), hash.encoding(), "version {version}");
+        }
+        assert_eq!(back.db(0).may_have_field_expiry(), expiry);
+    }
+}
+
+/// Any damage is refused or gives a hash whose fields can be walked; never a panic.
+#[test]
+fn damaged_hashes_are_survived() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut accepted, mut refused) = (0u32, 0u32);
+    let mut limits = TypeLimits::new(HashSeed([1; 16]));
+    for version in [9u8, 12] {
+        for expiry in [false, true] {
+            let keyspace = made(expiry);
+            for view in keyspace.db(0).iter() {
+                let payload = payload_of(&view.value(), version, true);
+                for round in 0..2000 {
+                    let mut body = payload[..payload.len() - 10].to_vec();
+                    for _ in 0..random.usize(1..4) {
+                        let at = random.usize(..body.len());
+                        body[at] = random.u8(..);
+                    }
+                    if random.u8(..) < 30 {
+                        body.truncate(random.usize(..body.len()));
+                    }
+                    if body.first().is_none_or(|number| !matches!(number, 4 | 16 | 22..=25)) {
+                        continue;
+                    }
+                    limits.deep = round % 2 == 0;
+                    match restore(&body, &limits, walk) {
+                        Ok(()) => accepted += 1,
+                        Err(_) => refused += 1,
+                    }
+                }
+            }
+        }
+    }
+    assert!(accepted > 500 && refused > 500, "{accepted} accepted, {refused} refused");
+}
+
+/// Uses a loaded hash in every way that reads or changes it.
+fn walk(value: NewValue<'_>) {
+    let NewValue::Owned(Value::Hash(mut hash)) = value else { panic!("the number is that of a hash") };
+    let names: Vec<Vec<u8>> = hash.as_ref().fields().map(|field| field.name.to_vec()).collect();
+    let copy = hash.as_ref().to_value();
+    let _ = copy.as_ref().random_distinct(3, 0, &mut fastrand::Rng::with_seed(1));
+    let limits = PackedLimits { entries: 4, value_bytes: 8 };
+    for name in names.iter().take(20) {
+        hash.set_expiry(name, Some(50));
+        hash.set(name, b"new", FieldExpiry::Keep, limits, HashSeed([2; 16]));
+    }
+    hash.take_due(100, 5, |_| {});
+    for name in names.iter().skip(3).take(20) {
+        hash.remove(name);
     }
 }

@@ -41,58 +41,65 @@ const NO_INTEGER: ReplyError = ReplyError::fixed("ERR hash value is not an integ
 const NO_FLOAT: ReplyError = ReplyError::fixed("ERR hash value is not a float");
 const NO_NUMBER: ReplyError = ReplyError::fixed("ERR value is NaN or Infinity");
 
-/// The field to be changed, which is there and has not expired.
-fn find<'s>(ctx: &'s mut Ctx<'_>, args: Args<'_>) -> Result<Option<HashField<'s>>, ReplyError> {
-    drop_due(ctx, args.at(1), std::iter::once(args.at(2)))?;
-    let hash = ctx.server.find_as::<HashValue>(ctx.db, args.at(1))?;
-    Ok(hash.and_then(|hash| hash.find(args.at(2))))
-}
-
-fn store(ctx: &mut Ctx<'_>, args: Args<'_>, text: &[u8]) -> CommandResult {
-    let (limits, seed) = (limits(ctx.server), ctx.server.keyspace.seed());
-    let mut hash = ctx.server.edit_or_create::<HashValue>(ctx.db, args.at(1), HashValue::new)?;
-    hash.set(args.at(2), text, FieldExpiry::Keep, limits, seed);
-    Ok(())
-}
-
 fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let (key, name) = (args.at(1), args.at(2));
     let step = arg::integer(args.at(3))?;
-    let old = match find(ctx, args)? {
+    let (limits, seed) = (limits(ctx.server), ctx.server.keyspace.seed());
+    // A key made here has no field that could make the sum fail.
+    let mut hash = ctx.server.edit_or_create::<HashValue>(ctx.db, key, HashValue::new)?;
+    if hash.as_ref().may_expire() {
+        drop(hash);
+        drop_due(ctx, key, std::iter::once(name))?;
+        hash = ctx.server.edit_or_create::<HashValue>(ctx.db, key, HashValue::new)?;
+    }
+    let old = match hash.as_ref().find(name) {
         Some(field) => field.value.as_integer().ok_or(NO_INTEGER)?,
         None => 0,
     };
     let value = old.checked_add(step).ok_or(error::OVERFLOW)?;
-    store(ctx, args, itoa::Buffer::new().format(value).as_bytes())?;
-    changed(ctx.server, ctx.db, args.at(1), 1, "hincrby");
+    hash.set(name, itoa::Buffer::new().format(value).as_bytes(), FieldExpiry::Keep, limits, seed);
+    drop(hash);
+    changed(ctx.server, ctx.db, key, 1, "hincrby");
     ctx.out.integer(value);
     Ok(())
 }
 
 fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let (key, name) = (args.at(1), args.at(2));
     let step = LongDouble::parse(args.at(3)).ok_or(error::NOT_FLOAT)?;
     if step.is_nan() || step.is_infinite() {
         return Err(NO_NUMBER);
     }
-    let (old, expiry_ms) = match find(ctx, args)? {
-        Some(HashField { value: Element::Int(value), expiry_ms, .. }) => {
-            (LongDouble::from_i64(value), expiry_ms)
-        }
-        Some(HashField { value: Element::Bytes(bytes), expiry_ms, .. }) => {
-            (LongDouble::parse(bytes).ok_or(NO_FLOAT)?, expiry_ms)
-        }
-        None => (LongDouble::ZERO, None),
-    };
-    let value = old + step;
+    let (limits, seed) = (limits(ctx.server), ctx.server.keyspace.seed());
+    let mut hash = ctx.server.edit_or_create::<HashValue>(ctx.db, key, HashValue::new)?;
+    if hash.as_ref().may_expire() {
+        drop(hash);
+        drop_due(ctx, key, std::iter::once(name))?;
+        hash = ctx.server.edit_or_create::<HashValue>(ctx.db, key, HashValue::new)?;
+    }
+    let field = hash.as_ref().find(name);
+    let expiry_ms = field.and_then(|field| field.expiry_ms);
+    let value = number_of(field)? + step;
     if value.is_nan() || value.is_infinite() {
         return Err(error::NAN_OR_INFINITY);
     }
     let mut text = Vec::new();
     value.push_human(&mut text);
-    store(ctx, args, &text)?;
-    changed(ctx.server, ctx.db, args.at(1), 1, "hincrbyfloat");
+    hash.set(name, &text, FieldExpiry::Keep, limits, seed);
+    drop(hash);
+    changed(ctx.server, ctx.db, key, 1, "hincrbyfloat");
     ctx.out.bulk(&text);
     propagate(ctx, args, &text, expiry_ms);
     Ok(())
+}
+
+/// The number in a field; 0 where there is none.
+fn number_of(field: Option<HashField<'_>>) -> Result<LongDouble, ReplyError> {
+    match field.map(|field| field.value) {
+        Some(Element::Int(value)) => Ok(LongDouble::from_i64(value)),
+        Some(Element::Bytes(bytes)) => LongDouble::parse(bytes).ok_or(NO_FLOAT),
+        None => Ok(LongDouble::ZERO),
+    }
 }
 
 /// The sum is logged, so that a replay need not round as this machine does. HSET drops the expiry.

@@ -1,6 +1,6 @@
 //! HSET, HMSET, HSETNX, HDEL: fields come and go.
 
-use crate::command::hash::{changed, drop_due, every, field_time, limits, remove_empty};
+use crate::command::hash::{changed, drop_due, every, limits, remove_empty};
 use crate::resp::Args;
 use crate::server::error::{self, CommandResult, ReplyError};
 use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
@@ -101,13 +101,20 @@ pub(super) fn write_fields(
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (key, name) = (args.at(1), args.at(2));
-    let now_ms = field_time(ctx.server);
-    let found = ctx.server.find_as::<HashValue>(ctx.db, key)?.and_then(|hash| hash.get(name, now_ms));
-    if found.is_some() {
+    let (limits, seed) = (limits(ctx.server), ctx.server.keyspace.seed());
+    let mut hash = ctx.server.edit_or_create::<HashValue>(ctx.db, key, HashValue::new)?;
+    if hash.as_ref().may_expire() {
+        drop(hash);
+        drop_due(ctx, key, std::iter::once(name))?;
+        hash = ctx.server.edit_or_create::<HashValue>(ctx.db, key, HashValue::new)?;
+    }
+    if hash.as_ref().find(name).is_some() {
+        drop(hash);
         ctx.out.integer(0);
         return Ok(());
     }
-    write_fields(ctx, key, args.tail(2), FieldExpiry::Clear)?;
+    hash.set(name, args.at(3), FieldExpiry::Clear, limits, seed);
+    drop(hash);
     changed(ctx.server, ctx.db, key, 1, "hset");
     ctx.out.integer(1);
     Ok(())
@@ -121,8 +128,13 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 /// Removes fields, and the key with the last one, and reports it; returns how many there were.
 pub(super) fn remove_fields(ctx: &mut Ctx<'_>, key: &[u8], names: Args<'_>) -> Result<usize, ReplyError> {
-    drop_due(ctx, key, names.iter())?;
     let Some(mut hash) = ctx.server.edit::<HashValue>(ctx.db, key)? else { return Ok(0) };
+    if hash.as_ref().may_expire() {
+        drop(hash);
+        drop_due(ctx, key, names.iter())?;
+        let Some(settled) = ctx.server.edit::<HashValue>(ctx.db, key)? else { return Ok(0) };
+        hash = settled;
+    }
     let mut removed = 0;
     for name in names.iter() {
         removed += usize::from(hash.remove(name));
