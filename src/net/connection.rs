@@ -11,6 +11,7 @@
 
 use crate::blocking;
 use crate::dispatch::{self, Outcome};
+use crate::keyspace::Db;
 use crate::net::query_buffer::QueryBuffer;
 use crate::resp::request::{self, Limits, Parsed, RequestParser};
 use crate::resp::{Args, OwnedArgs, Reply, Span};
@@ -435,6 +436,33 @@ fn look_ahead(server: &Server, db: usize, requests: &mut [Request], buffer: &[u8
         for request in requests.iter().filter(|request| request.hint.len > 0) {
             db.prefetch_entry(request.hint.hash);
         }
+        look_into_values(db, requests, buffer, spans);
+    }
+}
+
+/// Starts loading the elements of collections that the requests name.
+fn look_into_values(db: &Db, requests: &[Request], buffer: &[u8], spans: &[Span]) {
+    let mut further = [None; BATCH_MAX];
+    let mut count = 0;
+    for request in requests.iter().filter(|request| request.hint.len > 0) {
+        let position = request.found.map_or(0, |found| found.spec.element);
+        if position == 0 {
+            continue;
+        }
+        let args = args_of(request, buffer, spans);
+        let (Some(key), Some(element)) = (first_key(request.found, args), args.get(position)) else {
+            continue;
+        };
+        let Some(value) = db.find(request.hint.hash, key).map(|view| view.value()) else { continue };
+        if let Some(hash) = value.look_ahead(element)
+            && count < BATCH_MAX
+        {
+            further[count] = Some((value, hash));
+            count += 1;
+        }
+    }
+    for (value, hash) in further[..count].iter().flatten() {
+        value.look_further(*hash);
     }
 }
 

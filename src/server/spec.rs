@@ -265,6 +265,9 @@ pub struct CommandSpec {
     pub key_flags: Option<fn(Args<'_>) -> u32>,
     /// A key that the specs cannot say where to find (the target of SORT's STORE).
     pub more_keys: Option<fn(Args<'_>) -> Option<KeyAt>>,
+    /// Where the argument stands that names an element of the collection at the first key; 0 for
+    /// none. Requests that come together look such elements up side by side.
+    pub element: usize,
     pub group: Group,
     pub since: &'static str,
     pub complexity: &'static str,
@@ -285,6 +288,7 @@ impl CommandSpec {
         keys: &[],
         key_flags: None,
         more_keys: None,
+        element: 0,
         group: Group::Generic,
         since: "1.0.0",
         complexity: "O(1)",

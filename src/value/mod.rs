@@ -152,6 +152,31 @@ impl ValueRef<'_> {
         }
     }
 
+    /// First stage of looking an element up ahead: starts loading what the look-up reads first.
+    /// `Some`: the element's hash, for [`ValueRef::look_further`].
+    #[inline]
+    pub fn look_ahead(&self, element: &[u8]) -> Option<u64> {
+        match self {
+            ValueRef::Hash(hash) => hash.look_ahead(element),
+            ValueRef::Set(SetRef::Big(table)) => {
+                let hash = table.hash(element);
+                table.prefetch_bucket(hash);
+                Some(hash)
+            }
+            _ => None,
+        }
+    }
+
+    /// Second stage: starts loading what the look-up compares.
+    #[inline]
+    pub fn look_further(&self, hash: u64) {
+        match self {
+            ValueRef::Hash(HashRef::Big(table)) => table.prefetch_field(hash),
+            ValueRef::Set(SetRef::Big(table)) => table.prefetch_members(hash),
+            _ => {}
+        }
+    }
+
     /// A deep copy.
     pub fn to_value(&self) -> Value {
         match self {

@@ -16,6 +16,7 @@ const ROW: CommandSpec = CommandSpec {
     flags: flag::WRITE | flag::DENYOOM | flag::FAST,
     categories: category::HASH,
     keys: &[KeySpec::one(1, key_flag::RW | key_flag::ACCESS | key_flag::UPDATE)],
+    element: 2,
     group: Group::Hash,
     ..CommandSpec::DEFAULT
 };

@@ -13,6 +13,7 @@ const ROW: CommandSpec = CommandSpec {
     flags: flag::READONLY | flag::FAST,
     categories: category::HASH,
     keys: &[KeySpec::one(1, key_flag::RO | key_flag::ACCESS)],
+    element: 2,
     group: Group::Hash,
     since: "2.0.0",
     ..CommandSpec::DEFAULT

@@ -11,6 +11,7 @@ use crate::value::SetValue;
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "sadd",
+        element: 2,
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         keys: &[KeySpec::one(1, key_flag::RW | key_flag::INSERT)],
@@ -21,6 +22,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "srem",
+        element: 2,
         arity: -3,
         keys: &[KeySpec::one(1, key_flag::RW | key_flag::DELETE)],
         complexity: "O(N) where N is the number of members given.",

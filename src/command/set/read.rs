@@ -12,6 +12,7 @@ use crate::value::set::{SetRef, with_text};
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "sismember",
+        element: 2,
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         keys: &[KeySpec::one(1, key_flag::RO)],
@@ -21,6 +22,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "smismember",
+        element: 2,
         arity: -3,
         flags: flag::READONLY | flag::FAST,
         since: "6.2.0",

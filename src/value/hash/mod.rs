@@ -26,7 +26,7 @@ mod tests;
 use crate::ds::element::Element;
 use crate::ds::field_table::FieldTable;
 use crate::ds::listpack::{Listpack, ListpackView};
-use crate::ds::table::TableStats;
+use crate::ds::table::{TableStats, prefetch};
 use crate::sys::data_alloc::DataBox;
 use packed::Packed;
 
@@ -188,6 +188,23 @@ impl<'a> HashRef<'a> {
                 return;
             }
             rest.nth(BATCH_FIELDS - 1);
+        }
+    }
+
+    /// Starts loading what a look-up of this field reads first; gives the name's hash where it
+    /// reads more after that.
+    #[inline]
+    pub fn look_ahead(&self, name: &[u8]) -> Option<u64> {
+        match self {
+            HashRef::Packed(view) | HashRef::PackedExpiry(view) => {
+                prefetch(view.as_bytes().as_ptr());
+                None
+            }
+            HashRef::Big(table) => {
+                let hash = table.hash(name);
+                table.prefetch_bucket(hash);
+                Some(hash)
+            }
         }
     }
 
