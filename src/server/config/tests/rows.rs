@@ -139,7 +139,7 @@ fn our_own_defaults() {
         assert_eq!(get(&Config::default(), name), value);
     }
     assert_eq!(
-        refusal(&mut Config::default(), "rdb-version", "12"),
+        refusal(&mut Config::default(), "rdb-version", "13"),
         "argument must be between 9 and 11 inclusive"
     );
 }
