@@ -4,6 +4,7 @@
 #
 # A test program belongs to a stage by its name:
 #   tests/interop*.rs         interop: against the real redis-server and recorded files
+#   tests/differential.rs     the same, with random commands
 #   tests/crash*.rs           crash: fork, kill and fault tests
 #   tests/soak*.rs            none: `make soak`
 #   tests/tidy.rs             tidy + unit
@@ -28,7 +29,7 @@ programs() {
 others() {
     for file in tests/*.rs; do
         case $(basename "$file" .rs) in
-            tidy | interop* | crash* | soak* | '*') ;;
+            tidy | interop* | differential | crash* | soak* | '*') ;;
             *) printf -- '--test %s ' "$(basename "$file" .rs)" ;;
         esac
     done
@@ -69,7 +70,7 @@ fi
 tests "tidy + unit" 3 "--lib --bins --test tidy"
 stage "documentation examples" 3 $cargo test --doc
 tests "command + socket" 4 "$(others)"
-tests "interop" 4 "$(programs interop)"
+tests "interop" 4 "$(programs interop differential)"
 tests "crash" 4 "$(programs crash)"
 
 if [ -n "$failed" ]; then

@@ -340,6 +340,16 @@ impl Client {
         self.read()
     }
 
+    /// Sends bytes as they are; a broken connection is an error.
+    pub fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// The next reply that is no push; a broken connection or time that ran out is an error.
+    pub fn try_read(&mut self) -> std::io::Result<Reply> {
+        self.reply()
+    }
+
     /// The next reply that is no push; panics when the connection breaks or time runs out.
     #[track_caller]
     pub fn read(&mut self) -> Reply {
