@@ -4,6 +4,7 @@
 //! run again by dispatch; if it still cannot be served it blocks again, so this module knows no
 //! type. Clients are served in the order in which they began to wait at the key.
 
+use crate::base::long_double::LongDouble;
 use crate::base::numbers::parse_f64;
 use crate::dispatch::{self, Outcome};
 use crate::resp::{Args, Reply};
@@ -23,7 +24,8 @@ const ROUNDS_MAX: usize = 10_000;
 /// # Errors
 /// The texts of Redis for what is not a number, negative or too long.
 pub fn parse_deadline(server: &Server, argument: &[u8]) -> Result<Option<u64>, ReplyError> {
-    let seconds = parse_f64(argument).filter(|seconds| !seconds.is_nan()).ok_or(error::TIMEOUT_NOT_FLOAT)?;
+    let seconds = parse_f64(argument).or_else(|| beyond_f64(argument));
+    let seconds = seconds.filter(|seconds| !seconds.is_nan()).ok_or(error::TIMEOUT_NOT_FLOAT)?;
     let duration_ms = (seconds * 1000.0).ceil();
     // Beyond this neither the sum with the Unix time nor the conversion is exact.
     const DURATION_MAX_MS: f64 = i64::MAX as f64 / 2.0;
@@ -35,6 +37,12 @@ pub fn parse_deadline(server: &Server, argument: &[u8]) -> Result<Option<u64>, R
     }
     let now_ms = server.clock.monotonic_us() / 1000;
     Ok((duration_ms > 0.0).then(|| now_ms + duration_ms as u64))
+}
+
+/// A number that only Redis's longer floats hold is too great, or negative.
+fn beyond_f64(argument: &[u8]) -> Option<f64> {
+    LongDouble::parse(argument)?;
+    Some(if argument.starts_with(b"-") { f64::NEG_INFINITY } else { f64::INFINITY })
 }
 
 /// Lets the caller wait until one of `keys` holds a value of type `wanted`; its command is then

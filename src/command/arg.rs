@@ -26,7 +26,7 @@ pub fn integer_in(text: &[u8], min: i64, max: i64) -> Result<i64, ReplyError> {
 
 /// An integer from 0 up.
 pub fn positive(text: &[u8]) -> Result<i64, ReplyError> {
-    integer(text).and_then(|value| if value >= 0 { Ok(value) } else { Err(error::MUST_BE_POSITIVE) })
+    integer(text).ok().filter(|value| *value >= 0).ok_or(error::MUST_BE_POSITIVE)
 }
 
 /// The index of a database (`MOVE`, `COPY`).

@@ -8,7 +8,7 @@
 //!   len: one byte below 254, or 254 and u32 LE
 //! ```
 //!
-//! A count of 254 or more means "walk to learn it".
+//! A count of 254 means "walk to learn it".
 //!
 //! Trade-off: validated wholly up front, O(n), so that the walk cannot fail half way.
 
@@ -42,7 +42,7 @@ impl<'a> Zipmap<'a> {
         if walked == 0 {
             return Err(Corrupt("zipmap is empty"));
         }
-        if count < BIG && usize::from(count) != walked {
+        if count != BIG && usize::from(count) != walked {
             return Err(Corrupt("zipmap count disagrees with its entries"));
         }
         Ok(Self { bytes })

@@ -50,6 +50,7 @@ pub fn load_at_start(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd
 pub fn reload_aof(server: &mut Server, pump: &mut Pump<'_>) -> Result<(), String> {
     server.sync_aof()?;
     for db in 0..server.keyspace.databases() {
+        server.touch_all_watched(db, None);
         server.keyspace.flush(db, false);
     }
     let file = server.aof_path();

@@ -150,7 +150,8 @@ pub fn wrong_subcommand_syntax(given: &[u8], parent: &str) -> ReplyError {
     ReplyError::err(text)
 }
 
-/// `ERR unknown command 'x', with args beginning with: 'a' 'b' `.
+/// `ERR unknown command 'x', with args beginning with: 'a' 'b' `. As in Redis a zero byte ends the
+/// text of an argument.
 pub fn unknown_command(name: &[u8], args: impl Iterator<Item = impl AsRef<[u8]>>) -> ReplyError {
     const SHOWN_MAX: usize = 128;
     let mut list = Vec::new();
@@ -158,14 +159,19 @@ pub fn unknown_command(name: &[u8], args: impl Iterator<Item = impl AsRef<[u8]>>
         if list.len() >= SHOWN_MAX {
             break;
         }
-        let argument = argument.as_ref();
+        let argument = until_zero(argument.as_ref());
         list.push(b'\'');
         list.extend_from_slice(&argument[..argument.len().min(SHOWN_MAX - (list.len() - 1).min(SHOWN_MAX))]);
         list.extend_from_slice(b"' ");
     }
+    let name = until_zero(name);
     let mut text = b"unknown command '".to_vec();
     text.extend_from_slice(&name[..name.len().min(SHOWN_MAX)]);
     text.extend_from_slice(b"', with args beginning with: ");
     text.extend_from_slice(&list);
     ReplyError::err(text)
+}
+
+fn until_zero(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }

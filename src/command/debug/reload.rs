@@ -42,9 +42,11 @@ pub(super) fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     }
 }
 
-/// Throws the data set away without a trace in the log or for watchers: it comes back at once.
+/// Throws the data set away without a trace in the log: it comes back at once. Watched keys count
+/// as touched, as they do in Redis.
 fn empty(server: &mut Server) {
     for db in 0..server.keyspace.databases() {
+        server.touch_all_watched(db, None);
         server.keyspace.flush(db, false);
     }
 }

@@ -92,7 +92,8 @@ impl Field {
         let offset = match offset {
             [b'#', number @ ..] => {
                 let number = arg::integer_or(number, error::BIT_OFFSET)?;
-                let scaled = number.checked_mul(width).ok_or(error::BIT_OFFSET)?;
+                // As in Redis the product is not checked, only its result.
+                let scaled = number.wrapping_mul(width);
                 bits::bit_offset(ctx, Digits::new().format(scaled).as_bytes())?
             }
             _ => bits::bit_offset(ctx, offset)?,
@@ -128,6 +129,11 @@ impl Field {
         } else {
             (0, (1i128 << self.width) - 1)
         }
+    }
+
+    /// True if 64 bits do not hold how far the value is below the greatest of this signed field.
+    fn is_far_below(&self, value: i64) -> bool {
+        self.signed && self.width < 64 && self.range().1 - value as i128 > i64::MAX as i128
     }
 
     /// The low bits of `value` as the field reads them.
@@ -194,6 +200,10 @@ impl Operation {
         let (wanted, answers_old) = match self.action {
             Action::Get => return Some((old, false)),
             Action::Add(step) => (old + step as i128, false),
+            // The distance to the limit overflows in Redis, and what is too small saturates as too big.
+            Action::Set(value) if self.overflow == Overflow::Saturate && field.is_far_below(value) => {
+                (field.range().1, true)
+            }
             Action::Set(value) if field.signed => (value as i128, true),
             // A negative number is a huge one to an unsigned field.
             Action::Set(value) => (value as u64 as i128, true),
