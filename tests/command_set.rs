@@ -5,6 +5,9 @@ mod common;
 use common::{InProcess, Reply};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
 use std::collections::BTreeSet;
+use tine::base::crc64::Crc64;
+use tine::ds::intset::Intset;
+use tine::ds::listpack::Listpack;
 use tine::server::config::{Config, ProtectedAction};
 
 /// Runs lines and compares each reply; a line without `=>` only runs.
@@ -387,4 +390,75 @@ fn store(
 ) -> BTreeSet<String> {
     assert_eq!(t.call(&format!("{verb} k{other} k{key} k{other}")), format!(":{}", expected.len()));
     expected.clone()
+}
+
+/// A payload as DUMP gives it, for this body.
+fn payload_of(body: &[u8]) -> Vec<u8> {
+    let mut payload = [body, &11u16.to_le_bytes()].concat();
+    payload.extend_from_slice(&Crc64::update(0, &payload).to_le_bytes());
+    payload
+}
+
+/// Bodies of all three forms of a set: members, intset, listpack.
+fn bodies() -> Vec<Vec<u8>> {
+    let mut intset = Intset::new();
+    let mut listpack = Listpack::new();
+    let mut members = vec![2, 5];
+    for value in [7, 300, -70_000] {
+        intset.add(value);
+        listpack.push_back(value).expect("it is small");
+        members.extend_from_slice(&[0xc0, value as u8]);
+    }
+    for word in [&b"word"[..], b"another word"] {
+        listpack.push_back(word).expect("it is small");
+        members.push(word.len() as u8);
+        members.extend_from_slice(word);
+    }
+    let blob = |number: u8, bytes: &[u8]| [&[number, bytes.len() as u8], bytes].concat();
+    vec![members, blob(11, intset.as_bytes()), blob(20, listpack.as_bytes())]
+}
+
+#[test]
+fn hostile_payloads_are_refused_or_whole_sets() {
+    let mut t = InProcess::with(&[("sanitize-dump-payload", "yes")]);
+    let restore =
+        |t: &mut InProcess, body: &[u8]| t.run(&[b"RESTORE", b"k", b"0", &payload_of(body), b"REPLACE"]);
+    for (body, len) in bodies().iter().zip([5, 3, 5]) {
+        assert_eq!(restore(&mut t, body), Reply::Simple("OK".into()));
+        assert_eq!(t.call("SCARD k"), format!(":{len}"));
+    }
+    // Empty sets, and members that stand twice.
+    let twice = [&[20, 13, 13, 0, 0, 0, 2, 0][..], &[1, 1, 1, 1, 0xff]].concat();
+    for bad in [&[2, 0][..], &[2, 2, 1, b'a', 1, b'a'], &[20, 7, 7, 0, 0, 0, 0, 0, 0xff], &twice] {
+        assert!(restore(&mut t, bad).is_error(), "{bad:?}");
+    }
+    let mut random = fastrand::Rng::with_seed(5);
+    let (mut accepted, mut refused) = (0, 0);
+    for round in 0..6000 {
+        let mut body = bodies().swap_remove(round % 3);
+        for _ in 0..random.usize(1..3) {
+            let at = random.usize(1..body.len());
+            body[at] = if random.bool() { random.u8(..) } else { body[at] ^ 1 << random.u8(..8) };
+        }
+        t.call("DEL k");
+        if restore(&mut t, &body).is_error() {
+            refused += 1;
+            continue;
+        }
+        accepted += 1;
+        let members: BTreeSet<Vec<u8>> = t.run(&[b"SMEMBERS", b"k"]).items().iter().map(bytes_of).collect();
+        assert_eq!(t.call("SCARD k"), format!(":{}", members.len()), "{body:?}");
+        for member in &members {
+            assert_eq!(t.run(&[b"SREM", b"k", member]), Reply::Int(1), "{body:?}");
+        }
+        assert_eq!(t.call("EXISTS k"), ":0");
+    }
+    assert!(accepted > 300 && refused > 300, "{accepted} accepted, {refused} refused");
+}
+
+fn bytes_of(reply: &Reply) -> Vec<u8> {
+    match reply {
+        Reply::Bulk(bytes) => bytes.clone(),
+        other => panic!("a member is a bulk, not {other:?}"),
+    }
 }
