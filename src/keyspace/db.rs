@@ -504,8 +504,8 @@ impl Db {
 
     /// A key with a hash whose fields expire. O(hashes noted).
     pub fn key_with_field_expiry(&self) -> Option<&[u8]> {
-        let noted = self.field_due.iter().map(|noted| noted.name);
-        noted.filter(|key| self.has_field_expiry(key)).next()
+        let mut noted = self.field_due.iter().map(|noted| noted.name);
+        noted.find(|key| self.has_field_expiry(key))
     }
 
     fn has_field_expiry(&self, key: &[u8]) -> bool {
