@@ -20,6 +20,7 @@
 #![allow(unsafe_code)]
 
 mod entry;
+pub mod gap;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -13,9 +13,8 @@
 //! stay uncompressed, others are compressed when it saves anything (not at all for depth 0). An
 //! element of `packed_threshold` bytes or more is a node of its own.
 //!
-//! Trade-off: 2 bytes an element and 24 a node of 8 KiB; pushes and pops at the ends are O(1) at
-//! the tail and move at most a node's bytes at the head; an index costs what `directory` says and
-//! half a node's walk. Reading a compressed node decompresses into a copy and leaves the node as
+//! Trade-off: 2 bytes an element and 24 a node of 8 KiB; pushes and pops are O(1) at both ends (at
+//! the head by `listpack::gap`); an index costs what `directory` says and half a node's walk. Reading a compressed node decompresses into a copy and leaves the node as
 //! it is (Redis decompresses in place and compresses again): no page is dirtied by a read.
 
 mod directory;
@@ -27,7 +26,7 @@ mod tests;
 
 use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, Picked};
-use crate::ds::listpack::{EMPTY_BYTES, Listpack};
+use crate::ds::listpack::{EMPTY_BYTES, Listpack, ListpackView};
 use directory::{Directory, Slot};
 pub use iter::{Direction, Iter, NodeView, Stored, visit_listpack};
 pub use limits::{DEFAULT_PACKED_THRESHOLD_BYTES, Options};
@@ -161,7 +160,7 @@ impl Quicklist {
 
     /// The listpack, when the list is a single packed node: the case in which a shrunk list may
     /// become a plain listpack again.
-    pub fn single_listpack(&self) -> Option<&Listpack> {
+    pub fn single_listpack(&self) -> Option<ListpackView<'_>> {
         if self.node_count() != 1 {
             return None;
         }

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!   packed:  listpack of `count` elements        -> 24 bytes and the block
+//!   gapped:  the same with room before it, while elements come or go at its front (`listpack::gap`)
 //!   plain:   the bytes of one element
 //!   either compressed: LZF of those bytes, with their length before
 //! ```
@@ -12,13 +13,15 @@ use crate::base::lzf;
 use crate::ds::bytes::DataBytes;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, Picked};
-use crate::ds::listpack::{Listpack, ListpackView, Position, TooLarge};
+use crate::ds::listpack::{Listpack, ListpackView, Position, TooLarge, gap};
 use std::borrow::Cow;
 
 /// Smaller nodes are not worth compressing, bytes.
 const MIN_COMPRESS_BYTES: usize = 48;
 /// A compressed node must save more than this, bytes.
 const MIN_COMPRESS_SAVING_BYTES: usize = 8;
+/// Smaller listpacks are moved as a whole at each change of their front, bytes.
+const MIN_GAPPED_BYTES: usize = 192;
 /// Why reading a compressed node cannot fail.
 const OWN_OUTPUT: &str = "the codec reads back what it wrote";
 
@@ -60,6 +63,8 @@ pub enum Container {
 #[derive(Clone, Debug)]
 enum Body {
     Packed(Listpack),
+    /// The block and the length of its gap.
+    Gapped(DataBytes, u32),
     Plain(DataBytes),
     PackedCompressed(DataBytes),
     PlainCompressed(DataBytes),
@@ -108,7 +113,7 @@ impl Node {
 
     pub(super) fn container(&self) -> Container {
         match self.body {
-            Body::Packed(_) | Body::PackedCompressed(_) => Container::Packed,
+            Body::Packed(_) | Body::Gapped(..) | Body::PackedCompressed(_) => Container::Packed,
             Body::Plain(_) | Body::PlainCompressed(_) => Container::Plain,
         }
     }
@@ -125,6 +130,7 @@ impl Node {
     pub(super) fn stored(&self) -> &[u8] {
         match &self.body {
             Body::Packed(listpack) => listpack.as_bytes(),
+            Body::Gapped(bytes, gap) => gap::view(bytes, *gap).as_bytes(),
             Body::Plain(bytes) | Body::PackedCompressed(bytes) | Body::PlainCompressed(bytes) => {
                 bytes.as_slice()
             }
@@ -140,9 +146,10 @@ impl Node {
     pub(super) fn memory_bytes(&self) -> usize {
         match &self.body {
             Body::Packed(listpack) => listpack.memory_bytes(),
-            Body::Plain(bytes) | Body::PackedCompressed(bytes) | Body::PlainCompressed(bytes) => {
-                bytes.memory_bytes()
-            }
+            Body::Gapped(bytes, _)
+            | Body::Plain(bytes)
+            | Body::PackedCompressed(bytes)
+            | Body::PlainCompressed(bytes) => bytes.memory_bytes(),
         }
     }
 
@@ -203,12 +210,39 @@ impl Node {
     }
 
     /// The listpack of an uncompressed packed node.
-    pub(super) fn listpack(&self) -> Option<&Listpack> {
-        if let Body::Packed(listpack) = &self.body { Some(listpack) } else { None }
+    pub(super) fn listpack(&self) -> Option<ListpackView<'_>> {
+        match &self.body {
+            Body::Packed(listpack) => Some(listpack.view()),
+            Body::Gapped(bytes, gap) => Some(gap::view(bytes, *gap)),
+            _ => None,
+        }
     }
 
-    pub(super) fn into_listpack(self) -> Option<Listpack> {
+    pub(super) fn into_listpack(mut self) -> Option<Listpack> {
+        self.close_gap();
         if let Body::Packed(listpack) = self.body { Some(listpack) } else { None }
+    }
+
+    fn close_gap(&mut self) {
+        if let Body::Gapped(bytes, gap) = &mut self.body {
+            self.body = Body::Packed(gap::close(std::mem::take(bytes), *gap));
+        }
+    }
+
+    /// Before a change at the front: a listpack that is not small gets its gap.
+    #[inline]
+    fn open_gap(&mut self) {
+        if let Body::Packed(listpack) = &mut self.body
+            && listpack.byte_len() >= MIN_GAPPED_BYTES
+        {
+            self.body = Body::Gapped(gap::open(std::mem::take(listpack)), 0);
+        }
+    }
+
+    /// Before a change inside: neither compressed nor gapped.
+    fn make_editable(&mut self, codec: &Codec) {
+        self.decompress(codec);
+        self.close_gap();
     }
 
     /// Runs `edit` on the listpack (decompressing it first) and adds `added` to the count when it
@@ -219,7 +253,7 @@ impl Node {
         added: u32,
         edit: impl FnOnce(&mut Listpack) -> Result<(), TooLarge>,
     ) -> Result<(), TooLarge> {
-        self.decompress(codec);
+        self.make_editable(codec);
         let Body::Packed(listpack) = &mut self.body else {
             return Err(TooLarge);
         };
@@ -229,11 +263,21 @@ impl Node {
     }
 
     /// Adds an element at the end that `side` names.
+    #[inline]
     pub(super) fn push(&mut self, side: Side, element: Element<'_>, codec: &Codec) -> Result<(), TooLarge> {
-        self.grow(codec, 1, |listpack| match side {
-            Side::Before => listpack.push_front(element),
-            Side::After => listpack.push_back(element),
-        })
+        self.decompress(codec);
+        if side == Side::Before {
+            self.open_gap();
+        }
+        match (&mut self.body, side) {
+            (Body::Packed(listpack), Side::Before) => listpack.push_front(element)?,
+            (Body::Packed(listpack), Side::After) => listpack.push_back(element)?,
+            (Body::Gapped(bytes, gap), Side::Before) => gap::push_front(bytes, gap, element)?,
+            (Body::Gapped(bytes, gap), Side::After) => gap::push_back(bytes, *gap, element)?,
+            _ => return Err(TooLarge),
+        }
+        self.count += 1;
+        Ok(())
     }
 
     /// Inserts so that the element is at `offset`, at most the count.
@@ -264,7 +308,7 @@ impl Node {
 
     /// Removes up to `count` elements from `offset` on; removing all leaves the node empty.
     pub(super) fn delete_range(&mut self, offset: usize, count: usize, codec: &Codec) {
-        self.decompress(codec);
+        self.make_editable(codec);
         match &mut self.body {
             Body::Packed(listpack) => {
                 self.count -= listpack.delete_range(offset as i64, count) as u32;
@@ -282,7 +326,18 @@ impl Node {
         take: impl FnOnce(Element<'_>) -> R,
     ) -> Option<R> {
         self.decompress(codec);
+        if side == Side::Before {
+            self.open_gap();
+        }
         match &mut self.body {
+            Body::Gapped(bytes, gap) => {
+                let taken = match side {
+                    Side::Before => gap::pop_front(bytes, gap, take),
+                    Side::After => gap::pop_back(bytes, *gap, take),
+                }?;
+                self.count -= 1;
+                Some(taken)
+            }
             Body::Packed(listpack) => {
                 let view = listpack.view();
                 let position = if side == Side::Before { view.first() } else { view.last() }?;
@@ -320,7 +375,7 @@ impl Node {
             return 0;
         }
         drop(raw);
-        self.decompress(codec);
+        self.make_editable(codec);
         let Body::Packed(listpack) = &mut self.body else {
             return 0;
         };
@@ -331,7 +386,7 @@ impl Node {
 
     /// Moves the elements from `offset` on into a node of their own; a packed node only.
     pub(super) fn split_off(&mut self, offset: usize, codec: &Codec) -> Option<Self> {
-        self.decompress(codec);
+        self.make_editable(codec);
         let Body::Packed(listpack) = &mut self.body else {
             return None;
         };
@@ -349,6 +404,7 @@ impl Node {
     }
 
     pub(super) fn shrink_to_fit(&mut self) {
+        self.close_gap();
         if let Body::Packed(listpack) = &mut self.body {
             listpack.shrink_to_fit();
         }

@@ -392,7 +392,7 @@ fn nodes_away_from_the_ends_are_compressed() {
 #[test]
 fn a_single_node_gives_its_listpack_away() {
     let mut list = list_of(Options::default(), &numbers(3));
-    assert_eq!(list.single_listpack().map(Listpack::len), Some(3));
+    assert_eq!(list.single_listpack().map(|listpack| listpack.len()), Some(3));
     assert_eq!(list.take_single_listpack().map(|listpack| listpack.len()), Some(3));
     assert!(list.is_empty());
     let mut two = list_of(Options::new(2, 0), &numbers(3));

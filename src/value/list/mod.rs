@@ -211,8 +211,9 @@ impl ListValue {
 
     fn become_packed(&mut self, limits: ListLimits, was_larger: bool) {
         let ListValue::Linked(list) = self else { return };
-        let allowed =
-            |listpack: &Listpack| limits.allows_single(listpack.byte_len(), listpack.len(), was_larger);
+        let allowed = |listpack: ListpackView<'_>| {
+            limits.allows_single(listpack.as_bytes().len(), listpack.len(), was_larger)
+        };
         if !list.single_listpack().is_some_and(allowed) {
             return;
         }
