@@ -42,9 +42,10 @@ impl<'a> Iter<'a> {
 
     #[inline]
     fn load_next(&mut self) -> Option<MemberBlock> {
-        // SAFETY: the handles are in tables that are borrowed for `'a`, so their blocks live.
         let block = match self.near.next() {
+            // SAFETY: the handle is in a table that is borrowed for `'a`, so its block lives.
             Some(handle) => unsafe { MemberBlock::from_near(handle) },
+            // SAFETY: as above.
             None => unsafe { MemberBlock::from_far(self.far.next()?) },
         };
         block.prefetch();
