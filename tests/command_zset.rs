@@ -319,3 +319,38 @@ fn blocked_clients_are_served_in_order() {
     let stream = server.propagated().join(" | ");
     assert!(stream.contains("ZPOPMAX z") && stream.contains("ZPOPMIN z 2"), "{stream}");
 }
+
+#[test]
+fn changes_are_counted_as_redis_counts_them() {
+    in_both(|server| {
+        for (line, changes) in [
+            ("ZADD z 1 a 2 b 3 c 4 d 5 e", 5),
+            ("ZADD z 1 a 7 b", 1),
+            ("ZINCRBY z 0 a", 0),
+            ("ZREM z a nobody", 1),
+            ("ZPOPMAX z 2", 2),
+            ("ZUNIONSTORE to 1 z", 1),
+            ("ZREMRANGEBYRANK z 0 -1", 2),
+            ("ZRANGESTORE to nokey 0 -1", 1),
+            ("ZDIFFSTORE to 1 nokey", 0),
+        ] {
+            let before = server.dirty();
+            server.call(line);
+            assert_eq!(server.dirty() - before, changes, "{line}");
+        }
+    });
+}
+
+#[test]
+fn dumps_are_restored() {
+    in_both(|server| {
+        server.call("ZADD z -inf a 1.5 b 1e30 17 3 x");
+        let common::Reply::Bulk(payload) = server.run(&[b"DUMP", b"z"]) else {
+            panic!("DUMP answers a bulk string");
+        };
+        server.run(&[b"RESTORE", b"copy", b"0", &payload]);
+        let all = "ZRANGE copy 0 -1 WITHSCORES";
+        assert_eq!(server.call(all), "*8 $1 a $4 -inf $1 b $3 1.5 $1 x $1 3 $2 17 $5 1e+30");
+        assert_eq!(server.call("OBJECT ENCODING copy"), server.call("OBJECT ENCODING z"));
+    });
+}

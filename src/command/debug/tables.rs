@@ -103,6 +103,7 @@ fn table_of(value: ValueRef<'_>) -> Option<TableStats> {
     match value {
         ValueRef::Hash(hash) => hash.table_stats(),
         ValueRef::Set(set) => set.table_stats(),
+        ValueRef::Zset(zset) => zset.table_stats(),
         _ => None,
     }
 }

@@ -188,8 +188,8 @@ fn add_pairs(
         if end - start >= LOOK_AHEAD_MIN {
             zset.as_ref().prefetch((start..end).map(|index| pairs.at(2 * index + 1)));
         }
-        for index in start..end {
-            outcome.count(add_one(&mut zset, &limits, options, scores[index], pairs.at(2 * index + 1))?);
+        for (index, score) in scores.iter().enumerate().take(end).skip(start) {
+            outcome.count(add_one(&mut zset, &limits, options, *score, pairs.at(2 * index + 1))?);
         }
     }
     Ok(outcome)

@@ -12,7 +12,7 @@
 
 use super::leaf::LeafPtr;
 use crate::base::hash::HashSeed;
-use crate::ds::table::{ResizePolicy, Resolver, Table, collection_resize_policy, prefetch};
+use crate::ds::table::{ResizePolicy, Resolver, Table, TableStats, collection_resize_policy, prefetch};
 use crate::sys::data_alloc::DataVec;
 
 /// Leaves that can be numbered.
@@ -127,6 +127,11 @@ impl Index {
     /// Bytes of the data region, without leaves.
     pub fn memory_bytes(&self) -> usize {
         self.table.memory_bytes() + self.leaves.allocated_bytes() + self.free_ids.allocated_bytes()
+    }
+
+    /// Figures of the table.
+    pub fn table_stats(&self) -> TableStats {
+        self.table.stats()
     }
 
     /// Whether one more leaf can be numbered.

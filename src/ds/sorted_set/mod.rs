@@ -43,6 +43,7 @@ use self::inner::{Child, Inner};
 use self::leaf::{Entry, JUMBO_BYTES_MAX, LEAF_BYTES_MAX, LeafPtr, capacity_for};
 use self::tree::{At, Bound, Tree, order};
 use crate::base::hash::HashSeed;
+use crate::ds::table::TableStats;
 use crate::sys::data_alloc::usable_size;
 
 pub use self::bounds::{MemberBound, ScoreBound};
@@ -112,6 +113,11 @@ impl SortedSet {
     pub fn memory_bytes(&self) -> usize {
         let inner_bytes = self.tree.inner_count * usable_size(size_of::<Inner>());
         self.index.memory_bytes() + self.leaf_bytes + self.long_bytes + inner_bytes
+    }
+
+    /// Figures of the table behind the member index.
+    pub fn table_stats(&self) -> TableStats {
+        self.index.table_stats()
     }
 
     /// The hash of a member, for the calls that take one.

@@ -166,7 +166,8 @@ fn bytes_per_member(set: &SortedSet) -> f64 {
 
 #[test]
 fn ascending_descending_and_random_orders_pack_well() {
-    let orders: [(&str, fn(u32) -> f64); 4] = [
+    type Score = fn(u32) -> f64;
+    let orders: [(&str, Score); 4] = [
         ("ascending", f64::from),
         ("descending", |number| -f64::from(number)),
         ("random", |number| f64::from(number * 7919 % 1_000_003)),

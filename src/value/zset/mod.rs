@@ -24,6 +24,7 @@ mod tests;
 use crate::base::hash::HashSeed;
 use crate::ds::listpack::{Listpack, ListpackView};
 use crate::ds::sorted_set::SortedSet;
+use crate::ds::table::TableStats;
 use crate::sys::data_alloc::DataBox;
 use crate::value::limits::{PackedLimits, TypeLimits};
 
@@ -168,6 +169,14 @@ impl<'a> ZsetRef<'a> {
         match self {
             ZsetRef::Packed(_) => None,
             ZsetRef::Big(set) => Some(set.scan(cursor, visit)),
+        }
+    }
+
+    /// Figures of the hash table behind a big set.
+    pub fn table_stats(&self) -> Option<TableStats> {
+        match self {
+            ZsetRef::Packed(_) => None,
+            ZsetRef::Big(set) => Some(set.table_stats()),
         }
     }
 
