@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{InProcess, Reply, START_MS};
+use common::{InProcess, Reply, START_MS, Server, wait_until};
+use std::time::Duration;
 use tine::server::ClientRef;
 
 /// Runs lines and compares each reply; a line without `=>` only runs.
@@ -460,4 +461,74 @@ fn events_are_announced() {
     assert_eq!(events("XSETID s 5-0"), "xsetid");
     assert_eq!(events("XDEL s 2-0"), "xdel");
     assert_eq!(events("XGROUP DESTROY s g"), "xgroup-destroy");
+}
+
+/// A reply as words.
+fn shown(reply: &Reply) -> String {
+    match reply {
+        Reply::Int(value) => value.to_string(),
+        Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Reply::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A rewritten AOF of commands rebuilds groups, counters and pending entries, also those whose
+/// entry was trimmed or deleted.
+#[test]
+fn a_rewritten_log_rebuilds_everything() {
+    let directives = ["appendonly yes", "aof-use-rdb-preamble no", "stream-node-max-entries 4"];
+    let mut server = Server::tine(&directives);
+    let mut client = server.client();
+    let mut run = |line: &str| client.call(&line.split(' ').collect::<Vec<_>>());
+    for ms in 1..=10 {
+        run(&format!("XADD s {ms}-0 f {ms}"));
+        run(&format!("XADD gone {ms}-0 f {ms}"));
+    }
+    for line in [
+        "XGROUP CREATE s g 0 ENTRIESREAD 0",
+        "XGROUP CREATE s idle $",
+        "XGROUP CREATECONSUMER s idle nobody",
+        "XREADGROUP GROUP g c COUNT 6 STREAMS s >",
+        "XREADGROUP GROUP g d COUNT 3 STREAMS s >",
+        "XDEL s 5-0",
+        "XTRIM s MAXLEN 8",
+        "XGROUP CREATE gone g 0",
+        "XREADGROUP GROUP g c STREAMS gone >",
+        "XTRIM gone MAXLEN 0",
+        "XADD empty MAXLEN 0 7-7 a b",
+        "XGROUP CREATE fresh g $ MKSTREAM",
+    ] {
+        assert!(!run(line).is_error(), "{line}");
+    }
+    let keys = ["s", "gone", "empty", "fresh"];
+    // Times at which consumers were seen are not kept; blocks are filled anew.
+    let state = |server: &Server| -> Vec<String> {
+        let mut client = server.client();
+        let mut texts = Vec::new();
+        for key in keys {
+            let Reply::Array(parts) = client.call(&["XINFO", "STREAM", key, "FULL", "COUNT", "0"]) else {
+                panic!("{key} is there");
+            };
+            let pending = client.call(&["XPENDING", key, "g", "-", "+", "100"]);
+            let pending = if pending.is_error() { Vec::new() } else { pending.items().to_vec() };
+            let pending: Vec<String> =
+                pending.iter().map(|entry| [0, 1, 3].map(|at| shown(&entry.items()[at])).join(" ")).collect();
+            let groups = shown(&client.call(&["XINFO", "GROUPS", key]));
+            let numbers: Vec<String> = parts[..2].iter().chain(&parts[6..16]).map(shown).collect();
+            texts.push(format!("{key}: {} | {groups} | {}", numbers.join(" "), pending.join(", ")));
+        }
+        texts
+    };
+    let before = state(&server);
+    assert!(before[1].contains(", 10-0 c 1") && before[0].contains(", 5-0 c 1"), "{before:?}");
+    run("BGREWRITEAOF");
+    wait_until("the rewrite", Duration::from_secs(30), || {
+        let info = run("INFO persistence").text();
+        info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0")
+    });
+    assert!(run("INFO persistence").text().contains("aof_last_bgrewrite_status:ok"));
+    server.stop();
+    server.restart();
+    assert_eq!(state(&server), before);
 }
