@@ -93,7 +93,9 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if ttl_ms < 0 {
         return Err(error::INVALID_TTL);
     }
-    let body = dump::verified(&args[3]).ok_or(error::BAD_DUMP)?;
+    let skips_sum = ctx.server.run.debug.skip_checksums;
+    let body = if skips_sum { dump::unsummed(&args[3]) } else { dump::verified(&args[3]) };
+    let body = body.ok_or(error::BAD_DUMP)?;
     let expiry_ms = match ttl_ms {
         0 => None,
         at if options.absolute => Some(at),
@@ -104,7 +106,10 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     dump::restore(body, &limits, |value| {
         if late { drop_late(ctx, key, options.replace) } else { put(ctx, key, value, expiry_ms, &options) }
     })
-    .map_err(|_| error::BAD_DATA_FORMAT)?;
+    .map_err(|reason| {
+        log::warn!("RESTORE was given a value that is damaged: {reason}");
+        error::BAD_DATA_FORMAT
+    })?;
     if !late && expiry_ms.is_some() && !options.absolute {
         propagate_absolute(ctx, args, expiry_ms.unwrap_or(0));
     }

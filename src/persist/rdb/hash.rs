@@ -42,7 +42,8 @@ const RESERVED_FIELDS_MAX: u64 = 1 << 16;
 
 const BAD_LISTPACK: RdbErrorKind = RdbErrorKind::Corrupt("Hash listpack integrity check failed.");
 const BAD_ZIPLIST: RdbErrorKind = RdbErrorKind::Corrupt("Hash ziplist integrity check failed.");
-const BAD_ZIPMAP: RdbErrorKind = RdbErrorKind::Corrupt("Hash zipmap integrity check failed.");
+const BAD_ZIPMAP: RdbErrorKind = RdbErrorKind::Corrupt("Zipmap integrity check failed.");
+const DUPLICATE_PACKED: RdbErrorKind = RdbErrorKind::Corrupt("Hash listpack with dup elements");
 const DUPLICATE: RdbErrorKind = RdbErrorKind::Corrupt("Duplicate hash fields detected");
 
 /// Whether a field has an expiry, which only versions from 12 on can hold.
@@ -261,10 +262,10 @@ fn read_listpack(bytes: &[u8], limits: &TypeLimits, with_expiry: bool) -> Result
     if limits.deep {
         let mut seen = HashSet::new();
         if !hash.as_ref().fields().all(|field| seen.insert(field.name.to_vec())) {
-            return Err(BAD_LISTPACK);
+            return Err(DUPLICATE_PACKED);
         }
     }
-    if hash.fit(limits.hash, limits.seed) { Ok(hash) } else { Err(BAD_LISTPACK) }
+    if hash.fit(limits.hash, limits.seed) { Ok(hash) } else { Err(DUPLICATE_PACKED) }
 }
 
 fn read_ziplist(bytes: &[u8], limits: &TypeLimits) -> Result<HashValue, RdbErrorKind> {
