@@ -462,3 +462,15 @@ fn bytes_of(reply: &Reply) -> Vec<u8> {
         other => panic!("a member is a bulk, not {other:?}"),
     }
 }
+
+/// A look-up that removes an expired key must not spoil what the look-ups before it found.
+#[test]
+fn a_set_that_expires_on_the_way_is_missing() {
+    let mut t = InProcess::new();
+    script(&mut t, "SADD a 1 2 3 => :3\nSADD b 2 3 => :2\nPEXPIRE b 10 => :1");
+    t.clock_ms(20);
+    assert_eq!(sorted(&mut t, "SUNION a b a"), ["1", "2", "3"]);
+    script(&mut t, "SADD b 2 3 => :2\nPEXPIRE b 10 => :1");
+    t.clock_ms(20);
+    script(&mut t, "SINTERCARD 2 a b => :0");
+}
