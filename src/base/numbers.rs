@@ -151,6 +151,9 @@ pub fn sdigits10(value: i64) -> usize {
 /// the number (a NUL byte too), NaN in every spelling, numbers too large for a double, and numbers so small
 /// that they become zero. Denormals are accepted.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    if let Some(value) = parse_short_whole(text) {
+        return Some(value);
+    }
     let decimal: Option<f64> = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     let value = match decimal {
         // The common case: std takes the decimal texts that C takes.
@@ -169,6 +172,25 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let underflow = value == 0.0 && !is_zero_text(text);
     let refused = value.is_nan() || overflow || underflow;
     (!refused).then_some(value)
+}
+
+/// Digits alone, few enough for a double to hold them exactly: most scores.
+#[inline]
+fn parse_short_whole(text: &[u8]) -> Option<f64> {
+    /// 10^15 is below 2^53.
+    const DIGITS_MAX: usize = 15;
+    if text.is_empty() || text.len() > DIGITS_MAX {
+        return None;
+    }
+    let mut number = 0u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    Some(number as f64)
 }
 
 /// How a text that `strtod` would consume whole is written.
@@ -419,6 +441,10 @@ mod tests {
             ("-Infinity", f64::NEG_INFINITY),
             ("+5", 5.0),
             ("007", 7.0),
+            ("0", 0.0),
+            ("000000000042", 42.0),
+            ("999999999999999", 999_999_999_999_999.0),
+            ("9999999999999999", 1e16),
             (".5", 0.5),
             ("5.", 5.0),
             ("1e+2", 100.0),

@@ -418,23 +418,24 @@ fn args_of<'a>(request: &'a Request, buffer: &'a [u8], spans: &'a [Span]) -> Arg
 fn look_ahead(server: &Server, db: usize, requests: &mut [Request], buffer: &[u8], spans: &[Span]) {
     let db = server.keyspace.db(db);
     let prefetch = requests.len() > 1;
+    let mut last = LookedUp::default();
     for request in requests.iter_mut() {
-        let (found, hint) = {
-            let args = args_of(request, buffer, spans);
-            let found = server.commands.find(&args[0]);
-            (found, first_key(found, args).map(|key| hint_of(server, key)))
+        let (found, hint, is_new) = match &request.inline {
+            None => last.look_up(server, Args::new(buffer, &spans[request.first_span..request.last_span])),
+            Some(owned) => LookedUp::default().look_up(server, owned.as_args()),
         };
         request.found = found;
-        if let Some(hint) = hint {
-            request.hint = hint;
-            if prefetch {
-                db.prefetch_bucket(hint.hash);
-            }
+        request.hint = hint;
+        if prefetch && is_new {
+            db.prefetch_bucket(hint.hash);
         }
     }
     if prefetch {
+        let mut last = None;
         for request in requests.iter().filter(|request| request.hint.len > 0) {
-            db.prefetch_entry(request.hint.hash);
+            if last.replace(request.hint.hash) != Some(request.hint.hash) {
+                db.prefetch_entry(request.hint.hash);
+            }
         }
         look_into_values(db, requests, buffer, spans);
     }
@@ -466,14 +467,40 @@ fn look_into_values(db: &Db, requests: &[Request], buffer: &[u8], spans: &[Span]
     }
 }
 
+/// What the request before had: pipelines often repeat a command, many a key too.
+#[derive(Default)]
+struct LookedUp<'a> {
+    name: &'a [u8],
+    found: Option<Found>,
+    key: &'a [u8],
+    hash: u64,
+}
+
+impl<'a> LookedUp<'a> {
+    /// The request's command, its first key with the hash (empty hint: none), and whether the key
+    /// differs from the last one.
+    #[inline]
+    fn look_up(&mut self, server: &Server, args: Args<'a>) -> (Option<Found>, KeyHint, bool) {
+        let name = args.at(0);
+        if self.found.is_none() || self.name != name {
+            (self.name, self.found) = (name, server.commands.find(name));
+        }
+        let Some(key) = first_key(self.found, args) else {
+            return (self.found, KeyHint::default(), false);
+        };
+        let is_new = self.key != key || key.is_empty();
+        if is_new {
+            (self.key, self.hash) = (key, server.keyspace.hash(key));
+        }
+        let hint = KeyHint { address: key.as_ptr() as usize, len: key.len(), hash: self.hash };
+        (self.found, hint, is_new)
+    }
+}
+
 fn first_key(found: Option<Found>, args: Args<'_>) -> Option<&[u8]> {
     let spec = found?.spec.keys.first()?;
     match spec.begin {
         BeginSearch::Index(index) => args.get(index),
         _ => None,
     }
-}
-
-fn hint_of(server: &Server, key: &[u8]) -> KeyHint {
-    KeyHint { address: key.as_ptr() as usize, len: key.len(), hash: server.keyspace.hash(key) }
 }

@@ -488,7 +488,10 @@ fn fold(name: &[u8]) -> Option<FoldedName> {
     if name.is_empty() || name.len() > NAME_MAX {
         return None;
     }
-    let (first, rest) = name.split_at(name.len().min(8));
+    if name.len() <= 8 {
+        return Some([fold_word(padded_word(name)), 0, 0]);
+    }
+    let (first, rest) = name.split_at(8);
     let (second, third) = rest.split_at(rest.len().min(8));
     Some([first, second, third].map(|part| fold_word(padded_word(part))))
 }

@@ -56,8 +56,9 @@ impl<H: Handle> Table<H> {
 
     /// An entry chosen with equal chances; `None` only in an empty table.
     ///
-    /// A random position picks a bucket with the chance of its share of hash order; it is
-    /// accepted with a chance in proportion to its entries, divided by that share. What
+    /// A random position picks a bucket with the chance of its segment's share of hash order
+    /// and its own in the segment; it is accepted with a chance in proportion to its
+    /// entries, divided by that share. What
     /// bias is left: a chain with more than mean + 4 sqrt(mean) + 4 entries (mean: entries
     /// a bucket) counts as if it had that many, fewer than 1 in 10,000 entries are in such.
     /// Takes about 4 tries, a cache miss each; about mean + 4 sqrt(mean) + 4 over mean.
@@ -67,15 +68,17 @@ impl<H: Handle> Table<H> {
         }
         let mean = self.len as f64 / self.ledger.main_buckets as f64;
         let crowd = (mean + 4.0 * mean.sqrt() + 4.0) / mean;
+        let crowded_len = self.len as f64 * crowd;
         for _ in 0..RANDOM_TRIES {
             let position = rng.u64(..);
             let segment = self.segment(position)?;
-            let index = segment.index_of(position);
-            let (_, entries) = segment.bucket(index).chain_size();
-            // The entries a bucket of this width has on average.
-            let expected = self.len as f64 * bucket_share(segment, index);
-            if entries > 0 && rng.f64() * crowd * expected < entries as f64 {
-                return nth(segment.bucket(index), rng.usize(..entries));
+            let (index, share) = even_bucket(segment, position);
+            let bucket = segment.bucket(index);
+            let (_, entries) = bucket.chain_size();
+            // Below the number of entries with the chance wanted, and then evenly spread.
+            let place = rng.f64() * crowded_len * share;
+            if place < entries as f64 {
+                return nth(bucket, place as usize);
             }
         }
         self.iter_from(rng.u64(..)).or_else(|| self.iter_from(0))
@@ -143,22 +146,32 @@ impl<H: Handle> Table<H> {
     }
 }
 
-/// The share of all hashes that falls into a bucket.
-fn bucket_share<H: Handle>(segment: SegmentPtr<H>, index: usize) -> f64 {
-    let width = segment.bucket_start(index + 1).wrapping_sub(segment.bucket_start(index));
-    // A single bucket spans all 2^64 hashes, which wraps to 0.
-    if width == 0 { 1.0 } else { width as f64 / (u64::MAX as f64) }
+/// A bucket of the segment, all with equal chances (unlike those of hashes, which differ by
+/// 0.2 %), by the bits of `position` that did not choose the segment; and the chance that a
+/// random position leads to it.
+#[inline]
+fn even_bucket<H: Handle>(segment: SegmentPtr<H>, position: u64) -> (usize, f64) {
+    let header = segment.header();
+    let rest = (position << header.depth) >> 32;
+    let index = (rest * u64::from(header.bucket_count)) >> 32;
+    (index as usize, 1.0 / (u64::from(header.bucket_count) << header.depth) as f64)
 }
 
+/// Entry number `wanted` of a chain, in chain order.
 fn nth<H: Handle>(bucket: BucketPtr<H>, wanted: usize) -> Option<H> {
-    let (mut seen, mut found) = (0, None);
-    bucket.for_each(|slot| {
-        if seen == wanted {
-            found = Some(slot.handle());
+    let (mut bucket, mut before) = (bucket, wanted as u32);
+    loop {
+        let mut present = bucket.present();
+        let count = present.count_ones();
+        if before < count {
+            for _ in 0..before {
+                present &= present - 1;
+            }
+            return Some(Slot { bucket, index: present.trailing_zeros() as usize }.handle());
         }
-        seen += 1;
-    });
-    found
+        before -= count;
+        bucket = bucket.next()?;
+    }
 }
 
 /// Iterator over all handles, in hash order.
