@@ -75,10 +75,13 @@ impl<H: Handle> Table<H> {
             let (index, share) = even_bucket(segment, position);
             let bucket = segment.bucket(index);
             let (_, entries) = bucket.chain_size();
-            // Below the number of entries with the chance wanted, and then evenly spread.
-            let place = rng.f64() * crowded_len * share;
+            let ceiling = crowded_len * share;
+            // Below the number of entries with the chance wanted, and then evenly spread over
+            // them, unless the chain is one of those that reach beyond the ceiling.
+            let place = rng.f64() * ceiling;
             if place < entries as f64 {
-                return nth(bucket, place as usize);
+                let crowded = entries as f64 > ceiling;
+                return nth(bucket, if crowded { rng.usize(..entries) } else { place as usize });
             }
         }
         self.iter_from(rng.u64(..)).or_else(|| self.iter_from(0))
