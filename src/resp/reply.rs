@@ -244,3 +244,55 @@ impl Reply {
         self.buffer.extend_from_slice(b"\r\n");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Protocol, Reply};
+
+    fn text(protocol: Protocol, write: impl FnOnce(&mut Reply)) -> String {
+        let mut reply = Reply::new(protocol);
+        write(&mut reply);
+        String::from_utf8(reply.buffer).expect("replies here are ASCII")
+    }
+
+    #[test]
+    fn elements_in_both_protocols() {
+        let both = |write: fn(&mut Reply)| (text(Protocol::Resp2, write), text(Protocol::Resp3, write));
+        assert_eq!(both(|r| r.null()), ("$-1\r\n".into(), "_\r\n".into()));
+        assert_eq!(both(|r| r.null_array()), ("*-1\r\n".into(), "_\r\n".into()));
+        assert_eq!(both(|r| r.map(2)), ("*4\r\n".into(), "%2\r\n".into()));
+        assert_eq!(both(|r| r.boolean(true)), (":1\r\n".into(), "#t\r\n".into()));
+        assert_eq!(both(|r| r.double(1.5)), ("$3\r\n1.5\r\n".into(), ",1.5\r\n".into()));
+        assert_eq!(both(|r| r.verbatim("txt", b"hi")), ("$2\r\nhi\r\n".into(), "=6\r\ntxt:hi\r\n".into()));
+        assert_eq!(both(|r| r.integer(-12)), (":-12\r\n".into(), ":-12\r\n".into()));
+    }
+
+    #[test]
+    fn headers_of_every_length() {
+        let edges = (1..=18).map(|power| 10i64.pow(power)).flat_map(|edge| [edge - 1, edge, edge + 1]);
+        for value in edges.chain([0, -1, -10, -100, i64::MIN, i64::MAX]) {
+            assert_eq!(text(Protocol::Resp2, |r| r.integer(value)), format!(":{value}\r\n"));
+        }
+        for len in [0, 9, 10, 99, 100, 999, 1000, 70_000] {
+            let bytes = "x".repeat(len);
+            assert_eq!(text(Protocol::Resp3, |r| r.bulk_str(&bytes)), format!("${len}\r\n{bytes}\r\n"));
+        }
+    }
+
+    #[test]
+    fn an_error_stays_on_its_line() {
+        assert_eq!(text(Protocol::Resp2, |r| r.error(b"ERR a\r\nb")), "-ERR a  b\r\n");
+    }
+
+    #[test]
+    fn a_deferred_header_lands_before_its_elements() {
+        let written = text(Protocol::Resp2, |r| {
+            r.integer(1);
+            let mark = r.begin_deferred();
+            r.integer(2);
+            r.integer(3);
+            r.end_deferred_array(mark, 2);
+        });
+        assert_eq!(written, ":1\r\n*2\r\n:2\r\n:3\r\n");
+    }
+}
