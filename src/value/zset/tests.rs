@@ -63,6 +63,32 @@ proptest! {
     }
 
     #[test]
+    fn damaged_sets_are_read_or_refused(
+        count in 0u32..12,
+        flips in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+        deep: bool,
+    ) {
+        let mut zset = ZsetValue::new();
+        for number in 0..count {
+            let member = format!("{}{number}", if number % 2 == 0 { "member " } else { "" });
+            zset.insert(f64::from(number) / 2.0, member.as_bytes(), &limits(128)).expect("a number");
+        }
+        let super::ZsetRef::Packed(listpack) = zset.as_ref() else { panic!("it is small") };
+        let mut bytes = listpack.as_bytes().to_vec();
+        for (place, byte) in flips {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Ok(mut zset) = ZsetValue::from_packed(&bytes, deep, &limits(128)) {
+            let _ = (members(&zset), zset.as_ref().rank(b"member 2"), zset.len());
+            let _ = zset.insert(1.5, b"fresh", &limits(128));
+            let _ = zset.insert(0.5, b"member 4", &limits(0));
+            zset.remove_range(0..1);
+            let _ = zset.pop(true, |score, _| score);
+        }
+    }
+
+    #[test]
     fn any_bytes_are_a_set_or_damage(bytes in proptest::collection::vec(any::<u8>(), 0..60), deep: bool) {
         // What is not refused can be read without a panic.
         if let Ok(mut zset) = ZsetValue::from_packed(&bytes, deep, &limits(2)) {
