@@ -114,7 +114,7 @@ pub fn read<I: Input>(
         let key: [u8; ID_BYTES] = text
             .as_slice()
             .try_into()
-            .map_err(|_| RdbErrorKind::Corrupt("stream block with a key of another size than an id"))?;
+            .map_err(|_| RdbErrorKind::Corrupt("Stream node key entry is not the size of a stream ID"))?;
         string::read_bytes(input, scratch, &mut text)?;
         stream.load_block(StreamId::from_bytes(key), &text, limits.deep).map_err(corrupt)?;
     }
@@ -131,7 +131,7 @@ pub fn read<I: Input>(
         string::read_bytes(input, scratch, &mut text)?;
         let group = read_group(number, input, scratch, &stream)?;
         if !stream.add_group(&text, group) {
-            return Err(RdbErrorKind::Corrupt("consumer group twice in a stream"));
+            return Err(RdbErrorKind::Corrupt("Duplicated consumer group name"));
         }
     }
     Ok(StreamValue::from(stream))
@@ -189,7 +189,7 @@ fn read_consumer<I: Input>(
     // The best that is known of older files.
     let active_ms = if number >= TYPE_ACTIVE { read_ms(input)? } else { seen_ms };
     let created = group.create_consumer(name, seen_ms);
-    let consumer = created.ok_or(RdbErrorKind::Corrupt("consumer twice in a stream's group"))?;
+    let consumer = created.ok_or(RdbErrorKind::Corrupt("Duplicate stream consumer detected"))?;
     if let Some(consumer) = group.consumer_mut(consumer) {
         consumer.active_ms = active_ms;
     }

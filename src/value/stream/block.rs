@@ -24,6 +24,9 @@ use crate::value::stream::StreamId;
 const FLAG_DELETED: i64 = 1;
 const FLAG_SAME_FIELDS: i64 = 2;
 
+/// Bytes that are no block, in the words of Redis's log.
+const DAMAGED: Corrupt = Corrupt("Stream listpack integrity check failed");
+
 /// The master entry.
 #[derive(Clone, Copy)]
 struct Master {
@@ -299,17 +302,17 @@ fn add_to_counters(listpack: &mut Listpack, live: i64, deleted: i64) -> Result<(
 /// # Errors
 /// What does not fit.
 pub fn validate(bytes: &[u8], deep: bool) -> Result<(), Corrupt> {
-    let listpack = ListpackView::from_bytes(bytes, deep)?;
+    let listpack = ListpackView::from_bytes(bytes, deep).map_err(|_| DAMAGED)?;
     if listpack.first().is_none() {
-        return Err(Corrupt("empty listpack inside a stream"));
+        return Err(Corrupt("Empty listpack inside stream"));
     }
     if !deep {
         return Ok(());
     }
     let block = Block::new(StreamId::MIN, listpack);
-    let master = block.master().ok_or(Corrupt("stream block without a master entry"))?;
+    let master = block.master().ok_or(DAMAGED)?;
     if block.integer(master.terminator) != Some(0) {
-        return Err(Corrupt("master entry of a stream block without its end"));
+        return Err(DAMAGED);
     }
     let total = master.live.checked_add(master.deleted).filter(|_| master.live >= 0 && master.deleted >= 0);
     let mut seen = 0i64;
@@ -321,13 +324,13 @@ pub fn validate(bytes: &[u8], deep: bool) -> Result<(), Corrupt> {
             entry.pairs.checked_mul(2).and_then(|elements| elements.checked_add(4))
         };
         if block.integer(entry.count_at).and_then(|count| usize::try_from(count).ok()) != wanted {
-            return Err(Corrupt("stream entry with a wrong element count"));
+            return Err(DAMAGED);
         }
         end = entry.count_at;
         seen += 1;
     }
     if total != Some(seen) || Some(end) != listpack.last() {
-        return Err(Corrupt("stream block with other entries than it says"));
+        return Err(DAMAGED);
     }
     Ok(())
 }

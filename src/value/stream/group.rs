@@ -240,7 +240,7 @@ impl Group {
         let pending = Pending { consumer: ConsumerNumber::NONE, delivered_ms, deliveries };
         match self.pending.insert(id, pending) {
             None => Ok(()),
-            Some(_) => Err(Corrupt("entry twice in a group's pending list")),
+            Some(_) => Err(Corrupt("Duplicated global PEL entry loading stream consumer group")),
         }
     }
 
@@ -250,7 +250,7 @@ impl Group {
     /// The group's list does not have it, or another consumer does.
     pub fn load_owner(&mut self, id: StreamId, consumer: ConsumerNumber) -> Result<(), Corrupt> {
         match self.pending.get_mut(&id) {
-            None => return Err(Corrupt("consumer's entry is not in its group's pending list")),
+            None => return Err(Corrupt("Consumer entry not found in group global PEL")),
             Some(pending) if pending.consumer != ConsumerNumber::NONE => {
                 return Err(Corrupt("pending entry of two consumers"));
             }
@@ -268,7 +268,11 @@ impl Group {
     /// Something has not.
     pub fn finish_loading(&self) -> Result<(), Corrupt> {
         let owned: usize = self.consumers.iter().map(|(_, consumer)| consumer.pending.len()).sum();
-        if owned == self.pending.len() { Ok(()) } else { Err(Corrupt("pending entry without a consumer")) }
+        if owned == self.pending.len() {
+            Ok(())
+        } else {
+            Err(Corrupt("Stream CG PEL entry without consumer"))
+        }
     }
 
     /// Bytes of the data region behind the group's own block.

@@ -145,7 +145,7 @@ impl Stream {
         if self.log.add_block(key, listpack) {
             Ok(())
         } else {
-            Err(Corrupt("stream block with a key that is taken"))
+            Err(Corrupt("Listpack re-added with existing key"))
         }
     }
 
@@ -173,7 +173,7 @@ impl Stream {
     /// A length without blocks.
     pub fn load_counters(&mut self, counters: Counters) -> Result<(), Corrupt> {
         if counters.length > 0 && self.log.blocks().is_empty() {
-            return Err(Corrupt("stream length without entries"));
+            return Err(Corrupt("Stream length inconsistent with rax entries"));
         }
         self.log.length = counters.length;
         self.log.last_id = counters.last_id;
