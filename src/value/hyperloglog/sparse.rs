@@ -170,7 +170,7 @@ fn sum_of_eight(body: &[u8], at: usize) -> Option<usize> {
     }
     // Values keep two bits of length, zeros six.
     let values = (word & HIGH) >> 7;
-    let lens = word & (0x3f3f_3f3f_3f3f_3f3f ^ values * 0x3c);
+    let lens = word & (0x3f3f_3f3f_3f3f_3f3f ^ (values * 0x3c));
     let pairs = (lens & 0x00ff_00ff_00ff_00ff) + (lens >> 8 & 0x00ff_00ff_00ff_00ff);
     Some((pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize + 8)
 }
