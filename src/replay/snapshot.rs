@@ -122,9 +122,10 @@ fn take_report(server: &mut Server, report: &LoadReport) {
         log::warn!("{} function libraries are kept but cannot be run yet", report.functions.len());
     }
     log::info!(
-        "Done loading RDB, keys loaded: {}, keys expired: {}.",
+        "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
         report.keys_loaded,
-        report.keys_expired
+        report.keys_expired,
+        report.keys_empty
     );
 }
 
