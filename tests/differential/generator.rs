@@ -157,7 +157,10 @@ impl Generator {
         }
         let keyed = |source: &Source| source.queues && !source.waits;
         self.name_consumer(&wait, steps);
-        let wake = (0..self.random.usize(1..5)).map(|_| self.command(keyed).0).collect();
+        let wake: Vec<_> = (0..self.random.usize(1..5)).map(|_| self.command(keyed).0).collect();
+        for args in &wake {
+            self.name_consumer(args, steps);
+        }
         steps.push(Step::Blocked { wait, wake, check });
     }
 
@@ -410,6 +413,7 @@ fn source(text: &'static str, check: &Check) -> Source {
         || text.contains("BLOCK");
     let expires = ["ttl", "$at", "EXPIRE", "SETEX"].iter().any(|part| text.contains(part));
     let alone = check.is_alone() || matches!(check, Check::Scan { .. });
+    let fixed = ["ZRANK", "ZREVRANK", "SORT"].iter().any(|name| names_first.starts_with(name));
     let admin = [
         "CONFIG",
         "SELECT",
@@ -429,7 +433,7 @@ fn source(text: &'static str, check: &Check) -> Source {
     Source {
         nodes: parse(text),
         check: check.clone(),
-        mutable: !waits && !expires && !alone && !admin,
+        mutable: !waits && !expires && !alone && !admin && !fixed,
         queues: !alone && !admin,
         // The row of wrong time-outs waits for nothing.
         waits: waits && !text.contains("abc"),
