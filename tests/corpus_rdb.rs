@@ -34,7 +34,7 @@ use Verdict::{Load, Refuse};
 
 /// Every such file, and why. Redis 7.0 (for some: 6.2) refuses all but those of its own release candidates.
 const VERDICTS: &[(&str, Verdict, &str)] = &[
-    ("hdt-zipmap_big_len.rdb", Refuse("zipmap"), "damaged"),
+    ("hdt-zipmap_big_len.rdb", Refuse("Zipmap integrity check failed"), "damaged"),
     ("redis-corrupt_ziplist.rdb", Refuse("ziplist"), "damaged"),
     ("librdb-invalid_chksum_v8.rdb", Refuse("CRC"), "damaged"),
     ("rdbcli-34.rdb", Refuse("duplicated key"), "the same key twice: which one is meant is not known"),

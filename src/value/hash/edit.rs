@@ -101,13 +101,11 @@ impl HashValue {
         if written.is_err() {
             return self.set_big(name, value, expiry, seed);
         }
-        if found.is_some() {
-            return SetOutcome::Replaced;
-        }
+        // After a replacement too: the limit may have been lowered meanwhile.
         if self.as_ref().len() > limits.entries {
             self.make_big(seed, 0);
         }
-        SetOutcome::Added
+        if found.is_some() { SetOutcome::Replaced } else { SetOutcome::Added }
     }
 
     /// Adds or overwrites fields, given as names and values in turn; returns how many were added.
