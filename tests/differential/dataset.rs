@@ -67,7 +67,8 @@ fn key_difference(
     }
     let kind = answers[0].0.text();
     let encodings = &answers[2];
-    if kind == "hash" && encodings.0 != encodings.1 {
+    // 7.2 converts by the number of fields that a command brings, 7.0 field by field.
+    if kind == "hash" && !is_reference_old() && encodings.0 != encodings.1 {
         return Ok(Some(format!("encoding {} against {}", show(&encodings.0), show(&encodings.1))));
     }
     if kind == "string" && encodings.0 != encodings.1 {
