@@ -135,6 +135,7 @@ fn refuse(path: &Path, failure: &RdbError) -> String {
         RdbErrorKind::Checksum { expected, got } => {
             log::warn!("Wrong RDB checksum expected: ({expected:x}) but got ({got:x}). Aborting now.");
         }
+        RdbErrorKind::Corrupt(reason) => log::warn!("{reason}"),
         RdbErrorKind::UnexpectedEof => {
             log::warn!("Short read or OOM loading DB. Unrecoverable error, aborting now.");
         }
