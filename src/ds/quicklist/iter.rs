@@ -113,6 +113,8 @@ impl Quicklist {
                 Direction::Backward => self.nodes.previous(slot),
             };
             let raw = node.raw(self.codec);
+            // It belongs to the first node, of whatever kind.
+            let entered_at = offset.take();
             if node.is_plain() {
                 left -= 1;
                 if !visit(Element::Bytes(&raw)) {
@@ -121,7 +123,7 @@ impl Quicklist {
                 continue;
             }
             let view = ListpackView::over(&raw);
-            let start = match (offset.take(), direction) {
+            let start = match (entered_at, direction) {
                 (Some(offset), _) => view.seek(offset as i64),
                 (None, Direction::Forward) => view.first(),
                 (None, Direction::Backward) => view.last(),
