@@ -140,7 +140,7 @@ fn our_own_defaults() {
     }
     assert_eq!(
         refusal(&mut Config::default(), "rdb-version", "13"),
-        "argument must be between 9 and 11 inclusive"
+        "argument must be between 9 and 12 inclusive"
     );
 }
 
