@@ -545,11 +545,11 @@ proptest! {
 /// A walk from the tail that begins in a node of one large element enters the next at its end.
 #[test]
 fn rpop_of_many_crosses_from_a_plain_node() {
-    let mut t = InProcess::new();
-    t.configure(&[("list-max-listpack-size", "-1")]);
-    t.call("DEBUG QUICKLIST-PACKED-THRESHOLD 20b");
-    let large = "x".repeat(35);
-    t.call(&format!("RPUSH l a b c {large}"));
+    let mut t = server_with(&[("list-max-listpack-size", "-1")]);
+    assert_eq!(t.call("DEBUG QUICKLIST-PACKED-THRESHOLD 20b"), "+OK");
+    let [first, middle, last] = [("y", 2500), ("y", 2043), ("x", 35)].map(|(byte, len)| byte.repeat(len));
+    t.call(&format!("RPUSH l {first}"));
+    t.call(&format!("RPUSH l small {middle} {last}"));
     let popped: Vec<String> = t.run(&[b"RPOP", b"l", b"4"]).items().iter().map(Reply::text).collect();
-    assert_eq!(popped, [&large, "c", "b", "a"]);
+    assert_eq!(popped, [&last, &middle, "small", &first]);
 }
