@@ -12,8 +12,11 @@ use tine::sys::io::OsStorage;
 use tine::value::hash::FieldExpiry;
 use tine::value::{HashRef, HashValue, PackedLimits, TypeLimits, Value, ValueRef};
 
+/// Field, value, expiry.
+type Field = (String, String, Option<i64>);
+
 /// What a file holds under a key: fields, values and expiry times, sorted by field.
-fn fields_of(file: &str, key: &[u8]) -> Option<(&'static str, Vec<(String, String, Option<i64>)>)> {
+fn fields_of(file: &str, key: &[u8]) -> Option<(&'static str, Vec<Field>)> {
     let corpus = corpus()?;
     let found = corpus.files.iter().find(|entry| entry.name == file).expect("the corpus has the file");
     let mut keyspace = Keyspace::new(16, HashSeed([1; 16])).expect("a thread starts");

@@ -310,8 +310,11 @@ fn append_only_files_load_as_real_servers_load_them() {
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
+/// File, key, and the fields with their expiry.
+type FieldExpiries = (&'static str, &'static str, &'static [(&'static str, i64)]);
+
 /// Expiry of the fields of each hash, Unix ms, as the origin of the files has it; -1: none.
-const FIELD_EXPIRIES: &[(&str, &str, &[(&str, i64)])] = &[
+const FIELD_EXPIRIES: &[FieldExpiries] = &[
     (
         "hdt-hash_as_listpack_with_hfe.aof",
         "listpack-hfe",

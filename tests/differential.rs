@@ -157,7 +157,7 @@ fn describe(step: &Step) -> String {
     match step {
         Step::Command { args, .. } => words(args),
         Step::Transfer { source, targets } => {
-            format!("(transfer {} to {})", words(&[source.clone()]), words(targets))
+            format!("(transfer {} to {})", words(std::slice::from_ref(source)), words(targets))
         }
         Step::Blocked { wait, wake, .. } => {
             let wake: Vec<String> = wake.iter().map(|args| words(args)).collect();

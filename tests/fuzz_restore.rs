@@ -282,8 +282,8 @@ fn restore_takes_mutants() {
     let mut test = fresh("yes");
     while budget.goes_on() {
         rounds += 1;
-        if rounds % ROUNDS_PER_SERVER == 0 {
-            test = fresh(if rounds / ROUNDS_PER_SERVER % 2 == 0 { "yes" } else { "no" });
+        if rounds.is_multiple_of(ROUNDS_PER_SERVER) {
+            test = fresh(if (rounds / ROUNDS_PER_SERVER).is_multiple_of(2) { "yes" } else { "no" });
         }
         let (name, good) = &payloads[mutator.below(payloads.len())];
         let mut body = good.clone();

@@ -197,10 +197,10 @@ mod tests {
         }
     }
 
-    fn options(
-        words: &[&str],
-        with_type: bool,
-    ) -> Option<(usize, Option<Vec<u8>>, Option<Option<ValueType>>)> {
+    /// Count, pattern and type.
+    type Parsed = (usize, Option<Vec<u8>>, Option<Option<ValueType>>);
+
+    fn options(words: &[&str], with_type: bool) -> Option<Parsed> {
         let args: OwnedArgs = words.iter().map(|word| word.as_bytes()).collect();
         let parsed = ScanOptions::parse(args.as_args(), with_type).ok()?;
         Some((parsed.count, parsed.pattern.map(<[u8]>::to_vec), parsed.wanted_type))
