@@ -3,6 +3,7 @@
 mod common;
 
 use common::InProcess;
+use tine::keyspace::ExpireRule;
 
 /// Runs lines and compares each reply; a line without `=>` only runs.
 #[track_caller]
@@ -162,4 +163,17 @@ fn many_elements_by_key_and_field() {
             reply.items().iter().map(|item| item.text().parse().expect("a number")).collect();
         assert_eq!(got, expected[5..15], "{by}");
     }
+}
+
+/// A log says itself when fields went: a replayed SORT sees what the first one saw.
+#[test]
+fn a_replay_sees_fields_whatever_the_clock_says() {
+    let mut test = InProcess::new();
+    test.call("RPUSH l 1");
+    test.call("HSET h1 w 5");
+    test.call("HPEXPIRE h1 1000 FIELDS 1 w");
+    assert_eq!(test.call("SORT l BY nosort GET h*->w"), "*1 $1 5");
+    test.server.keyspace.expire_rule = ExpireRule::Ignore;
+    test.clock_ms(2000);
+    assert_eq!(test.call("SORT l BY nosort GET h*->w"), "*1 $1 5");
 }

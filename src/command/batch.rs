@@ -6,14 +6,31 @@
 //! The cache misses of a batch overlap instead of following each other: two rounds of misses for
 //! 32 keys, not 64. No allocation; the hash of each key is computed once.
 
-use crate::resp::Args;
-use crate::server::{KeyHint, Server};
+use crate::resp::{Args, Reply};
+use crate::server::{Action, Ctx, KeyHint, Server};
 
 /// Keys looked ahead at a time: enough to keep the processor's 10 to 16 line-fill buffers busy,
 /// few enough that what was loaded is still in the first-level cache when its turn comes.
 const BATCH_KEYS: usize = 32;
 /// Fewer keys than this are not worth looking ahead.
 const LOOK_AHEAD_MIN: usize = 4;
+
+/// A reply of repeated random draws that reaches this is not finished, and its client closed: a
+/// count is only a number, and without a bound one request could ask for all memory.
+const DRAWN_BYTES_MAX: usize = 1 << 30;
+
+/// Whether a reply of repeated draws may take another one.
+#[inline]
+pub fn may_go_on(out: &Reply) -> bool {
+    out.len() < DRAWN_BYTES_MAX
+}
+
+/// Closes the client whose reply of repeated draws was given up.
+pub fn close_if_too_long(ctx: &mut Ctx<'_>) {
+    if !may_go_on(ctx.out) {
+        ctx.server.actions.push(Action::Close(ctx.client));
+    }
+}
 
 /// Calls `visit` for every `step`-th argument of `keys`, in order, with the argument's index.
 pub fn each_key<'a>(

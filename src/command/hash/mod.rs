@@ -99,7 +99,7 @@ fn limits(server: &Server) -> PackedLimits {
 
 /// The time by which fields are judged: a log or a primary says itself what has expired.
 #[inline]
-fn field_time(server: &Server) -> i64 {
+pub(crate) fn field_time(server: &Server) -> i64 {
     if server.keyspace.expire_rule == ExpireRule::Ignore { ALWAYS } else { server.now_ms() }
 }
 

@@ -1,6 +1,7 @@
 //! HSCAN and HRANDFIELD.
 
 use crate::command::arg;
+use crate::command::batch::{close_if_too_long, may_go_on};
 use crate::command::hash::{field_time, put_element};
 use crate::command::key::scan::{ScanOptions, parse_cursor};
 use crate::resp::{Args, OwnedArgs, Reply};
@@ -151,12 +152,14 @@ fn random_fields(ctx: &mut Ctx<'_>, key: &[u8], wanted: &Wanted) -> CommandResul
     hash.random_repeated(wanted.count, now_ms, &mut rng, |field| {
         put_field(out, &field, wanted.values);
         sent += 1;
+        may_go_on(out)
     });
     if sent == 0 {
         // All fields have expired, whose removal is still to come.
         out.buffer.truncate(mark);
         out.array(0);
     }
+    close_if_too_long(ctx);
     Ok(())
 }
 

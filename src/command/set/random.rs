@@ -6,12 +6,13 @@
 use super::read::reply_all;
 use super::{READ, WRITE, changed, limits, remove_emptied, reply_member};
 use crate::command::arg;
+use crate::command::batch::{close_if_too_long, may_go_on};
 use crate::ds::element::Element;
 use crate::resp::{Args, Reply};
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, CommandResult};
 use crate::server::spec::{KeySpec, flag, key_flag};
-use crate::server::{Action, CommandSpec, Ctx, Server};
+use crate::server::{CommandSpec, Ctx, Server};
 use crate::value::SetValue;
 use std::ops::Range;
 
@@ -40,9 +41,6 @@ pub const ROWS: &[CommandSpec] = &[
 
 /// Members in one SREM of the stream.
 const MEMBERS_PER_SREM: usize = 1024;
-/// A reply of repeated draws that reaches this is not finished, and its client closed: a count is
-/// only a number, and without a bound one request could ask for all memory.
-const DRAWN_BYTES_MAX: usize = 1 << 30;
 
 fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     match args.len() {
@@ -184,11 +182,9 @@ fn srandmember_many(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             out.array(count.unsigned_abs() as usize);
             set.sample_repeating(count.unsigned_abs(), &mut rng, |member| {
                 reply_member(out, member);
-                out.len() < DRAWN_BYTES_MAX
+                may_go_on(out)
             });
-            if out.len() >= DRAWN_BYTES_MAX {
-                ctx.server.actions.push(Action::Close(ctx.client));
-            }
+            close_if_too_long(ctx);
         }
         Some(set) => {
             let count = usize::try_from(count).unwrap_or(usize::MAX);

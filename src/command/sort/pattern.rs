@@ -8,6 +8,7 @@
 //! ```
 
 use crate::command::batch;
+use crate::command::hash::field_time;
 use crate::resp::OwnedArgs;
 use crate::server::Server;
 use crate::value::ValueRef;
@@ -90,7 +91,7 @@ fn read(
     field: Option<&[u8]>,
     visit: &mut impl FnMut(Option<&[u8]>),
 ) {
-    let now_ms = server.call.now_ms;
+    let now_ms = field_time(server);
     match (server.read(db, key).map(|view| view.value()), field) {
         (Some(ValueRef::String(string)), None) => visit(Some(string.bytes(&mut Digits::new()))),
         (Some(ValueRef::Hash(hash)), Some(field)) => match hash.get(field, now_ms) {

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use crate::command::arg;
+use crate::command::batch::{close_if_too_long, may_go_on};
 use crate::command::zset::{READ_ROW, begin_members, put_entry, put_member};
-use crate::resp::Args;
+use crate::resp::{Args, Reply};
 use crate::server::error::{self, CommandResult};
 use crate::server::{CommandSpec, Ctx};
-use crate::value::ZsetValue;
+use crate::value::{ZsetRef, ZsetValue};
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
     name: "zrandmember",
@@ -69,17 +70,27 @@ fn many_members(ctx: &mut Ctx<'_>, key: &[u8], count: i64, with_scores: bool) ->
         return Ok(());
     }
     begin_members(ctx.out, wanted, with_scores);
-    let mut put = |rank: usize| {
-        if let Some((score, member)) = zset.range(rank, rank + 1, false).next() {
-            put_entry(ctx.out, score, member, with_scores);
-        }
-    };
     if count < 0 {
-        (0..wanted).for_each(|_| put(generator.usize(..len)));
+        for _ in 0..wanted {
+            put_ranked(ctx.out, zset, generator.usize(..len), with_scores);
+            if !may_go_on(ctx.out) {
+                break;
+            }
+        }
+        close_if_too_long(ctx);
     } else {
-        distinct_ranks(len, wanted, &mut generator).into_iter().for_each(put);
+        for rank in distinct_ranks(len, wanted, &mut generator) {
+            put_ranked(ctx.out, zset, rank, with_scores);
+        }
     }
     Ok(())
+}
+
+/// Writes the member at a rank.
+fn put_ranked(out: &mut Reply, zset: ZsetRef<'_>, rank: usize, with_scores: bool) {
+    if let Some((score, member)) = zset.range(rank, rank + 1, false).next() {
+        put_entry(out, score, member, with_scores);
+    }
 }
 
 /// `wanted` different numbers below `len`, in random order.

@@ -248,11 +248,12 @@ fn read_valkey<I: Input>(
     Ok(reader.hash)
 }
 
-/// A listpack is taken as it is; looked at in depth only when the caller wants it.
+/// A listpack is taken as it is, its entries checked: readers believe its count. Duplicates are looked
+/// for only when the caller wants it.
 fn read_listpack(bytes: &[u8], limits: &TypeLimits, with_expiry: bool) -> Result<HashValue, RdbErrorKind> {
-    let listpack = Listpack::from_bytes(bytes, limits.deep).map_err(|_| BAD_LISTPACK)?;
+    let listpack = Listpack::from_bytes(bytes, true).map_err(|_| BAD_LISTPACK)?;
     let stride = if with_expiry { 3 } else { 2 };
-    if limits.deep && !listpack.len().is_multiple_of(stride) {
+    if !listpack.len().is_multiple_of(stride) {
         return Err(BAD_LISTPACK);
     }
     let mut hash = HashValue::from_listpack(listpack, with_expiry);

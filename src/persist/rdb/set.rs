@@ -122,7 +122,7 @@ fn read_listpack<I: Input>(
 ) -> Result<SetValue, RdbErrorKind> {
     let blob = read_blob(input, scratch)?;
     let damaged = RdbErrorKind::Corrupt("Set listpack integrity check failed.");
-    let Ok(listpack) = Listpack::from_bytes(blob, limits.deep) else {
+    let Ok(listpack) = Listpack::from_bytes(blob, true) else {
         return Err(damaged);
     };
     if limits.deep && has_duplicates(listpack.view()) {

@@ -161,7 +161,7 @@ fn read_listpack<I: Input>(
     limits: &TypeLimits,
 ) -> Result<ZsetValue, RdbErrorKind> {
     let blob = read_blob(input, scratch, DAMAGED_LISTPACK)?;
-    let zset = ZsetValue::from_packed(blob, limits.deep, &limits.into()).map_err(|_| DAMAGED_LISTPACK)?;
+    let zset = ZsetValue::from_packed(blob, true, &limits.into()).map_err(|_| DAMAGED_LISTPACK)?;
     not_empty(zset)
 }
 

@@ -22,20 +22,22 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Calls `visit` with `count` fields, each chosen anew: fields may repeat.
+    /// Calls `visit` with `count` fields, each chosen anew, until it says false: fields may repeat.
     pub fn random_repeated(
         &self,
         count: usize,
         now_ms: i64,
         rng: &mut fastrand::Rng,
-        mut visit: impl FnMut(HashField<'a>),
+        mut visit: impl FnMut(HashField<'a>) -> bool,
     ) {
         if let HashRef::Big(table) = self
             && !self.may_have_expired(now_ms)
         {
             for _ in 0..count {
                 let Some(field) = table.random(rng) else { return };
-                visit(field.into());
+                if !visit(field.into()) {
+                    return;
+                }
             }
             return;
         }
@@ -43,7 +45,11 @@ impl<'a> HashRef<'a> {
         if alive.is_empty() {
             return;
         }
-        (0..count).for_each(|_| visit(alive[rng.usize(..alive.len())]));
+        for _ in 0..count {
+            if !visit(alive[rng.usize(..alive.len())]) {
+                return;
+            }
+        }
     }
 
     /// `count` different fields, or all when there are fewer.

@@ -148,6 +148,7 @@ proptest! {
         view.random_repeated(count, 50, &mut rng, |field| {
             assert!(view.get(&field.name.to_vec(), 50).is_some());
             repeated += 1;
+            true
         });
         prop_assert_eq!(repeated, if alive == 0 { 0 } else { count });
         prop_assert_eq!(view.random_field(50, &mut rng).is_some(), alive > 0);
