@@ -5,14 +5,6 @@ mod common;
 
 use common::InProcess;
 
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (command, reply) = line.split_once(" => ").expect("a line is `command => reply`");
-        assert_eq!(t.call(command), reply, "{command}");
-    }
-}
-
 fn sicily() -> InProcess {
     let mut t = InProcess::new();
     let places = "13.361389 38.115556 Palermo 15.087269 37.502669 Catania";
@@ -23,8 +15,7 @@ fn sicily() -> InProcess {
 #[test]
 fn adding() {
     let mut t = sicily();
-    script(
-        &mut t,
+    t.transcript(
         r#"
         ZSCORE Sicily Palermo => $16 3479099956230698
         TYPE Sicily => +zset
@@ -55,8 +46,7 @@ fn adding() {
 #[test]
 fn reading() {
     let mut t = sicily();
-    script(
-        &mut t,
+    t.transcript(
         r#"
         GEODIST Sicily Palermo Catania => $11 166274.1516
         GEODIST Sicily Palermo Catania KM => $8 166.2742
@@ -84,8 +74,7 @@ fn reading() {
 #[test]
 fn searching() {
     let mut t = sicily();
-    script(
-        &mut t,
+    t.transcript(
         r#"
         GEOSEARCH Sicily FROMLONLAT 15 37 BYRADIUS 200 km ASC => *2 $7 Catania $7 Palermo
         GEOSEARCH Sicily FROMLONLAT 15 37 BYRADIUS 200 km DESC => *2 $7 Palermo $7 Catania
@@ -109,8 +98,7 @@ fn searching() {
 #[test]
 fn what_is_refused() {
     let mut t = sicily();
-    script(
-        &mut t,
+    t.transcript(
         r#"
         SET s 1 => +OK
         GEOSEARCH s FROMLONLAT 15 37 BYRADIUS x km => -WRONGTYPE Operation against a key holding the wrong kind of value
@@ -143,8 +131,7 @@ fn what_is_refused() {
 #[test]
 fn storing() {
     let mut t = sicily();
-    script(
-        &mut t,
+    t.transcript(
         r#"
         GEOSEARCHSTORE d Sicily FROMLONLAT 15 37 BYRADIUS 200 km => :2
         ZRANGE d 0 -1 WITHSCORES => *4 $7 Palermo $16 3479099956230698 $7 Catania $16 3479447370796909

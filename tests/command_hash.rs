@@ -5,29 +5,6 @@ mod common;
 use common::{InProcess, Reply};
 use tine::server::config::{Config, ProtectedAction};
 
-/// Runs lines and compares each reply; a line without `=>` only runs.
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match line.split_once(" => ") {
-            Some((command, reply)) => assert_eq!(t.call(command), reply, "{command}"),
-            None => {
-                t.call(line);
-            }
-        }
-    }
-}
-
-/// What commands add to the stream, SELECT left out.
-#[track_caller]
-fn logged(t: &mut InProcess, command: &str) -> Vec<String> {
-    t.record_propagation();
-    t.call(command);
-    let mut commands = t.propagated();
-    commands.retain(|command| command != "SELECT 0");
-    commands
-}
-
 /// A server that allows DEBUG.
 fn with_debug() -> InProcess {
     let config = Config { enable_debug_command: ProtectedAction::Yes, ..Config::default() };
@@ -39,8 +16,7 @@ fn with_debug() -> InProcess {
 #[test]
 fn setting_and_getting() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         HSET h a 1 => :1
         HSET h a 2 b 3 => :1
@@ -88,8 +64,7 @@ fn setting_and_getting() {
 fn resp3_knows_maps() {
     let mut t = InProcess::new();
     t.resp3(t.main);
-    script(
-        &mut t,
+    t.script(
         r#"
         HSET h a 1 b 2 => :2
         HGETALL h => %2 $1 a $1 1 $1 b $1 2
@@ -104,8 +79,7 @@ fn resp3_knows_maps() {
 #[test]
 fn numbers_in_fields() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         HINCRBY h n 5 => :5
         HINCRBY h n -7 => :-2
@@ -126,15 +100,14 @@ fn numbers_in_fields() {
         HINCRBYFLOAT s n 1 => -WRONGTYPE Operation against a key holding the wrong kind of value
         "#,
     );
-    assert_eq!(logged(&mut t, "HINCRBYFLOAT h f 1"), ["HSET h f 3.75"]);
-    assert_eq!(logged(&mut t, "HINCRBY h n2 1"), ["HINCRBY h n2 1"]);
+    assert_eq!(t.logged("HINCRBYFLOAT h f 1"), ["HSET h f 3.75"]);
+    assert_eq!(t.logged("HINCRBY h n2 1"), ["HINCRBY h n2 1"]);
 }
 
 #[test]
 fn walks() {
     let mut t = with_debug();
-    script(
-        &mut t,
+    t.script(
         r#"
         HSET h a 1 b 2 => :2
         HSCAN h 0 => *2 $1 0 *4 $1 a $1 1 $1 b $1 2
@@ -230,8 +203,7 @@ fn dump_and_restore_keep_every_encoding() {
 #[test]
 fn fields_expire() {
     let mut t = with_debug();
-    script(
-        &mut t,
+    t.script(
         r#"
         HEXPIRE none 10 FIELDS 2 a b => *2 :-2 :-2
         HTTL none FIELDS 1 a => *1 :-2
@@ -280,16 +252,14 @@ fn fields_expire() {
 fn fields_that_have_expired_are_not_seen() {
     for entries in ["512", "1"] {
         let mut t = InProcess::with(&[("hash-max-listpack-entries", entries)]);
-        script(
-            &mut t,
+        t.script(
             r#"
             HSET h a 1 b 2 c 3 => :3
             HPEXPIRE h 100 FIELDS 2 a b => *2 :1 :1
             "#,
         );
         t.clock_ms(101);
-        script(
-            &mut t,
+        t.script(
             r#"
             HGET h a => $-1
             HMGET h a c => *2 $-1 $1 3
@@ -303,9 +273,9 @@ fn fields_that_have_expired_are_not_seen() {
             HTTL h FIELDS 2 a c => *2 :-2 :-1
             "#,
         );
-        assert_eq!(logged(&mut t, "HINCRBY h a 1"), ["MULTI", "HDEL h a", "HINCRBY h a 1", "EXEC"]);
+        assert_eq!(t.logged("HINCRBY h a 1"), ["MULTI", "HDEL h a", "HINCRBY h a 1", "EXEC"]);
         assert_eq!(t.call("HGET h a"), "$1 1");
-        assert_eq!(logged(&mut t, "HDEL h b"), ["HDEL h b"]);
+        assert_eq!(t.logged("HDEL h b"), ["HDEL h b"]);
         t.call("HPEXPIRE h 100 FIELDS 2 a c");
         t.clock_ms(101);
         t.record_propagation();
@@ -322,31 +292,27 @@ fn expiry_is_logged_as_absolute_time() {
     let mut t = InProcess::new();
     t.call("HSET h a 1 b 2 c 3 d 4");
     let at = "1700000010000";
-    assert_eq!(logged(&mut t, "HEXPIRE h 10 FIELDS 2 a zz"), [format!("HPEXPIREAT h {at} FIELDS 1 a")]);
-    assert_eq!(logged(&mut t, "HEXPIRE h 10 NX FIELDS 1 a"), [""; 0]);
-    assert_eq!(logged(&mut t, "HEXPIRE h 0 FIELDS 1 b"), ["HDEL h b"]);
+    assert_eq!(t.logged("HEXPIRE h 10 FIELDS 2 a zz"), [format!("HPEXPIREAT h {at} FIELDS 1 a")]);
+    assert_eq!(t.logged("HEXPIRE h 10 NX FIELDS 1 a"), [""; 0]);
+    assert_eq!(t.logged("HEXPIRE h 0 FIELDS 1 b"), ["HDEL h b"]);
     assert_eq!(
-        logged(&mut t, "HINCRBYFLOAT h a 1"),
+        t.logged("HINCRBYFLOAT h a 1"),
         ["MULTI".to_owned(), "HSET h a 2".into(), format!("HPEXPIREAT h {at} FIELDS 1 a"), "EXEC".into()]
     );
-    assert_eq!(logged(&mut t, "HGETEX h EX 10 FIELDS 1 c"), [format!("HPEXPIREAT h {at} FIELDS 1 c")]);
-    assert_eq!(logged(&mut t, "HGETEX h PERSIST FIELDS 1 c"), ["HPERSIST h FIELDS 1 c"]);
-    assert_eq!(logged(&mut t, "HGETEX h FIELDS 1 c"), [""; 0]);
-    assert_eq!(logged(&mut t, "HGETDEL h FIELDS 2 c zz"), ["HDEL h c zz"]);
-    assert_eq!(
-        logged(&mut t, "HSETEX h FNX EX 10 FIELDS 1 e 5"),
-        [format!("HSETEX h PXAT {at} FIELDS 1 e 5")]
-    );
-    assert_eq!(logged(&mut t, "HSETEX h KEEPTTL FIELDS 1 e 6"), ["HSETEX h KEEPTTL FIELDS 1 e 6"]);
-    assert_eq!(logged(&mut t, "HSETEX h FNX FIELDS 1 e 7"), [""; 0]);
-    assert_eq!(logged(&mut t, "HSETEX h PXAT 1 FIELDS 2 e 7 new 1"), ["HDEL h e"]);
+    assert_eq!(t.logged("HGETEX h EX 10 FIELDS 1 c"), [format!("HPEXPIREAT h {at} FIELDS 1 c")]);
+    assert_eq!(t.logged("HGETEX h PERSIST FIELDS 1 c"), ["HPERSIST h FIELDS 1 c"]);
+    assert_eq!(t.logged("HGETEX h FIELDS 1 c"), [""; 0]);
+    assert_eq!(t.logged("HGETDEL h FIELDS 2 c zz"), ["HDEL h c zz"]);
+    assert_eq!(t.logged("HSETEX h FNX EX 10 FIELDS 1 e 5"), [format!("HSETEX h PXAT {at} FIELDS 1 e 5")]);
+    assert_eq!(t.logged("HSETEX h KEEPTTL FIELDS 1 e 6"), ["HSETEX h KEEPTTL FIELDS 1 e 6"]);
+    assert_eq!(t.logged("HSETEX h FNX FIELDS 1 e 7"), [""; 0]);
+    assert_eq!(t.logged("HSETEX h PXAT 1 FIELDS 2 e 7 new 1"), ["HDEL h e"]);
 }
 
 #[test]
 fn reading_and_writing_with_expiry() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         HGETEX none FIELDS 2 a b => *2 $-1 $-1
         HGETDEL none FIELDS 1 a => *1 $-1

@@ -4,19 +4,10 @@ mod common;
 
 use common::{InProcess, Reply};
 
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (command, reply) = line.split_once(" => ").expect("a line is `command => reply`");
-        assert_eq!(t.call(command), reply, "{command}");
-    }
-}
-
 #[test]
 fn counting_and_merging() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.transcript(
         r#"
         PFCOUNT h => :0
         PFADD h => :1
@@ -53,8 +44,7 @@ fn counting_and_merging() {
 #[test]
 fn what_is_no_sketch_is_refused() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.transcript(
         r#"
         SET s foo => +OK
         PFADD s a => -WRONGTYPE Key is not a valid HyperLogLog string value.
@@ -84,14 +74,14 @@ fn what_is_no_sketch_is_refused() {
 #[test]
 fn a_sketch_turns_dense_at_its_limit() {
     let mut t = InProcess::with(&[("hll-sparse-max-bytes", "30")]);
-    script(&mut t, "PFADD h a b => :1\nPFDEBUG ENCODING h => +sparse");
-    script(&mut t, "PFADD h c d e f => :1\nPFDEBUG ENCODING h => +dense\nPFCOUNT h => :6");
+    t.transcript("PFADD h a b => :1\nPFDEBUG ENCODING h => +sparse");
+    t.transcript("PFADD h c d e f => :1\nPFDEBUG ENCODING h => +dense\nPFCOUNT h => :6");
     t.configure(&[("hll-sparse-max-bytes", "3000")]);
     for round in 0..60 {
         let elements: Vec<String> = (0..100).map(|number| format!("{}", round * 100 + number)).collect();
         t.call(&format!("PFADD big {}", elements.join(" ")));
     }
-    script(&mut t, "PFDEBUG ENCODING big => +dense\nPFMERGE copy big => +OK");
+    t.transcript("PFDEBUG ENCODING big => +dense\nPFMERGE copy big => +OK");
     assert_eq!(t.call("PFCOUNT copy"), t.call("PFCOUNT big"));
     assert_eq!(t.run(&[b"GET", b"copy"]), t.run(&[b"GET", b"big"]));
 }

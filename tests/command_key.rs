@@ -4,24 +4,10 @@ mod common;
 
 use common::{InProcess, START_MS};
 
-/// Runs lines and compares each reply; a line without `=>` only runs.
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match line.split_once(" => ") {
-            Some((command, reply)) => assert_eq!(t.call(command), reply, "{command}"),
-            None => {
-                t.call(line);
-            }
-        }
-    }
-}
-
 #[test]
 fn del_exists_type_touch() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         MSET a 1 b 2 c 3 => +OK
         EXISTS a b x a => :3
@@ -57,8 +43,7 @@ fn deleting_is_logged_counted_and_announced() {
 #[test]
 fn expire_and_ttl() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         EXPIRE a 10 => :0
         TTL a => :-2
@@ -181,8 +166,7 @@ fn expiry_is_propagated_as_absolute_time() {
 #[test]
 fn rename() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         RENAME a b => -ERR no such key
         RENAME a a => -ERR no such key
@@ -206,8 +190,7 @@ fn rename() {
 #[test]
 fn copy_and_move() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         COPY a b => :0
         SET a 12345 PX 5000
@@ -321,8 +304,7 @@ fn scan_walks_over_everything() {
     assert_eq!(walk(&mut t, "MATCH key:1??").len(), 100);
     assert_eq!(walk(&mut t, "TYPE list").len(), 0);
     assert_eq!(walk(&mut t, "TYPE nothing").len(), 0);
-    script(
-        &mut t,
+    t.script(
         "
         SCAN x => -ERR invalid cursor
         SCAN 0 COUNT 0 => -ERR syntax error
@@ -371,8 +353,7 @@ fn random_keys_are_alive() {
 #[test]
 fn object() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         OBJECT ENCODING a => $-1
         SET a 100

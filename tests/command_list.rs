@@ -15,36 +15,12 @@ fn server_with(directives: &[(&str, &str)]) -> InProcess {
     t
 }
 
-/// Runs lines and compares each reply; a line without `=>` only runs.
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match line.split_once(" => ") {
-            Some((command, reply)) => assert_eq!(t.call(command), reply, "{command}"),
-            None => {
-                t.call(line);
-            }
-        }
-    }
-}
-
-/// What commands add to the stream, SELECT left out.
-#[track_caller]
-fn logged(t: &mut InProcess, command: &str) -> Vec<String> {
-    t.record_propagation();
-    t.call(command);
-    let mut commands = t.propagated();
-    commands.retain(|command| command != "SELECT 0");
-    commands
-}
-
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
 
 #[test]
 fn pushes_and_pops() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         LPUSHX l a => :0
         RPUSHX l a => :0
@@ -102,8 +78,7 @@ fn pushes_and_pops() {
 #[test]
 fn reading() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         LRANGE none 0 -1 => *0
         LINDEX none x => $-1
@@ -145,8 +120,7 @@ fn reading() {
 #[test]
 fn changes_inside() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         LSET none 0 a => -ERR no such key
         LINSERT none BEFORE a b => :0
@@ -179,8 +153,7 @@ fn changes_inside() {
 #[test]
 fn moves() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         RPUSH a 1 2 3
         RPOPLPUSH a b => $1 3
@@ -219,8 +192,7 @@ fn moves() {
 #[test]
 fn encodings_follow_the_limits() {
     let mut t = server_with(&[("list-max-listpack-size", "3")]);
-    script(
-        &mut t,
+    t.script(
         r#"
         RPUSH l a b c
         OBJECT ENCODING l => $8 listpack
@@ -257,8 +229,7 @@ fn encodings_follow_the_limits() {
 #[test]
 fn large_elements_get_nodes_of_their_own() {
     let mut t = server_with(&[("list-max-listpack-size", "2")]);
-    script(
-        &mut t,
+    t.script(
         r#"
         DEBUG QUICKLIST-PACKED-THRESHOLD 5b => +OK
         RPUSH l 1 2 longer 4
@@ -310,15 +281,15 @@ fn events_in(text: &str) -> Vec<String> {
 fn pops_are_logged_as_their_effects() {
     let mut t = InProcess::new();
     t.call("RPUSH l 1 2 3 4 5 6 7 8 9");
-    assert_eq!(logged(&mut t, "LPOP none"), [""; 0]);
-    assert_eq!(logged(&mut t, "LPOP l"), ["LPOP l"]);
-    assert_eq!(logged(&mut t, "BLPOP none l 0"), ["LPOP l"]);
-    assert_eq!(logged(&mut t, "BRPOP l 0"), ["RPOP l"]);
-    assert_eq!(logged(&mut t, "LMPOP 2 none l RIGHT COUNT 2"), ["RPOP l 2"]);
-    assert_eq!(logged(&mut t, "BLMPOP 0 1 l LEFT"), ["LPOP l 1"]);
-    assert_eq!(logged(&mut t, "BRPOPLPUSH l m 0"), ["RPOPLPUSH l m"]);
-    assert_eq!(logged(&mut t, "BLMOVE l m LEFT RIGHT 0"), ["LMOVE l m LEFT RIGHT"]);
-    assert_eq!(logged(&mut t, "BLMPOP 0 1 l LEFT COUNT 100"), ["LPOP l 1"]);
+    assert_eq!(t.logged("LPOP none"), [""; 0]);
+    assert_eq!(t.logged("LPOP l"), ["LPOP l"]);
+    assert_eq!(t.logged("BLPOP none l 0"), ["LPOP l"]);
+    assert_eq!(t.logged("BRPOP l 0"), ["RPOP l"]);
+    assert_eq!(t.logged("LMPOP 2 none l RIGHT COUNT 2"), ["RPOP l 2"]);
+    assert_eq!(t.logged("BLMPOP 0 1 l LEFT"), ["LPOP l 1"]);
+    assert_eq!(t.logged("BRPOPLPUSH l m 0"), ["RPOPLPUSH l m"]);
+    assert_eq!(t.logged("BLMOVE l m LEFT RIGHT 0"), ["LMOVE l m LEFT RIGHT"]);
+    assert_eq!(t.logged("BLMPOP 0 1 l LEFT COUNT 100"), ["LPOP l 1"]);
 }
 
 #[test]
@@ -348,7 +319,7 @@ fn moves_chain_through_waiting_clients() {
     t.call("RPUSH a x");
     assert_eq!(t.received(first), "$1 x");
     assert_eq!(t.received(second), "$1 x");
-    script(&mut t, "EXISTS a b => :0\nLRANGE c 0 -1 => *1 $1 x");
+    t.script("EXISTS a b => :0\nLRANGE c 0 -1 => *1 $1 x");
     t.call("SET d string");
     t.call_as(first, "BLMOVE a d LEFT LEFT 0");
     t.call_as(second, "BLPOP a 0");
@@ -366,8 +337,7 @@ fn waiting_ends_in_time_and_not_in_transactions() {
     assert_eq!(t.received(waiting), "");
     t.clock_ms(60);
     assert_eq!(t.received(waiting), "*-1");
-    script(
-        &mut t,
+    t.script(
         r#"
         MULTI
         BLPOP a 0 => +QUEUED
@@ -378,9 +348,9 @@ fn waiting_ends_in_time_and_not_in_transactions() {
     );
     // A string at the key wakes nobody; a list that is gone again at the end neither.
     t.call_as(waiting, "BLPOP a 0");
-    script(&mut t, "SET a x\nDEL a\nMULTI\nRPUSH a 1\nDEL a\nEXEC => *2 :1 :1");
+    t.script("SET a x\nDEL a\nMULTI\nRPUSH a 1\nDEL a\nEXEC => *2 :1 :1");
     assert_eq!(t.received(waiting), "");
-    script(&mut t, "RPUSH other z\nRENAME other a => +OK");
+    t.script("RPUSH other z\nRENAME other a => +OK");
     assert_eq!(t.received(waiting), "*2 $1 a $1 z");
 }
 

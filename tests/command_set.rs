@@ -10,29 +10,6 @@ use tine::ds::intset::Intset;
 use tine::ds::listpack::Listpack;
 use tine::server::config::{Config, ProtectedAction};
 
-/// Runs lines and compares each reply; a line without `=>` only runs.
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match line.split_once(" => ") {
-            Some((command, reply)) => assert_eq!(t.call(command), reply, "{command}"),
-            None => {
-                t.call(line);
-            }
-        }
-    }
-}
-
-/// What a command adds to the stream, SELECT left out.
-#[track_caller]
-fn logged(t: &mut InProcess, command: &str) -> Vec<String> {
-    t.record_propagation();
-    t.call(command);
-    let mut commands = t.propagated();
-    commands.retain(|command| command != "SELECT 0");
-    commands
-}
-
 /// The texts of an array or set reply, sorted.
 #[track_caller]
 fn sorted(t: &mut InProcess, command: &str) -> Vec<String> {
@@ -46,8 +23,7 @@ fn sorted(t: &mut InProcess, command: &str) -> Vec<String> {
 #[test]
 fn members_come_and_go() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         SADD s a b c a => :3
         SADD s a => :0
@@ -82,8 +58,7 @@ fn members_come_and_go() {
 #[test]
 fn encodings_follow_the_directives() {
     let mut t = InProcess::with(&[("set-max-listpack-entries", "4"), ("set-max-intset-entries", "6")]);
-    script(
-        &mut t,
+    t.script(
         r#"
         SADD i 1 2 3 => :3
         OBJECT ENCODING i => $6 intset
@@ -118,8 +93,7 @@ fn encodings_follow_the_directives() {
 #[test]
 fn moves() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         SADD a 1 2 3
         SADD b 3 x
@@ -145,8 +119,7 @@ fn moves() {
 #[test]
 fn algebra() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         SADD a 1 2 3 4
         SADD b 2 4 6
@@ -196,8 +169,7 @@ fn algebra() {
 #[test]
 fn random_members() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         SRANDMEMBER none => $-1
         SRANDMEMBER none 3 => *0
@@ -261,16 +233,16 @@ fn events_and_the_stream() {
     t.call("SPOP s 5");
     assert_eq!(t.dirty() - before, 3 + 2 + 3);
     t.call("SADD s a");
-    assert_eq!(logged(&mut t, "SPOP s"), ["SREM s a"]);
+    assert_eq!(t.logged("SPOP s"), ["SREM s a"]);
     t.call("SADD s a b");
-    assert_eq!(logged(&mut t, "SPOP s 2"), ["DEL s"]);
+    assert_eq!(t.logged("SPOP s 2"), ["DEL s"]);
     t.call("SADD s a b c");
-    let rest = logged(&mut t, "SPOP s 2");
+    let rest = t.logged("SPOP s 2");
     assert!(rest.len() == 1 && rest[0].starts_with("SREM s ") && rest[0].len() == 10, "{rest:?}");
-    assert_eq!(logged(&mut t, "SRANDMEMBER s 2"), Vec::<String>::new());
-    assert_eq!(logged(&mut t, "SADD s z"), ["SADD s z"]);
+    assert_eq!(t.logged("SRANDMEMBER s 2"), Vec::<String>::new());
+    assert_eq!(t.logged("SADD s z"), ["SADD s z"]);
     t.call("CONFIG SET lazyfree-lazy-server-del yes");
-    assert_eq!(logged(&mut t, "SPOP s 9"), ["UNLINK s"]);
+    assert_eq!(t.logged("SPOP s 9"), ["UNLINK s"]);
 }
 
 #[test]
@@ -467,10 +439,10 @@ fn bytes_of(reply: &Reply) -> Vec<u8> {
 #[test]
 fn a_set_that_expires_on_the_way_is_missing() {
     let mut t = InProcess::new();
-    script(&mut t, "SADD a 1 2 3 => :3\nSADD b 2 3 => :2\nPEXPIRE b 10 => :1");
+    t.script("SADD a 1 2 3 => :3\nSADD b 2 3 => :2\nPEXPIRE b 10 => :1");
     t.clock_ms(20);
     assert_eq!(sorted(&mut t, "SUNION a b a"), ["1", "2", "3"]);
-    script(&mut t, "SADD b 2 3 => :2\nPEXPIRE b 10 => :1");
+    t.script("SADD b 2 3 => :2\nPEXPIRE b 10 => :1");
     t.clock_ms(20);
-    script(&mut t, "SINTERCARD 2 a b => :0");
+    t.script("SINTERCARD 2 a b => :0");
 }

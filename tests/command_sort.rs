@@ -5,24 +5,10 @@ mod common;
 use common::InProcess;
 use tine::keyspace::ExpireRule;
 
-/// Runs lines and compares each reply; a line without `=>` only runs.
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match line.split_once(" => ") {
-            Some((command, reply)) => assert_eq!(t.call(command), reply, "{command}"),
-            None => {
-                t.call(line);
-            }
-        }
-    }
-}
-
 #[test]
 fn numbers_and_texts() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         RPUSH l 3 1 10 2
         SORT l => *4 $1 1 $1 2 $1 3 $2 10
@@ -57,8 +43,7 @@ fn numbers_and_texts() {
 #[test]
 fn patterns() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         RPUSH l a b c
         MSET w_a 3 w_b 1 w_c 2 o_a x o_b y
@@ -90,8 +75,7 @@ fn patterns() {
 #[test]
 fn sources_of_all_types() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         ZADD z 1 a 5 b 2 c 10 d 3 e
         SORT z ALPHA DESC => *5 $1 e $1 d $1 c $1 b $1 a
@@ -112,8 +96,7 @@ fn sources_of_all_types() {
 #[test]
 fn results_are_stored() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         RPUSH l 3 1 2
         SORT l STORE d => :3

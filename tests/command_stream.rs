@@ -7,34 +7,10 @@ use std::time::Duration;
 use tine::base::crc64::Crc64;
 use tine::server::ClientRef;
 
-/// Runs lines and compares each reply; a line without `=>` only runs.
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match line.split_once(" => ") {
-            Some((command, reply)) => assert_eq!(t.call(command), reply, "{command}"),
-            None => {
-                t.call(line);
-            }
-        }
-    }
-}
-
-/// What a command adds to the stream of effects, SELECT left out.
-#[track_caller]
-fn logged(t: &mut InProcess, command: &str) -> Vec<String> {
-    t.record_propagation();
-    t.call(command);
-    let mut commands = t.propagated();
-    commands.retain(|command| !command.starts_with("SELECT"));
-    commands
-}
-
 #[test]
 fn entries_are_added_with_given_and_made_ids() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         XADD s * a 1 => $15 1700000000000-0
         XADD s * a 2 => $15 1700000000000-1
@@ -68,8 +44,7 @@ fn ranges_in_both_directions() {
     for ms in 1..=4 {
         t.call(&format!("XADD s {ms}-1 f {ms}"));
     }
-    script(
-        &mut t,
+    t.script(
         "
         XRANGE s 2 3 => *2 *2 $3 2-1 *2 $1 f $1 2 *2 $3 3-1 *2 $1 f $1 3
         XRANGE s (2-1 + COUNT 1 => *1 *2 $3 3-1 *2 $1 f $1 3
@@ -100,8 +75,7 @@ fn trimming_keeps_what_it_must() {
     for ms in 1..=100 {
         t.call(&format!("XADD s {ms}-0 f {ms}"));
     }
-    script(
-        &mut t,
+    t.script(
         "
         XTRIM s MAXLEN ~ 85 => :10
         XTRIM s MAXLEN ~ 55 LIMIT 20 => :20
@@ -128,31 +102,30 @@ fn trimming_keeps_what_it_must() {
 #[test]
 fn trims_and_ids_are_propagated_exactly() {
     let mut t = InProcess::with(&[("stream-node-max-entries", "10")]);
-    assert_eq!(logged(&mut t, "XADD s * a 1"), [format!("XADD s {START_MS}-0 a 1")]);
-    assert_eq!(logged(&mut t, "XADD s 1800000000000-* a 1"), ["XADD s 1800000000000-0 a 1"]);
-    assert_eq!(logged(&mut t, "XADD s 1800000000001-5 a 1"), ["XADD s 1800000000001-5 a 1"]);
+    assert_eq!(t.logged("XADD s * a 1"), [format!("XADD s {START_MS}-0 a 1")]);
+    assert_eq!(t.logged("XADD s 1800000000000-* a 1"), ["XADD s 1800000000000-0 a 1"]);
+    assert_eq!(t.logged("XADD s 1800000000001-5 a 1"), ["XADD s 1800000000001-5 a 1"]);
     for ms in 2..=40 {
         t.call(&format!("XADD s 18000000000{ms:02}-0 a 1"));
     }
     assert_eq!(
-        logged(&mut t, "XADD s MAXLEN ~ 25 1900000000000-* a 1"),
+        t.logged("XADD s MAXLEN ~ 25 1900000000000-* a 1"),
         ["XADD s MAXLEN = 33 1900000000000-0 a 1"]
     );
     assert_eq!(
-        logged(&mut t, "XADD s MINID ~ 1800000000020 LIMIT 100 1900000000001-0 a 1"),
+        t.logged("XADD s MINID ~ 1800000000020 LIMIT 100 1900000000001-0 a 1"),
         ["XADD s MINID = 1800000000019-0 LIMIT 100 1900000000001-0 a 1"]
     );
-    assert_eq!(logged(&mut t, "XTRIM s MAXLEN ~ 10"), ["XTRIM s MAXLEN = 14"]);
-    assert_eq!(logged(&mut t, "XTRIM s MAXLEN ~ 10"), [""; 0]);
-    assert_eq!(logged(&mut t, "XTRIM s MAXLEN 5"), ["XTRIM s MAXLEN 5"]);
-    assert_eq!(logged(&mut t, "XDEL s 1-1"), [""; 0]);
+    assert_eq!(t.logged("XTRIM s MAXLEN ~ 10"), ["XTRIM s MAXLEN = 14"]);
+    assert_eq!(t.logged("XTRIM s MAXLEN ~ 10"), [""; 0]);
+    assert_eq!(t.logged("XTRIM s MAXLEN 5"), ["XTRIM s MAXLEN 5"]);
+    assert_eq!(t.logged("XDEL s 1-1"), [""; 0]);
 }
 
 #[test]
 fn reading_without_a_group() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         XADD a 1-0 f 1
         XADD b 2-0 f 2
@@ -232,8 +205,7 @@ fn group_readers_wait_and_learn_that_their_group_is_gone() {
 #[test]
 fn groups_deliver_once_and_remember() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         XGROUP CREATE s g 0 => -ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.
         XGROUP CREATE s g $ MKSTREAM => +OK
@@ -282,7 +254,7 @@ fn group_changes_are_propagated_as_claims() {
     t.call("XADD s 1-0 f 1");
     t.call("XADD s 2-0 f 2");
     assert_eq!(
-        logged(&mut t, "XREADGROUP GROUP g c STREAMS s >"),
+        t.logged("XREADGROUP GROUP g c STREAMS s >"),
         [
             "MULTI".to_string(),
             format!("XCLAIM s g c 0 1-0 TIME {now} RETRYCOUNT 1 FORCE JUSTID LASTID 1-0"),
@@ -290,14 +262,14 @@ fn group_changes_are_propagated_as_claims() {
             "EXEC".to_string(),
         ]
     );
-    assert_eq!(logged(&mut t, "XREADGROUP GROUP g c STREAMS s 0"), [""; 0]);
+    assert_eq!(t.logged("XREADGROUP GROUP g c STREAMS s 0"), [""; 0]);
     assert_eq!(
-        logged(&mut t, "XCLAIM s g d 0 1-0 RETRYCOUNT 7 TIME 5"),
+        t.logged("XCLAIM s g d 0 1-0 RETRYCOUNT 7 TIME 5"),
         ["XCLAIM s g d 0 1-0 TIME 5 RETRYCOUNT 7 FORCE JUSTID LASTID 2-0"]
     );
     t.call("XDEL s 2-0");
     assert_eq!(
-        logged(&mut t, "XAUTOCLAIM s g d 0 - JUSTID"),
+        t.logged("XAUTOCLAIM s g d 0 - JUSTID"),
         [
             "MULTI".to_string(),
             format!("XCLAIM s g d 0 1-0 TIME {now} RETRYCOUNT 7 FORCE JUSTID LASTID 2-0"),
@@ -305,20 +277,19 @@ fn group_changes_are_propagated_as_claims() {
             "EXEC".to_string(),
         ]
     );
-    assert_eq!(logged(&mut t, "XCLAIM s g d 0 9-9 LASTID 5-0"), ["XGROUP SETID s g 5-0 ENTRIESREAD 2"]);
+    assert_eq!(t.logged("XCLAIM s g d 0 9-9 LASTID 5-0"), ["XGROUP SETID s g 5-0 ENTRIESREAD 2"]);
     t.call("XADD s 6-0 f 6");
     assert_eq!(
-        logged(&mut t, "XREADGROUP GROUP g fresh NOACK STREAMS s >"),
+        t.logged("XREADGROUP GROUP g fresh NOACK STREAMS s >"),
         ["MULTI", "XGROUP CREATECONSUMER s g fresh", "XGROUP SETID s g 6-0 ENTRIESREAD 3", "EXEC"]
     );
-    assert_eq!(logged(&mut t, "XACK s g 1-0"), ["XACK s g 1-0"]);
+    assert_eq!(t.logged("XACK s g 1-0"), ["XACK s g 1-0"]);
 }
 
 #[test]
 fn claims_take_what_is_idle() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         XGROUP CREATE s g 0 MKSTREAM
         XADD s 1-0 f 1
@@ -329,8 +300,7 @@ fn claims_take_what_is_idle() {
         ",
     );
     t.clock_ms(20);
-    script(
-        &mut t,
+    t.script(
         "
         XCLAIM s g d 10 1-0 2-0 JUSTID => *2 $3 1-0 $3 2-0
         XCLAIM s g d 10 3-0 IDLE 5 RETRYCOUNT 4 => *1 *2 $3 3-0 *2 $1 f $1 3
@@ -361,8 +331,7 @@ fn claims_take_what_is_idle() {
 #[test]
 fn descriptions_follow_the_counters() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         XADD s 1-0 f 1
         XADD s 2-0 f 2
@@ -394,8 +363,7 @@ fn dumps_hold_everything() {
     for ms in 1..=10 {
         t.call(&format!("XADD s {ms}-0 f {ms} g text{ms}"));
     }
-    script(
-        &mut t,
+    t.script(
         "
         XADD s 11-0 other field
         XDEL s 3-0 11-0

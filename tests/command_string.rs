@@ -7,34 +7,10 @@ use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 
-/// Runs lines and compares each reply; a line without `=>` only runs.
-#[track_caller]
-fn script(t: &mut InProcess, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match line.split_once(" => ") {
-            Some((command, reply)) => assert_eq!(t.call(command), reply, "{command}"),
-            None => {
-                t.call(line);
-            }
-        }
-    }
-}
-
-/// What commands add to the stream, SELECT left out.
-#[track_caller]
-fn logged(t: &mut InProcess, command: &str) -> Vec<String> {
-    t.record_propagation();
-    t.call(command);
-    let mut commands = t.propagated();
-    commands.retain(|command| command != "SELECT 0");
-    commands
-}
-
 #[test]
 fn get_and_set() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         GET k => $-1
         SET k "a b" => +OK
@@ -76,8 +52,7 @@ fn get_and_set() {
 #[test]
 fn set_with_get() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         SET k 1 GET => $-1
         SET k 2 GET => $1 1
@@ -120,13 +95,13 @@ fn what_set_leaves_in_the_log() {
         ("MSET a 1 b 2", "MSET a 1 b 2"),
         ("SETBIT n 1 1", "SETBIT n 1 1"),
     ] {
-        assert_eq!(logged(&mut t, command), [expected], "{command}");
+        assert_eq!(t.logged(command), [expected], "{command}");
     }
     let silent = "GET a|SET a 1 NX|SETNX a 1|MSETNX a 1 z 2|GETEX a|GETEX a PERSIST|GETDEL none|SETRANGE n 0 \"\"|\
                   SETBIT n 1 1|GETEX none EX 5|APPEND|INCR n|STRLEN a|SET q 1 XX";
     for command in silent.split('|') {
         let dirty = t.dirty();
-        assert_eq!(logged(&mut t, command), [""; 0], "{command}");
+        assert_eq!(t.logged(command), [""; 0], "{command}");
         assert_eq!(t.dirty(), dirty, "{command}");
     }
 }
@@ -134,8 +109,7 @@ fn what_set_leaves_in_the_log() {
 #[test]
 fn getex_getdel_getset() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         GETEX k => $-1
         GETEX k EX 0 => $-1
@@ -171,8 +145,7 @@ fn getex_getdel_getset() {
 #[test]
 fn many_keys() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         MSET a 1 b => -ERR wrong number of arguments for 'mset' command
         MSETNX a 1 b => -ERR wrong number of arguments for 'msetnx' command
@@ -195,8 +168,7 @@ fn many_keys() {
 #[test]
 fn counters() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         INCR n => :1
         INCRBY n 17179869184 => :17179869185
@@ -239,8 +211,7 @@ fn counters() {
 #[test]
 fn ranges() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         STRLEN s => :0
         APPEND s foo => :3
@@ -301,8 +272,7 @@ fn strings_grow_out_of_their_entry_and_keep_their_expiry() {
 #[test]
 fn limits_follow_proto_max_bulk_len() {
     let mut t = InProcess::with(&[("proto-max-bulk-len", "1mb")]);
-    script(
-        &mut t,
+    t.script(
         "
         SETRANGE s 1048570 123456 => :1048576
         APPEND s x => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
@@ -317,8 +287,7 @@ fn limits_follow_proto_max_bulk_len() {
 #[test]
 fn bits() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         r#"
         SETBIT b 7 1 => :0
         SETBIT b 7 0 => :1
@@ -380,8 +349,7 @@ fn bits() {
 #[test]
 fn bit_fields() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         BITFIELD b => *0
         BITFIELD b GET u8 0 => *1 :0
@@ -413,8 +381,7 @@ fn bit_fields() {
 #[test]
 fn longest_common_subsequence() {
     let mut t = InProcess::new();
-    script(
-        &mut t,
+    t.script(
         "
         MSET a ohmytext b mynewtext
         LCS a b => $6 mytext

@@ -177,6 +177,37 @@ impl InProcess {
         commands
     }
 
+    /// What one command adds to the stream of effects, SELECT of database 0 left out.
+    #[track_caller]
+    pub fn logged(&mut self, command: &str) -> Vec<String> {
+        self.record_propagation();
+        self.call(command);
+        let mut commands = self.propagated();
+        commands.retain(|command| command != "SELECT 0");
+        commands
+    }
+
+    /// Runs lines `command => reply` and compares each reply; a line without `=>` only runs.
+    #[track_caller]
+    pub fn script(&mut self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match line.split_once(" => ") {
+                Some((command, reply)) => assert_eq!(self.call(command), reply, "{command}"),
+                None => {
+                    self.call(line);
+                }
+            }
+        }
+    }
+
+    /// As [`InProcess::script`]; every line must name its reply.
+    #[track_caller]
+    pub fn transcript(&mut self, lines: &str) {
+        let silent = lines.lines().map(str::trim).find(|line| !line.is_empty() && !line.contains(" => "));
+        assert_eq!(silent, None, "a line is `command => reply`");
+        self.script(lines);
+    }
+
     /// Changes counted since the start (`rdb_changes_since_last_save`).
     pub fn dirty(&self) -> u64 {
         self.server.persistence.dirty
