@@ -22,6 +22,7 @@ pub mod memory;
 pub mod migrate;
 pub mod pubsub;
 pub mod replication;
+pub mod reply;
 pub mod rewrite;
 pub mod server_admin;
 pub mod set;

@@ -9,7 +9,7 @@ use crate::server::Server;
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, ReplyError};
 use crate::value::string::StrRef;
-use crate::value::{Collection, PackedLimits, TypeLimits, ValueRef};
+use crate::value::{Collection, TypeLimits, ValueRef};
 
 impl Server {
     /// The hash of a key; the one computed ahead for this request if it is this very argument.
@@ -181,13 +181,12 @@ impl Server {
     /// When values change their encoding, from the directives. `deep`: see [`TypeLimits::deep`].
     pub fn type_limits(&self, deep: bool) -> TypeLimits {
         let config = &self.config;
-        let packed = |entries, value_bytes| PackedLimits { entries, value_bytes };
         TypeLimits {
             seed: self.keyspace.seed(),
-            hash: packed(config.hash_max_listpack_entries, config.hash_max_listpack_value),
-            set: packed(config.set_max_listpack_entries, config.set_max_listpack_value),
+            hash: config.hash_limits(),
+            set: config.set_limits(),
             intset_entries: config.set_max_intset_entries,
-            zset: packed(config.zset_max_listpack_entries, config.zset_max_listpack_value),
+            zset: config.zset_limits(),
             list_fill: config.list_max_listpack_size,
             list_compress_depth: config.list_compress_depth as i32,
             list_packed_threshold_bytes: self.run.debug.packed_threshold_bytes,
@@ -245,8 +244,20 @@ impl Server {
     /// A key was modified: watchers are told, and the change is counted.
     #[inline]
     pub fn key_changed(&mut self, db: usize, key: &[u8]) {
-        self.persistence.dirty += 1;
+        self.key_changed_by(db, key, 1);
+    }
+
+    /// As [`Server::key_changed`], counted as `changes` changes (of elements).
+    #[inline]
+    pub fn key_changed_by(&mut self, db: usize, key: &[u8], changes: usize) {
+        self.persistence.dirty += changes as u64;
         self.touch_watchers(db, key);
+    }
+
+    /// Removes a collection that has lost its last element, and says so.
+    pub fn remove_emptied(&mut self, db: usize, key: &[u8]) {
+        self.remove_key(db, key, true);
+        self.notify(NotifyFlags::GENERIC, "del", db, key);
     }
 
     /// Marks the transactions that watch this key; does not count a change.

@@ -199,6 +199,12 @@ impl KeySpec {
         KeySpec::range(index, -1, 1, flags)
     }
 
+    /// Keys that follow their number, which stands at `index`.
+    pub const fn counted(index: usize, flags: u32) -> KeySpec {
+        let find = FindKeys::Count { count_index: 0, first: 1, step: 1 };
+        KeySpec { begin: BeginSearch::Index(index), find, flags }
+    }
+
     pub const fn range(index: usize, last: i32, step: i32, flags: u32) -> KeySpec {
         KeySpec { begin: BeginSearch::Index(index), find: FindKeys::Range { last, step, limit: 0 }, flags }
     }

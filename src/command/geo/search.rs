@@ -2,7 +2,7 @@
 
 use super::options::{Form, Request, parse};
 use super::{reply_distance, reply_position};
-use crate::ds::element::Element;
+use crate::command::reply::put_element;
 use crate::keyspace::{ExpiryChange, NewValue};
 use crate::resp::{Args, Reply};
 use crate::server::Ctx;
@@ -67,10 +67,7 @@ fn reply(out: &mut Reply, request: &Request<'_>, points: &[Point<'_>]) {
         if options > 0 {
             out.array(options + 1);
         }
-        match point.member {
-            Element::Int(member) => out.bulk_integer(member),
-            Element::Bytes(member) => out.bulk(member),
-        }
+        put_element(out, point.member);
         if request.with_distance {
             reply_distance(out, point.distance_m / request.unit_m);
         }
@@ -99,8 +96,7 @@ fn store(ctx: &mut Ctx<'_>, target: &[u8], result: Option<ZsetValue>, form: Form
     let stored = result.as_ref().map_or(0, ZsetValue::len);
     if let Some(result) = result {
         ctx.server.set_key(db, target, NewValue::Owned(result.into()), ExpiryChange::Clear);
-        ctx.server.key_changed(db, target);
-        ctx.server.persistence.dirty += stored as u64 - 1;
+        ctx.server.key_changed_by(db, target, stored);
         let event = if form == Form::SearchStore { "geosearchstore" } else { "georadiusstore" };
         ctx.server.notify(NotifyFlags::ZSET, event, db, target);
     } else if ctx.server.remove_key(db, target, ctx.server.config.lazyfree_lazy_server_del) {

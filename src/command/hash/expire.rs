@@ -8,9 +8,7 @@
 //! time has passed already. Source of the behaviour: the command pages of redis.io.
 
 use crate::command::arg;
-use crate::command::hash::{
-    FieldList, changed, drop_due, field_time, note_expiry, remove_empty, report_expired,
-};
+use crate::command::hash::{FieldList, changed, drop_due, field_time, note_expiry, report_expired};
 use crate::command::key::expire::is_past;
 use crate::resp::Args;
 use crate::server::error::{self, CommandResult, ReplyError};
@@ -250,7 +248,7 @@ pub(super) fn report_deleted(ctx: &mut Ctx<'_>, key: &[u8], names: &[&[u8]], emp
     words.extend_from_slice(names);
     ctx.propagate_instead(&words);
     if emptied {
-        remove_empty(ctx.server, ctx.db, key);
+        ctx.server.remove_emptied(ctx.db, key);
     }
 }
 

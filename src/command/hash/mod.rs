@@ -21,23 +21,14 @@ pub mod write;
 
 use crate::base::numbers;
 use crate::command::arg;
-use crate::ds::element::Element;
+use crate::command::reply::put_element;
 use crate::keyspace::ExpireRule;
-use crate::resp::{Args, Reply};
+use crate::resp::Args;
 use crate::server::config::NotifyFlags;
 use crate::server::error::ReplyError;
 use crate::server::{Ctx, Server};
 use crate::value::hash::ALWAYS;
 use crate::value::{HashValue, PackedLimits};
-
-/// Appends an element as a bulk string.
-#[inline]
-fn put_element(out: &mut Reply, element: Element<'_>) {
-    match element {
-        Element::Int(value) => out.bulk_integer(value),
-        Element::Bytes(bytes) => out.bulk(bytes),
-    }
-}
 
 /// The arguments from `first` on, `step` apart.
 #[inline]
@@ -91,10 +82,7 @@ fn note_expiry(server: &mut Server, db: usize, key: &[u8], at_ms: i64) {
 /// The limits at which hashes become tables.
 #[inline]
 fn limits(server: &Server) -> PackedLimits {
-    PackedLimits {
-        entries: server.config.hash_max_listpack_entries,
-        value_bytes: server.config.hash_max_listpack_value,
-    }
+    server.config.hash_limits()
 }
 
 /// The time by which fields are judged: a log or a primary says itself what has expired.
@@ -106,15 +94,8 @@ pub(crate) fn field_time(server: &Server) -> i64 {
 /// Reports a changed hash: `count` changes, one event.
 #[inline]
 fn changed(server: &mut Server, db: usize, key: &[u8], count: usize, event: &str) {
-    server.key_changed(db, key);
-    server.persistence.dirty += count as u64 - 1;
+    server.key_changed_by(db, key, count);
     server.notify(NotifyFlags::HASH, event, db, key);
-}
-
-/// Removes a key whose last field went.
-fn remove_empty(server: &mut Server, db: usize, key: &[u8]) {
-    server.remove_key(db, key, true);
-    server.notify(NotifyFlags::GENERIC, "del", db, key);
 }
 
 /// Removes those of the named fields whose time has passed, before a command changes them.
@@ -163,6 +144,6 @@ fn report_expired(server: &mut Server, db: usize, key: &[u8], names: &[&[u8]], e
     server.touch_watchers(db, key);
     server.notify(NotifyFlags::HASH, "hexpired", db, key);
     if emptied {
-        remove_empty(server, db, key);
+        server.remove_emptied(db, key);
     }
 }

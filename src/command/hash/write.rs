@@ -1,6 +1,6 @@
 //! HSET, HMSET, HSETNX, HDEL: fields come and go.
 
-use crate::command::hash::{changed, drop_due, every, limits, remove_empty};
+use crate::command::hash::{changed, drop_due, every, limits};
 use crate::resp::Args;
 use crate::server::error::{self, CommandResult, ReplyError};
 use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
@@ -149,7 +149,7 @@ pub(super) fn remove_fields(ctx: &mut Ctx<'_>, key: &[u8], names: Args<'_>) -> R
         changed(ctx.server, ctx.db, key, removed, "hdel");
     }
     if emptied {
-        remove_empty(ctx.server, ctx.db, key);
+        ctx.server.remove_emptied(ctx.db, key);
     }
     Ok(removed)
 }

@@ -3,12 +3,12 @@
 use crate::blocking;
 use crate::command::arg;
 use crate::command::list::{
-    ROW, changed, limits, pop_event, push_event, removed, side_of, write_element, write_range,
+    ROW, changed, limits, pop_event, push_event, put_element, removed, side_of, write_range,
 };
 use crate::keyspace::{ExpiryChange, NewValue};
 use crate::resp::{Args, Reply};
 use crate::server::error::{self, CommandResult, ReplyError};
-use crate::server::spec::{BeginSearch, FindKeys, KeySpec, flag, key_flag};
+use crate::server::spec::{KeySpec, flag, key_flag};
 use crate::server::{CommandSpec, Ctx};
 use crate::value::list::{Direction, Side};
 use crate::value::{ListValue, ValueType};
@@ -41,15 +41,6 @@ const BLOCKING_POP: CommandSpec = CommandSpec {
     ..ROW
 };
 
-/// Keys that follow their number, which stands at `index`.
-const fn counted_keys(index: usize) -> KeySpec {
-    KeySpec {
-        begin: BeginSearch::Index(index),
-        find: FindKeys::Count { count_index: 0, first: 1, step: 1 },
-        flags: POPS,
-    }
-}
-
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec { name: "lpush", summary: "Adds elements to the head of a list.", handler: lpush, ..PUSH },
     CommandSpec { name: "rpush", summary: "Adds elements to the tail of a list.", handler: rpush, ..PUSH },
@@ -73,7 +64,7 @@ pub const ROWS: &[CommandSpec] = &[
         name: "lmpop",
         arity: -4,
         flags: flag::WRITE | flag::MOVABLEKEYS,
-        keys: &[counted_keys(1)],
+        keys: &[KeySpec::counted(1, POPS)],
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of keys and M the number of elements taken.",
         summary: "Takes elements from the first list that is not empty.",
@@ -96,7 +87,7 @@ pub const ROWS: &[CommandSpec] = &[
         name: "blmpop",
         arity: -5,
         flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
-        keys: &[counted_keys(2)],
+        keys: &[KeySpec::counted(2, POPS)],
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of keys and M the number of elements taken.",
         summary: "Takes elements from the first list that is not empty, waiting for one.",
@@ -162,7 +153,7 @@ fn pop_one(
     let Some(mut list) = ctx.server.edit::<ListValue>(ctx.db, key)? else { return Ok(false) };
     before(ctx.out);
     let out = &mut *ctx.out;
-    list.pop_with(side, |element| write_element(out, element));
+    list.pop_with(side, |element| put_element(out, element));
     list.shrink(limits);
     let emptied = list.is_empty();
     drop(list);

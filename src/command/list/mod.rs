@@ -13,6 +13,7 @@ pub mod moving;
 pub mod read;
 
 use crate::command::arg;
+use crate::command::reply::put_element;
 use crate::resp::{BulkWriter, Reply};
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, ReplyError};
@@ -64,15 +65,6 @@ const fn pop_event(side: Side) -> &'static str {
     }
 }
 
-/// Writes one element.
-#[inline]
-fn write_element(out: &mut Reply, element: ListElement<'_>) {
-    match element {
-        ListElement::Bytes(bytes) => out.bulk(bytes),
-        ListElement::Int(value) => out.bulk_integer(value),
-    }
-}
-
 /// Writes the elements of a range as an array, in `direction`.
 fn write_range(out: &mut Reply, list: ListRef<'_>, range: Range<usize>, direction: Direction) {
     out.array(range.len());
@@ -113,8 +105,7 @@ fn from_head(index: i64, len: usize) -> Option<usize> {
 #[inline]
 fn changed(ctx: &mut Ctx<'_>, key: &[u8], count: usize, event: &'static str) {
     let db = ctx.db;
-    ctx.server.touch_watchers(db, key);
-    ctx.server.persistence.dirty += count as u64;
+    ctx.server.key_changed_by(db, key, count);
     ctx.server.notify(NotifyFlags::LIST, event, db, key);
 }
 
@@ -123,9 +114,7 @@ fn changed(ctx: &mut Ctx<'_>, key: &[u8], count: usize, event: &'static str) {
 fn removed(ctx: &mut Ctx<'_>, key: &[u8], count: usize, event: &'static str, emptied: bool) {
     changed(ctx, key, count, event);
     if emptied {
-        let db = ctx.db;
-        ctx.server.remove_key(db, key, true);
-        ctx.server.notify(NotifyFlags::GENERIC, "del", db, key);
+        ctx.server.remove_emptied(ctx.db, key);
     }
 }
 

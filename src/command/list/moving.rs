@@ -1,7 +1,7 @@
 //! From one list to another: LMOVE, RPOPLPUSH, and the forms that wait for an element.
 
 use crate::blocking;
-use crate::command::list::{ROW, changed, limits, pop_event, push_event, removed, side_of, write_element};
+use crate::command::list::{ROW, changed, limits, pop_event, push_event, put_element, removed, side_of};
 use crate::resp::Args;
 use crate::server::error::{CommandResult, ReplyError};
 use crate::server::spec::{KeySpec, flag, key_flag};
@@ -71,7 +71,7 @@ fn move_element(ctx: &mut Ctx<'_>, args: Args<'_>, from: Side, to: Side) -> Resu
         None => None,
     };
     let Some(popped) = popped else { return Ok(false) };
-    write_element(ctx.out, popped.as_element());
+    put_element(ctx.out, popped.as_element());
     let element = popped.into_vec();
     let mut list = ctx.server.edit_or_create(db, target, ListValue::new)?;
     list.grow_for(element.len(), 1, limits);

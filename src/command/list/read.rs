@@ -1,7 +1,7 @@
 //! Reading lists: LLEN, LRANGE, LINDEX, LPOS.
 
 use crate::command::arg;
-use crate::command::list::{ROW, clamp_range, from_head, write_element, write_range};
+use crate::command::list::{ROW, clamp_range, from_head, put_element, write_range};
 use crate::resp::{Args, Reply};
 use crate::server::error::{self, CommandResult, ReplyError};
 use crate::server::spec::{KeySpec, flag, key_flag};
@@ -78,7 +78,7 @@ fn lindex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     };
     let index = arg::integer(args.at(2))?;
     match from_head(index, list.len()).and_then(|index| list.get(index)) {
-        Some(picked) => write_element(ctx.out, picked.as_element()),
+        Some(picked) => put_element(ctx.out, picked.as_element()),
         None => ctx.out.null(),
     }
     Ok(())

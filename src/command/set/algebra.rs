@@ -1,6 +1,6 @@
 //! SINTER, SINTERCARD, SUNION, SDIFF and the forms that store: see `value::set::algebra` for how.
 
-use super::{READ, WRITE, limits, reply_member};
+use super::{READ, WRITE, limits, put_element};
 use crate::command::{arg, batch};
 use crate::keyspace::{Db, EntryWord, ExpiryChange, NewValue};
 use crate::resp::Args;
@@ -159,7 +159,7 @@ fn answer(ctx: &mut Ctx<'_>, args: Args<'_>, algebra: Algebra) -> CommandResult 
     let mark = ctx.out.begin_deferred();
     let mut count = 0;
     combine(algebra, &sets, &limits, &mut |member| {
-        reply_member(ctx.out, member);
+        put_element(ctx.out, member);
         count += 1;
         ControlFlow::Continue(())
     });

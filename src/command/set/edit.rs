@@ -1,6 +1,6 @@
 //! SADD, SREM, SMOVE: members that the client names.
 
-use super::{WRITE, changed, limits, remove_emptied};
+use super::{WRITE, limits};
 use crate::resp::Args;
 use crate::server::config::NotifyFlags;
 use crate::server::error::CommandResult;
@@ -52,7 +52,7 @@ fn sadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let added = set.add_many(members.iter(), &limits);
     drop(set);
     if added > 0 {
-        changed(ctx.server, ctx.db, key, added);
+        ctx.server.key_changed_by(ctx.db, key, added);
         ctx.server.notify(NotifyFlags::SET, "sadd", ctx.db, key);
     }
     ctx.out.integer(added as i64);
@@ -69,11 +69,11 @@ fn srem(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let emptied = set.is_empty();
     drop(set);
     if removed > 0 {
-        changed(ctx.server, ctx.db, key, removed);
+        ctx.server.key_changed_by(ctx.db, key, removed);
         ctx.server.notify(NotifyFlags::SET, "srem", ctx.db, key);
     }
     if emptied {
-        remove_emptied(ctx.server, ctx.db, key);
+        ctx.server.remove_emptied(ctx.db, key);
     }
     ctx.out.integer(removed as i64);
     Ok(())
@@ -100,7 +100,7 @@ fn smove(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     }
     server.notify(NotifyFlags::SET, "srem", db, from);
     if emptied {
-        remove_emptied(server, db, from);
+        server.remove_emptied(db, from);
     }
     let make = || SetValue::for_members(member, 1, &limits);
     let added = server.edit_or_create(db, to, make)?.add(member, &limits);

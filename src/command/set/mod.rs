@@ -6,12 +6,9 @@ pub mod edit;
 pub mod random;
 pub mod read;
 
-use crate::ds::element::Element;
-use crate::resp::Reply;
-use crate::server::config::NotifyFlags;
+use crate::command::reply::put_element;
 use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
 use crate::server::{CommandSpec, Server};
-use crate::value::PackedLimits;
 use crate::value::set::SetLimits;
 
 /// What rows of readers share.
@@ -36,32 +33,7 @@ fn limits(server: &Server) -> SetLimits {
     let config = &server.config;
     SetLimits {
         seed: server.keyspace.seed(),
-        packed: PackedLimits {
-            entries: config.set_max_listpack_entries,
-            value_bytes: config.set_max_listpack_value,
-        },
+        packed: config.set_limits(),
         intset_entries: config.set_max_intset_entries,
     }
-}
-
-/// Answers with a member.
-#[inline]
-fn reply_member(out: &mut Reply, member: Element<'_>) {
-    match member {
-        Element::Bytes(bytes) => out.bulk(bytes),
-        Element::Int(value) => out.bulk_integer(value),
-    }
-}
-
-/// Removes a set that has lost its last member.
-fn remove_emptied(server: &mut Server, db: usize, key: &[u8]) {
-    server.remove_key(db, key, true);
-    server.notify(NotifyFlags::GENERIC, "del", db, key);
-}
-
-/// Reports `count` changes of one key (not 0).
-#[inline]
-fn changed(server: &mut Server, db: usize, key: &[u8], count: usize) {
-    server.key_changed(db, key);
-    server.persistence.dirty += count as u64 - 1;
 }

@@ -4,7 +4,7 @@
 //! most 1024 each), or DEL when the whole set went. They are read back from the reply.
 
 use super::read::reply_all;
-use super::{READ, WRITE, changed, limits, remove_emptied, reply_member};
+use super::{READ, WRITE, limits, put_element};
 use crate::command::arg;
 use crate::command::batch::{close_if_too_long, may_go_on};
 use crate::ds::element::Element;
@@ -66,7 +66,7 @@ fn spop_one(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
     server.notify(NotifyFlags::SET, "spop", db, key);
     server.propagate_instead(db, &[b"SREM", key, &out.buffer[popped]]);
     if emptied {
-        remove_emptied(server, db, key);
+        server.remove_emptied(db, key);
     }
     server.key_changed(db, key);
     Ok(())
@@ -75,7 +75,7 @@ fn spop_one(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
 /// Answers with a member and says where in the reply it stands.
 #[inline]
 fn reply_and_locate(out: &mut Reply, member: Element<'_>) -> Range<usize> {
-    reply_member(out, member);
+    put_element(out, member);
     let end = out.len() - 2;
     end - member.text_len()..end
 }
@@ -99,7 +99,7 @@ fn spop_many(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     }
     let popped = pop_and_reply(ctx, key, count)?;
     propagate_popped(ctx.server, ctx.db, key, &ctx.out.buffer, &popped);
-    changed(ctx.server, ctx.db, key, count);
+    ctx.server.key_changed_by(ctx.db, key, count);
     Ok(())
 }
 
@@ -111,10 +111,10 @@ fn spop_all(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
         len = set.len();
         reply_all(ctx.out, set);
     }
-    remove_emptied(server, db, key);
+    server.remove_emptied(db, key);
     let verb: &[u8] = if server.config.lazyfree_lazy_server_del { b"UNLINK" } else { b"DEL" };
     server.propagate_instead(db, &[verb, key]);
-    changed(server, db, key, len);
+    server.key_changed_by(db, key, len);
     Ok(())
 }
 
@@ -163,7 +163,7 @@ fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn srandmember_one(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
     let mut rng = ctx.server.rng.clone();
     match ctx.server.read_as::<SetValue>(ctx.db, key)?.and_then(|set| set.random(&mut rng)) {
-        Some(member) => reply_member(ctx.out, member),
+        Some(member) => put_element(ctx.out, member),
         None => ctx.out.null(),
     }
     ctx.server.rng = rng;
@@ -181,7 +181,7 @@ fn srandmember_many(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         Some(set) if count < 0 => {
             out.array(count.unsigned_abs() as usize);
             set.sample_repeating(count.unsigned_abs(), &mut rng, |member| {
-                reply_member(out, member);
+                put_element(out, member);
                 may_go_on(out)
             });
             close_if_too_long(ctx);
@@ -189,7 +189,7 @@ fn srandmember_many(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         Some(set) => {
             let count = usize::try_from(count).unwrap_or(usize::MAX);
             out.array(count.min(set.len()));
-            set.sample(count, &mut rng, |member| reply_member(out, member));
+            set.sample(count, &mut rng, |member| put_element(out, member));
         }
     }
     ctx.server.rng = rng;

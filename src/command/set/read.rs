@@ -1,6 +1,6 @@
 //! SISMEMBER, SMISMEMBER, SCARD, SMEMBERS, SSCAN.
 
-use super::{READ, reply_member};
+use super::{READ, put_element};
 use crate::command::key::scan::{ScanOptions, parse_cursor};
 use crate::resp::{Args, Reply};
 use crate::server::error::CommandResult;
@@ -95,7 +95,7 @@ fn smembers(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 /// Answers with all members of a set.
 pub(super) fn reply_all(out: &mut Reply, set: SetRef<'_>) {
     out.set(set.len());
-    set.iter().for_each(|member| reply_member(out, member));
+    set.iter().for_each(|member| put_element(out, member));
 }
 
 fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

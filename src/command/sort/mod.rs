@@ -220,8 +220,7 @@ fn store(ctx: &mut Ctx<'_>, target: &[u8], elements: &Elements, range: Range<usi
     match list.finish() {
         Some(list) => {
             server.set_key(db, target, NewValue::Owned(list.into()), ExpiryChange::Clear);
-            server.key_changed(db, target);
-            server.persistence.dirty += count as u64 - 1;
+            server.key_changed_by(db, target, count);
             server.notify(NotifyFlags::LIST, "sortstore", db, target);
         }
         None if server.remove_key(db, target, server.config.lazyfree_lazy_server_del) => {

@@ -9,7 +9,7 @@ pub mod pending;
 pub mod range;
 pub mod read;
 
-use crate::ds::element::Element;
+use crate::command::reply::put_element;
 use crate::resp::Reply;
 use crate::server::Ctx;
 use crate::server::error::ReplyError;
@@ -57,21 +57,14 @@ fn reply_id(out: &mut Reply, id: StreamId) {
     out.bulk(id.text().as_ref());
 }
 
-fn reply_element(out: &mut Reply, element: Element<'_>) {
-    match element {
-        Element::Int(value) => out.bulk_integer(value),
-        Element::Bytes(bytes) => out.bulk(bytes),
-    }
-}
-
 /// An entry: its id and an array of fields and values.
 fn reply_entry(out: &mut Reply, entry: &Entry<'_>) {
     out.array(2);
     reply_id(out, entry.id);
     out.array(entry.len() * 2);
     for (field, value) in entry.pairs() {
-        reply_element(out, field);
-        reply_element(out, value);
+        put_element(out, field);
+        put_element(out, value);
     }
 }
 

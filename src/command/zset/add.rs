@@ -217,8 +217,7 @@ fn report(ctx: &mut Ctx<'_>, key: &[u8], options: Options, outcome: Outcome) {
     }
     if changed > 0 {
         let (server, db) = (&mut *ctx.server, ctx.db);
-        server.persistence.dirty += changed as u64 - 1;
-        server.key_changed(db, key);
+        server.key_changed_by(db, key, changed);
         server.notify(NotifyFlags::ZSET, if options.increment { "zincr" } else { "zadd" }, db, key);
     }
 }

@@ -7,23 +7,15 @@ use crate::command::zset::{READ_ROW, begin_members, limits, put_entry, store_res
 use crate::ds::element::Element;
 use crate::resp::Args;
 use crate::server::error::{self, CommandResult, ReplyError};
-use crate::server::spec::{BeginSearch, FindKeys, KeySpec, flag, key_flag};
+use crate::server::spec::{KeySpec, flag, key_flag};
 use crate::server::{CommandSpec, Ctx, Server};
 use crate::value::zset::{Aggregate, Input, Operation, Source, combine, intersection_len};
 use crate::value::{ValueRef, ValueType, ZsetValue};
 
-const fn counted_keys(index: usize) -> KeySpec {
-    KeySpec {
-        begin: BeginSearch::Index(index),
-        find: FindKeys::Count { count_index: 0, first: 1, step: 1 },
-        flags: key_flag::RO | key_flag::ACCESS,
-    }
-}
-
 const ROW: CommandSpec = CommandSpec {
     arity: -3,
     flags: flag::READONLY | flag::MOVABLEKEYS,
-    keys: &[counted_keys(1)],
+    keys: &[KeySpec::counted(1, key_flag::RO | key_flag::ACCESS)],
     since: "6.2.0",
     ..READ_ROW
 };
@@ -31,7 +23,10 @@ const ROW: CommandSpec = CommandSpec {
 const STORE_ROW: CommandSpec = CommandSpec {
     arity: -4,
     flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
-    keys: &[KeySpec::one(1, key_flag::OW | key_flag::UPDATE), counted_keys(2)],
+    keys: &[
+        KeySpec::one(1, key_flag::OW | key_flag::UPDATE),
+        KeySpec::counted(2, key_flag::RO | key_flag::ACCESS),
+    ],
     since: "2.0.0",
     ..ROW
 };

@@ -11,14 +11,15 @@ pub mod range;
 pub mod read;
 pub mod remove;
 
+use crate::command::reply::put_element;
 use crate::ds::element::Element;
 use crate::keyspace::{ExpiryChange, NewValue};
 use crate::resp::Reply;
 use crate::server::config::NotifyFlags;
 use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
 use crate::server::{CommandSpec, Ctx, Server};
+use crate::value::ZsetValue;
 use crate::value::zset::ZsetLimits;
-use crate::value::{PackedLimits, ZsetValue};
 
 /// A reader of one key.
 const READ_ROW: CommandSpec = CommandSpec {
@@ -37,20 +38,7 @@ const LOOK_AHEAD_MIN: usize = 4;
 
 /// The limits of sorted sets, from the directives.
 fn limits(server: &Server) -> ZsetLimits {
-    let config = &server.config;
-    let packed = PackedLimits {
-        entries: config.zset_max_listpack_entries,
-        value_bytes: config.zset_max_listpack_value,
-    };
-    ZsetLimits { seed: server.keyspace.seed(), packed }
-}
-
-#[inline]
-fn put_member(out: &mut Reply, member: Element<'_>) {
-    match member {
-        Element::Bytes(bytes) => out.bulk(bytes),
-        Element::Int(value) => out.bulk_integer(value),
-    }
+    ZsetLimits { seed: server.keyspace.seed(), packed: server.config.zset_limits() }
 }
 
 /// Begins a list of members; with scores it is flat in RESP2 and of pairs in RESP3.
@@ -65,7 +53,7 @@ fn put_entry(out: &mut Reply, score: f64, member: Element<'_>, with_scores: bool
     if with_scores && out.is_resp3() {
         out.array(2);
     }
-    put_member(out, member);
+    put_element(out, member);
     if with_scores {
         out.double(score);
     }
@@ -74,19 +62,15 @@ fn put_entry(out: &mut Reply, score: f64, member: Element<'_>, with_scores: bool
 /// Members went: the key goes with the last one, and `event` is told. The edit is over.
 fn members_removed(ctx: &mut Ctx<'_>, key: &[u8], count: usize, emptied: bool, event: &str) {
     let (server, db) = (&mut *ctx.server, ctx.db);
-    if emptied {
-        server.remove_key(db, key, true);
-    }
-    server.persistence.dirty += count as u64 - 1;
-    server.key_changed(db, key);
+    server.key_changed_by(db, key, count);
     server.notify(NotifyFlags::ZSET, event, db, key);
     if emptied {
-        server.notify(NotifyFlags::GENERIC, "del", db, key);
+        server.remove_emptied(db, key);
     }
 }
 
 /// Puts the result of a STORE command in the place of what is at `key` and answers its length;
-/// an empty one removes the key. For GEO's STORE forms too.
+/// an empty one removes the key. Counts as one change, as in Redis; GEO counts each member.
 pub fn store_result(ctx: &mut Ctx<'_>, key: &[u8], result: ZsetValue, event: &str) {
     let (server, db) = (&mut *ctx.server, ctx.db);
     let len = result.len();

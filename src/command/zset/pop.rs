@@ -5,22 +5,14 @@
 
 use crate::blocking::{parse_deadline, wait_for_keys};
 use crate::command::arg;
-use crate::command::zset::{members_removed, put_member};
+use crate::command::zset::{members_removed, put_element};
 use crate::resp::Args;
 use crate::server::error::{self, CommandResult, ReplyError};
-use crate::server::spec::{BeginSearch, FindKeys, Group, KeySpec, category, flag, key_flag};
+use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
 use crate::server::{CommandSpec, Ctx};
 use crate::value::{ValueType, ZsetValue};
 
 const KEY_FLAGS: u32 = key_flag::RW | key_flag::ACCESS | key_flag::DELETE;
-
-const fn counted_keys(index: usize) -> KeySpec {
-    KeySpec {
-        begin: BeginSearch::Index(index),
-        find: FindKeys::Count { count_index: 0, first: 1, step: 1 },
-        flags: KEY_FLAGS,
-    }
-}
 
 const ROW: CommandSpec = CommandSpec {
     arity: -2,
@@ -76,7 +68,7 @@ pub const ROWS: &[CommandSpec] = &[
         name: "zmpop",
         arity: -4,
         flags: flag::WRITE | flag::MOVABLEKEYS,
-        keys: &[counted_keys(1)],
+        keys: &[KeySpec::counted(1, KEY_FLAGS)],
         summary: "Takes members out of the first of several sorted sets that has some.",
         handler: zmpop,
         ..MANY_ROW
@@ -85,7 +77,7 @@ pub const ROWS: &[CommandSpec] = &[
         name: "bzmpop",
         arity: -5,
         flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
-        keys: &[counted_keys(2)],
+        keys: &[KeySpec::counted(2, KEY_FLAGS)],
         summary: "Takes members out of the first of several sorted sets that has some; waits for one.",
         handler: bzmpop,
         ..MANY_ROW
@@ -163,7 +155,7 @@ fn pop(
             if matches!(shape, Shape::Pairs | Shape::KeyPairs) {
                 out.array(2);
             }
-            put_member(out, member);
+            put_element(out, member);
             out.double(score);
         });
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::command::arg;
 use crate::command::batch::{close_if_too_long, may_go_on};
-use crate::command::zset::{READ_ROW, begin_members, put_entry, put_member};
+use crate::command::zset::{READ_ROW, begin_members, put_element, put_entry};
 use crate::resp::{Args, Reply};
 use crate::server::error::{self, CommandResult};
 use crate::server::{CommandSpec, Ctx};
@@ -48,7 +48,7 @@ fn one_member(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
     // A remainder of 64 random bits is off by less than the size in 2^64.
     let rank = (random % zset.len().max(1) as u64) as usize;
     match zset.range(rank, rank + 1, false).next() {
-        Some((_, member)) => put_member(ctx.out, member),
+        Some((_, member)) => put_element(ctx.out, member),
         None => ctx.out.null(),
     }
     Ok(())

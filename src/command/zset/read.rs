@@ -4,7 +4,7 @@ use crate::base::float::format_f64_17g;
 use crate::command::arg;
 use crate::command::key::scan::{ScanOptions, parse_cursor};
 use crate::command::zset::range::{member_range, score_range};
-use crate::command::zset::{LOOK_AHEAD_MEMBERS, LOOK_AHEAD_MIN, READ_ROW, put_member};
+use crate::command::zset::{LOOK_AHEAD_MEMBERS, LOOK_AHEAD_MIN, READ_ROW, put_element};
 use crate::resp::{Args, Reply};
 use crate::server::error::{self, CommandResult};
 use crate::server::spec::{KeySpec, flag, key_flag};
@@ -201,8 +201,8 @@ fn scan_packed(zset: ZsetRef<'_>, options: &ScanOptions<'_>, out: &mut Reply) ->
     let mut elements = listpack.iter();
     while let (Some(member), Some(score)) = (elements.next(), elements.next()) {
         if with_text(member, |text| options.matches(text)) {
-            put_member(out, member);
-            put_member(out, score);
+            put_element(out, member);
+            put_element(out, score);
             count += 2;
         }
     }

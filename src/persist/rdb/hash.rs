@@ -18,7 +18,7 @@ use crate::ds::ziplist::Ziplist;
 use crate::ds::zipmap::Zipmap;
 use crate::persist::rdb::error::RdbErrorKind;
 use crate::persist::rdb::input::Input;
-use crate::persist::rdb::string::{self, Token};
+use crate::persist::rdb::string::{self};
 use crate::persist::rdb::values::TYPE_HASH_VALKEY;
 use crate::persist::rdb::writer::Writer;
 use crate::sys::io::IoResult;
@@ -132,32 +132,26 @@ pub fn read<I: Input>(
 ) -> Result<HashValue, RdbErrorKind> {
     match number {
         PLAIN => read_plain(input, scratch, limits),
-        ZIPMAP => read_zipmap(blob(input, scratch)?, limits),
-        ZIPLIST => read_ziplist(blob(input, scratch)?, limits),
-        LISTPACK => read_listpack(blob(input, scratch)?, limits, false),
+        ZIPMAP => read_zipmap(string::read_blob(input, scratch, NO_BLOB)?, limits),
+        ZIPLIST => read_ziplist(string::read_blob(input, scratch, NO_BLOB)?, limits),
+        LISTPACK => read_listpack(string::read_blob(input, scratch, NO_BLOB)?, limits, false),
         EXPIRY_TABLE_EARLY => read_expiry_table(input, scratch, limits, None),
         EXPIRY_TABLE => {
             let earliest_ms = i64::from_le_bytes(input.take_array()?);
             read_expiry_table(input, scratch, limits, Some(earliest_ms))
         }
-        EXPIRY_LISTPACK_EARLY => read_listpack(blob(input, scratch)?, limits, true),
+        EXPIRY_LISTPACK_EARLY => read_listpack(string::read_blob(input, scratch, NO_BLOB)?, limits, true),
         EXPIRY_LISTPACK => {
             // Where the first expiry stands can be seen in the listpack as well.
             input.take(size_of::<i64>())?;
-            read_listpack(blob(input, scratch)?, limits, true)
+            read_listpack(string::read_blob(input, scratch, NO_BLOB)?, limits, true)
         }
         TYPE_HASH_VALKEY => read_valkey(input, scratch, limits),
         _ => Err(RdbErrorKind::UnknownType(number)),
     }
 }
 
-/// A packed structure: a string that is no integer.
-fn blob<'a, I: Input>(input: &'a mut I, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], RdbErrorKind> {
-    match string::read_token(input, scratch)? {
-        Token::Bytes(bytes) => Ok(bytes),
-        Token::Int(_) => Err(RdbErrorKind::Corrupt("an integer in the place of a packed hash")),
-    }
-}
+const NO_BLOB: RdbErrorKind = RdbErrorKind::Corrupt("an integer in the place of a packed hash");
 
 /// A hash being read field by field.
 struct Reader<'l> {

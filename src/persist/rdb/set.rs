@@ -95,20 +95,14 @@ fn read_members<I: Input>(
     Ok(set)
 }
 
-/// A string that holds the blob of a small set.
-fn read_blob<'a, I: Input>(input: &'a mut I, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], RdbErrorKind> {
-    match string::read_token(input, scratch)? {
-        Token::Bytes(bytes) => Ok(bytes),
-        Token::Int(_) => Err(RdbErrorKind::Corrupt("an integer where a blob is expected")),
-    }
-}
+const NO_BLOB: RdbErrorKind = RdbErrorKind::Corrupt("an integer where a blob is expected");
 
 fn read_intset<I: Input>(
     input: &mut I,
     scratch: &mut Vec<u8>,
     limits: &SetLimits,
 ) -> Result<SetValue, RdbErrorKind> {
-    let intset = Intset::from_bytes(read_blob(input, scratch)?)
+    let intset = Intset::from_bytes(string::read_blob(input, scratch, NO_BLOB)?)
         .map_err(|_| RdbErrorKind::Corrupt("Intset integrity check failed."))?;
     let mut set = SetValue::Integers(intset);
     set.fit_limits(limits);
@@ -120,7 +114,7 @@ fn read_listpack<I: Input>(
     scratch: &mut Vec<u8>,
     limits: &TypeLimits,
 ) -> Result<SetValue, RdbErrorKind> {
-    let blob = read_blob(input, scratch)?;
+    let blob = string::read_blob(input, scratch, NO_BLOB)?;
     let damaged = RdbErrorKind::Corrupt("Set listpack integrity check failed.");
     let Ok(listpack) = Listpack::from_bytes(blob, true) else {
         return Err(damaged);

@@ -192,6 +192,18 @@ pub fn skip<I: Input>(input: &mut I, scratch: &mut Vec<u8>) -> Result<(), RdbErr
     read_token(input, scratch).map(|_| ())
 }
 
+/// The bytes of a packed structure: a string that is no integer. `damaged` says what it was for.
+pub(super) fn read_blob<'a, I: Input>(
+    input: &'a mut I,
+    scratch: &'a mut Vec<u8>,
+    damaged: RdbErrorKind,
+) -> Result<&'a [u8], RdbErrorKind> {
+    match read_token(input, scratch)? {
+        Token::Bytes(bytes) => Ok(bytes),
+        Token::Int(_) => Err(damaged),
+    }
+}
+
 pub(super) fn to_usize(len: u64) -> Result<usize, RdbErrorKind> {
     usize::try_from(len).map_err(|_| RdbErrorKind::UnexpectedEof)
 }

@@ -16,7 +16,7 @@ use crate::ds::listpack::Listpack;
 use crate::ds::ziplist::Ziplist;
 use crate::persist::rdb::error::RdbErrorKind;
 use crate::persist::rdb::input::Input;
-use crate::persist::rdb::string::{self, Token};
+use crate::persist::rdb::string::{self};
 use crate::persist::rdb::writer::Writer;
 use crate::sys::io::IoResult;
 use crate::value::zset::ZsetLimits;
@@ -129,25 +129,13 @@ fn read_members<I: Input>(
     Ok(zset)
 }
 
-/// The bytes of a blob, in the input's block or in `scratch`.
-fn read_blob<'a, I: Input>(
-    input: &'a mut I,
-    scratch: &'a mut Vec<u8>,
-    damaged: RdbErrorKind,
-) -> Result<&'a [u8], RdbErrorKind> {
-    match string::read_token(input, scratch)? {
-        Token::Bytes(bytes) => Ok(bytes),
-        Token::Int(_) => Err(damaged),
-    }
-}
-
 /// The ziplist form is always checked wholly: its bytes become a listpack's.
 fn read_ziplist<I: Input>(
     input: &mut I,
     scratch: &mut Vec<u8>,
     limits: &ZsetLimits,
 ) -> Result<ZsetValue, RdbErrorKind> {
-    let blob = read_blob(input, scratch, DAMAGED_ZIPLIST)?;
+    let blob = string::read_blob(input, scratch, DAMAGED_ZIPLIST)?;
     let ziplist = Ziplist::from_bytes(blob).map_err(|_| DAMAGED_ZIPLIST)?;
     let mut listpack = Listpack::with_capacity(blob.len());
     listpack.extend(ziplist.iter()).map_err(|_| DAMAGED_ZIPLIST)?;
@@ -160,7 +148,7 @@ fn read_listpack<I: Input>(
     scratch: &mut Vec<u8>,
     limits: &TypeLimits,
 ) -> Result<ZsetValue, RdbErrorKind> {
-    let blob = read_blob(input, scratch, DAMAGED_LISTPACK)?;
+    let blob = string::read_blob(input, scratch, DAMAGED_LISTPACK)?;
     let zset = ZsetValue::from_packed(blob, true, &limits.into()).map_err(|_| DAMAGED_LISTPACK)?;
     not_empty(zset)
 }

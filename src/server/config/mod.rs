@@ -27,6 +27,8 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use crate::value::PackedLimits;
+
 pub use argv::{CommandLine, StartAction, parse_command_line};
 pub use directive::{ConfigRow, Kind, Marks, Origin};
 pub use enums::{
@@ -87,6 +89,27 @@ pub struct SetContext {
 }
 
 impl Config {
+    /// `hash-max-listpack-entries`, `hash-max-listpack-value`.
+    #[inline]
+    pub fn hash_limits(&self) -> PackedLimits {
+        let (entries, value_bytes) = (self.hash_max_listpack_entries, self.hash_max_listpack_value);
+        PackedLimits { entries, value_bytes }
+    }
+
+    /// `set-max-listpack-entries`, `set-max-listpack-value`.
+    #[inline]
+    pub fn set_limits(&self) -> PackedLimits {
+        let (entries, value_bytes) = (self.set_max_listpack_entries, self.set_max_listpack_value);
+        PackedLimits { entries, value_bytes }
+    }
+
+    /// `zset-max-listpack-entries`, `zset-max-listpack-value`.
+    #[inline]
+    pub fn zset_limits(&self) -> PackedLimits {
+        let (entries, value_bytes) = (self.zset_max_listpack_entries, self.zset_max_listpack_value);
+        PackedLimits { entries, value_bytes }
+    }
+
     /// What CONFIG GET answers: names (aliases too) with values, each once, in table order for a
     /// pattern. A plain name comes back as it was written and finds hidden directives too.
     pub fn get_matching<P: AsRef<[u8]>>(&self, patterns: &[P]) -> Vec<(Vec<u8>, Vec<u8>)> {
