@@ -180,11 +180,41 @@ fn notes_are_skipped_and_checksums_compared() {
     let mut server = load(folder.path()).expect("it is as it was written");
     assert_eq!(get(&mut server, "key"), Some("19".to_owned()));
     drop(server);
-    let mut damaged = content.clone();
-    let place = damaged.windows(2).position(|pair| pair == b"10").expect("a value is 10");
-    damaged[place] = b'3';
-    std::fs::write(&path, &damaged).expect("the folder is writable");
-    assert!(failure(folder.path()).contains("Bad file format"), "a flipped byte in a value is found");
+    for place in content.windows(5).enumerate().filter(|(_, bytes)| bytes == b"$3\r\nk").map(|(at, _)| at + 4)
+    {
+        let mut damaged = content.clone();
+        damaged[place] ^= 4;
+        std::fs::write(&path, &damaged).expect("the folder is writable");
+        let text = failure(folder.path());
+        let line = content[..place].windows(4).rposition(|bytes| bytes == b"#CS:").expect("it is covered");
+        assert!(text.contains(&format!("damage at offset {line};")), "byte {place}: {text}");
+        assert_eq!(std::fs::read(&path).expect("it is there"), damaged, "a refused file is not changed");
+    }
+}
+
+/// A checksum line must not stay in front of half a batch: it would cover what is appended next.
+#[test]
+fn a_batch_with_a_checksum_is_cut_as_a_whole() {
+    let checksums = |config: &mut Config| config.aof_checksum = true;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut server = load_with(folder.path(), checksums).expect("nothing is there yet");
+    run(&mut server, &["SET", "a", "1"]);
+    // The file ends here while the database is not selected again: one batch of two commands.
+    run(&mut server, &["MSET", "b", "2", "c", "3"]);
+    drop(server);
+    let whole = std::fs::read(folder.path().join(FILE)).expect("it was written");
+    let second = whole.windows(4).rposition(|bytes| bytes == b"#CS:").expect("there are two lines");
+    for cut in second..whole.len() {
+        let folder = folder_with(&whole[..cut]);
+        let mut server =
+            load_with(folder.path(), checksums).unwrap_or_else(|text| panic!("cut at {cut}: {text}"));
+        assert_eq!((get(&mut server, "a"), get(&mut server, "b")), (Some("1".to_owned()), None), "{cut}");
+        run(&mut server, &["SET", "new", "5"]);
+        drop(server);
+        let mut again =
+            load(folder.path()).unwrap_or_else(|text| panic!("cut at {cut}, second start: {text}"));
+        assert_eq!(get(&mut again, "new"), Some("5".to_owned()), "cut at {cut}");
+    }
 }
 
 #[test]

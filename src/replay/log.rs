@@ -6,7 +6,6 @@
 //! ```
 //! A transaction is collected and run at its EXEC, so that an open one leaves no trace.
 
-use crate::base::crc64::Crc64;
 use crate::base::numbers::parse_i64;
 use crate::dispatch;
 use crate::keyspace::ExpireRule;
@@ -188,19 +187,23 @@ fn parse_batch(batch: &mut Batch, reader: &BlockReader) {
     }
 }
 
-/// Takes the notes at the head. False: a checksum says that what follows is damaged.
+/// Takes the notes at the head. False: by its checksum what follows is damaged, or not all there.
+/// Nothing of such a batch is executed, and the line stays in front of the tail: were it kept and
+/// only the torn command cut, it would cover whatever is appended next.
 fn take_notes(reader: &mut BlockReader, name: &str) -> Result<bool, String> {
     while let Item::Note(len, note) = next_item(reader.bytes(), &mut Vec::new()) {
         if let Annotation::Checksum { bytes, crc } = note {
-            let wanted = len as u64 + bytes;
-            while (reader.bytes().len() as u64) < wanted && !reader.at_end() {
-                reader.fill().map_err(|fault| unreadable(name, &fault.to_string()))?;
-            }
-            // Fewer bytes than promised are a short tail, which the parser finds by itself.
-            let covered = reader.bytes().get(len..wanted as usize);
-            if covered.is_some_and(|covered| Crc64::update(0, covered) != crc) {
-                ::log::warn!("Wrong checksum in the append only file {name} at offset {}", reader.offset());
-                return Ok(false);
+            let found = reader.checksum_ahead(len, bytes);
+            match found.map_err(|fault| unreadable(name, &fault.to_string()))? {
+                Some(found) if found == crc => {}
+                Some(_) => {
+                    ::log::warn!(
+                        "Wrong checksum in the append only file {name} at offset {}",
+                        reader.offset()
+                    );
+                    return Ok(false);
+                }
+                None => return Ok(false),
             }
         }
         reader.consume(len);

@@ -7,6 +7,7 @@
 //! The window holds whole requests at its head and is moved on by [`BlockReader::consume`]. A block
 //! is as long as the window at least, so a huge request is scanned a logarithmic number of times.
 
+use crate::base::crc64::Crc64;
 use crate::persist::aof::annotate;
 use crate::resp::Span;
 use crate::resp::request::{Limits, Parsed, RequestParser};
@@ -80,6 +81,37 @@ impl BlockReader {
         }
         self.window.truncate(start + filled);
         Ok(filled > 0)
+    }
+}
+
+impl BlockReader {
+    /// CRC-64 of the `count` bytes that begin `skip` bytes behind the head; `None` when the file ends
+    /// before. The window stays as it is: a length that is wrong costs time, never memory.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn checksum_ahead(&self, skip: usize, count: u64) -> IoResult<Option<u64>> {
+        let ready = self.bytes().get(skip..).unwrap_or(&[]);
+        if let Some(covered) = usize::try_from(count).ok().and_then(|count| ready.get(..count)) {
+            return Ok(Some(Crc64::update(0, covered)));
+        }
+        let mut position = self.offset() + skip as u64;
+        let end = position.saturating_add(count);
+        if end > self.file.len()? {
+            return Ok(None);
+        }
+        let (mut crc, mut block) = (0, vec![0; BLOCK_BYTES]);
+        while position < end {
+            let wanted = (end - position).min(BLOCK_BYTES as u64) as usize;
+            match self.file.read_at(&mut block[..wanted], position)? {
+                0 => return Ok(None),
+                found => {
+                    crc = Crc64::update(crc, &block[..found]);
+                    position += found as u64;
+                }
+            }
+        }
+        Ok(Some(crc))
     }
 }
 
@@ -170,8 +202,39 @@ pub enum Tail {
     Damaged,
 }
 
-/// Judges `tail`, the bytes from the last whole command to the end of the file.
+/// Judges `tail`, the bytes from the last good command to the end of the file. Behind a checksum
+/// line these may be whole commands: the batch is good as a whole or not at all.
 pub fn judge_tail(tail: &[u8]) -> Tail {
+    match next_item(tail, &mut Vec::new()) {
+        Item::Note(len, Annotation::Checksum { bytes, crc }) => judge_batch(&tail[len..], bytes, crc),
+        _ => judge_commands(tail),
+    }
+}
+
+/// Judges what follows a checksum line that is not right. A batch that was not written to its end is
+/// the last thing in the file; anything else is damage.
+fn judge_batch(batch: &[u8], bytes: u64, crc: u64) -> Tail {
+    // Exactly what was summed is there: it is the length that is wrong, not the data.
+    let is_all_there = batch.len() as u64 >= bytes;
+    if !is_all_there && Crc64::update(0, batch) == crc {
+        return Tail::Damaged;
+    }
+    let (mut rest, mut spans) = (batch, Vec::new());
+    loop {
+        spans.clear();
+        match next_item(rest, &mut spans) {
+            Item::Request(len) => rest = &rest[len..],
+            _ if rest.is_empty() && !is_all_there => return Tail::Short,
+            _ if rest.is_empty() => return Tail::Damaged,
+            // The next batch has begun, so this one is not the last.
+            Item::Note(..) => return Tail::Damaged,
+            Item::Incomplete if is_all_there => return Tail::Damaged,
+            _ => return judge_commands(rest),
+        }
+    }
+}
+
+fn judge_commands(tail: &[u8]) -> Tail {
     let mut spans = Vec::new();
     if next_item(tail, &mut spans) == Item::Incomplete {
         return Tail::Short;
@@ -204,6 +267,7 @@ pub fn command_follows(tail: &[u8], is_command: impl Fn(&[u8]) -> bool) -> bool 
 #[cfg(test)]
 mod tests {
     use super::{Annotation, Item, Tail, command_follows, judge_tail, next_item};
+    use crate::base::crc64::Crc64;
 
     const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n";
 
@@ -235,6 +299,28 @@ mod tests {
             tail.resize(cut + 4096, 0);
             assert!(matches!(judge_tail(&tail), Tail::Zeros), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_batch_is_good_as_a_whole_or_cut_as_a_whole() {
+        let stream = [SET, SET].concat();
+        let line = format!("#CS:{}:{:016x}\r\n", stream.len(), Crc64::update(0, &stream)).into_bytes();
+        let whole = [line.clone(), stream].concat();
+        for cut in line.len()..whole.len() {
+            assert_eq!(judge_tail(&whole[..cut]), Tail::Short, "cut at {cut}");
+            let mut zeros = whole[..cut].to_vec();
+            zeros.resize(whole.len() + 4096, 0);
+            assert_eq!(judge_tail(&zeros), Tail::Zeros, "zeros from {cut} on");
+        }
+        for at in line.len()..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            assert_eq!(judge_tail(&flipped), Tail::Damaged, "a bit of byte {at}");
+        }
+        let longer = String::from_utf8(whole).expect("it is text").replacen("#CS:", "#CS:1", 1);
+        assert_eq!(judge_tail(longer.as_bytes()), Tail::Damaged, "the data are right, the length is not");
+        let another = format!("{longer}#TS:1\r\n");
+        assert_eq!(judge_tail(another.as_bytes()), Tail::Damaged, "it is not the last batch");
     }
 
     #[test]
