@@ -20,6 +20,7 @@ pub mod aof;
 pub mod auth;
 pub mod blocked;
 pub mod client;
+pub mod client_line;
 pub mod config;
 pub mod ctx;
 pub mod error;

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `list.rs` | ID, INFO, LIST and the line that describes a client |
+//! | `list.rs` | ID, INFO, LIST |
 //! | `kill.rs` | KILL |
 //! | `settings.rs` | names, REPLY, NO-EVICT, NO-TOUCH, tracking's off state |
 //! | `waiting.rs` | PAUSE, UNPAUSE, UNBLOCK |
