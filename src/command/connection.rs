@@ -216,9 +216,10 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     let (client, authenticated) = (ctx.client, ctx.server.config.requirepass.is_empty());
     ctx.server.discard_transaction(client);
     ctx.server.unsubscribe_all(client);
+    ctx.server.disable_tracking(client);
+    ctx.server.remove_monitor(client);
     ctx.select(0);
     let state = ctx.client_mut();
-    state.monitor = false;
     state.protocol = Protocol::Resp2;
     state.authenticated = authenticated;
     state.name.clear();

@@ -88,6 +88,9 @@ fn round(server: &mut Server) {
     expire_keys(server);
     maintain_tables(server);
     clients::look_at_some(server);
+    if server.tracking.is_active() {
+        server.limit_tracking_table();
+    }
     serve_children(server);
     server.snapshot_cron();
     server.aof_cron();

@@ -44,6 +44,7 @@ const CHECKS: &[Check] = &[
     check_disk,
     check_subscribe_mode,
     check_loading,
+    check_replica,
 ];
 
 pub(super) fn admit(
@@ -144,6 +145,23 @@ fn check_loading(server: &Server, request: &Request<'_>) -> Result<(), ReplyErro
     if denied { Err(error::LOADING) } else { Ok(()) }
 }
 
+/// What takes part in replication, or is shown every command, does not use the keyspace: it would get
+/// around CLIENT PAUSE.
+#[inline]
+fn check_replica(_: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
+    const USES_KEYS: u32 = flag::READONLY | flag::WRITE | flag::MAY_REPLICATE;
+    if is_fed(request.client) && request.flags & USES_KEYS != 0 {
+        return Err(ReplyError::err("Replica can't interact with the keyspace"));
+    }
+    Ok(())
+}
+
+/// Replicas, and monitors, which Redis takes for a kind of replica.
+#[inline]
+fn is_fed(client: &Client) -> bool {
+    client.kind == ClientKind::Replica || client.monitor
+}
+
 #[inline]
 fn check_multi(_: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
     if request.client.transaction.is_some() && request.found.spec.has(flag::NO_MULTI) {
@@ -155,7 +173,7 @@ fn check_multi(_: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
 /// Whether CLIENT PAUSE holds this request back. Replicas are never paused.
 #[inline]
 fn is_paused(server: &Server, request: &Request<'_>) -> bool {
-    if request.client.kind == ClientKind::Replica {
+    if is_fed(request.client) {
         return false;
     }
     match server.run.pause_at(server.call.now_ms) {

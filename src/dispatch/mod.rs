@@ -41,9 +41,13 @@ pub fn execute(
     if found.is_none() && is_http(args) {
         return refuse_http(server, client);
     }
-    let reply_start = out.len();
     let previous = server.call.client.replace(client);
-    let outcome = match admission::admit(server, client, found, args) {
+    if server.tracking.is_active() {
+        server.limit_tracking_table();
+    }
+    let admitted = admission::admit(server, client, found, args);
+    let reply_start = push_before_reply(server, out);
+    let outcome = match admitted {
         Ok(admission::Admitted::Run(found)) => run_admitted(server, client, Caller::Client, found, args, out),
         Ok(admission::Admitted::Queue(found)) => {
             queue(server, client, found, args);
@@ -52,11 +56,11 @@ pub fn execute(
         }
         Ok(admission::Admitted::Postpone) => postpone(server, client, args),
         Err(rejection) => {
-            reject(server, client, rejection, out);
+            reject(server, client, rejection, args, out);
             Outcome::Done
         }
     };
-    finish_request(server, client, out, reply_start);
+    finish_request(server, client, found, out, reply_start);
     server.call.client = previous;
     outcome
 }
@@ -112,17 +116,18 @@ fn refuse_http(server: &mut Server, client: ClientRef) -> Outcome {
 /// any more when this begins; it may block again.
 pub fn execute_unblocked(server: &mut Server, client: ClientRef, args: Args<'_>, out: &mut Reply) -> Outcome {
     let Some(found) = resolve(server, args) else { return Outcome::Done };
-    let reply_start = out.len();
     let previous = server.call.client.replace(client);
-    let outcome = match admission::admit(server, client, Some(found), args) {
+    let admitted = admission::admit(server, client, Some(found), args);
+    let reply_start = push_before_reply(server, out);
+    let outcome = match admitted {
         Ok(admission::Admitted::Postpone) => postpone(server, client, args),
         Err(rejection) => {
-            reject(server, client, rejection, out);
+            reject(server, client, rejection, args, out);
             Outcome::Done
         }
         Ok(_) => run_admitted(server, client, Caller::Unblocked, found, args, out),
     };
-    finish_request(server, client, out, reply_start);
+    finish_request(server, client, Some(found), out, reply_start);
     server.call.client = previous;
     outcome
 }
@@ -136,8 +141,27 @@ pub fn resolve(server: &Server, args: Args<'_>) -> Option<Found> {
     server.commands.find_subcommand(found, args.get(1)?)
 }
 
+/// Messages about what making room has done stand before the reply: the command may make what they
+/// name anew. Returns where the reply begins.
+#[inline]
+fn push_before_reply(server: &mut Server, out: &mut Reply) -> usize {
+    if !server.call.deferred_pushes.is_empty() {
+        out.buffer.append(&mut server.call.deferred_pushes);
+    }
+    out.len()
+}
+
 /// CLIENT REPLY, and messages that were waiting for the reply to be complete.
-fn finish_request(server: &mut Server, client: ClientRef, out: &mut Reply, start: usize) {
+fn finish_request(
+    server: &mut Server,
+    client: ClientRef,
+    found: Option<Found>,
+    out: &mut Reply,
+    start: usize,
+) {
+    if server.tracking.is_active() && !found.is_some_and(|found| found.spec.has(flag::KEEPS_CACHING)) {
+        server.end_caching(client);
+    }
     if let Some(state) = server.clients.get_mut(client)
         && state.reply_mode != ReplyMode::On
     {
@@ -153,14 +177,17 @@ fn finish_request(server: &mut Server, client: ClientRef, out: &mut Reply, start
     }
 }
 
-fn reject(server: &mut Server, client: ClientRef, rejection: Rejection, out: &mut Reply) {
+fn reject(server: &mut Server, client: ClientRef, rejection: Rejection, args: Args<'_>, out: &mut Reply) {
     let Rejection { found, mut error } = rejection;
     if let Some(found) = found {
         server.stats.commands[found.id as usize].rejected += 1;
     }
-    if found.is_some_and(|found| found.spec.has(flag::RUNS_QUEUE)) {
+    if let Some(found) = found.filter(|found| found.spec.has(flag::RUNS_QUEUE)) {
         server.discard_transaction(client);
         error = error::exec_abort(&error);
+        // Monitors have seen the MULTI; so they see that the transaction is over.
+        let db = server.clients.get(client).map_or(0, |state| state.db);
+        server.feed_monitors(client, Caller::Client, db, found, args);
     } else if let Some(transaction) =
         server.clients.get_mut(client).and_then(|state| state.transaction.as_mut())
     {
@@ -214,6 +241,12 @@ pub fn call(
     let duration_ns = server.clock.elapsed_ns(start);
     if !server.effects.is_empty() {
         server.drain_effects();
+    }
+    if !server.monitors.is_empty() {
+        server.feed_monitors(client, caller, db, found, args);
+    }
+    if server.tracking.is_active() {
+        server.remember_read_keys(found, args);
     }
     let changed = server.persistence.dirty != dirty_before;
     let wants_stream =

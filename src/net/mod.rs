@@ -228,6 +228,7 @@ impl Net {
                 self.mark_ready(client.slot);
             }
         }
+        server.broadcast_invalidations();
         let start = server.clock.ticks();
         dispatch::flush_propagation(server);
         server.stats.aof_ns += server.clock.elapsed_ns(start);
@@ -326,7 +327,7 @@ fn over_limit(server: &mut Server, reference: ClientRef) -> bool {
     let now_ms = server.clock.monotonic_us() / 1000;
     let limits = server.config.client_output_buffer_limit;
     let Some(client) = server.clients.get_mut(reference) else { return false };
-    let limit = if client.subscriptions() > 0 { limits.pubsub } else { limits.normal };
+    let limit = if client.subscriptions() > 0 || client.monitor { limits.pubsub } else { limits.normal };
     let bytes = client.output.pending_bytes() as u64;
     let hard = limit.hard_bytes > 0 && bytes >= limit.hard_bytes;
     let over_soft = limit.soft_bytes > 0 && bytes >= limit.soft_bytes;

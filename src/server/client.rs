@@ -7,6 +7,7 @@
 use crate::resp::{OwnedArgs, Protocol};
 use crate::server::blocked::DbKey;
 use crate::server::output::Output;
+use crate::server::tracking::ClientTracking;
 use crate::value::ValueType;
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -121,7 +122,10 @@ pub struct Client {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH on`.
     pub no_touch: bool,
+    /// `MONITOR`: it gets a line for each command; kept in step with `Server::monitors`.
     pub monitor: bool,
+    /// `CLIENT TRACKING on`.
+    pub tracking: Option<Box<ClientTracking>>,
     pub output: Output,
     /// Close once the output has been sent.
     pub close_after_reply: bool,
@@ -176,6 +180,7 @@ impl Client {
             no_evict: false,
             no_touch: false,
             monitor: false,
+            tracking: None,
             output: Output::default(),
             close_after_reply: false,
             close_now: false,

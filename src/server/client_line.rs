@@ -36,7 +36,10 @@ impl Server {
         let command = client.last_command.map(|id| self.commands.all()[id as usize].full_name());
         field("cmd", &command.unwrap_or_else(|| "NULL".into()));
         field("user", &"default");
-        field("redir", &"-1");
+        field(
+            "redir",
+            &client.tracking.as_ref().map_or("-1".into(), |tracking| tracking.redirect.to_string()),
+        );
         field("resp", if client.protocol == Protocol::Resp3 { &"3" } else { &"2" });
         field("lib-name", &client.library_name);
         field("lib-ver", &client.library_version);
@@ -87,13 +90,17 @@ fn memory_fields(client: &Client, argument_bytes: usize) -> [(&'static str, usiz
 /// One letter for each state; `N` for none.
 fn flags(client: &Client) -> String {
     let replica = client.kind == ClientKind::Replica;
+    let tracking = client.tracking.as_deref();
     let states = [
-        ('O', replica && client.monitor),
+        ('O', client.monitor),
         ('S', replica && !client.monitor),
         ('M', client.kind == ClientKind::Primary),
         ('P', client.subscriptions() > 0),
         ('x', client.transaction.is_some()),
         ('b', client.is_blocked()),
+        ('t', tracking.is_some()),
+        ('R', tracking.is_some_and(|tracking| tracking.broken_redirect)),
+        ('B', tracking.is_some_and(|tracking| tracking.broadcast)),
         ('d', client.watch_dirty),
         ('c', client.close_after_reply),
         ('A', client.close_now),

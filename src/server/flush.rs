@@ -6,6 +6,11 @@ impl Server {
     /// Empties one database; watchers of its keys and clients that wait there are told. Returns how
     /// many keys went. `lazily` leaves the freeing to the lazy-free thread.
     pub fn flush_db(&mut self, db: usize, lazily: bool) -> usize {
+        self.invalidate_everything();
+        self.empty_db(db, lazily)
+    }
+
+    fn empty_db(&mut self, db: usize, lazily: bool) -> usize {
         self.touch_all_watched(db, None);
         let count = self.keyspace.flush(db, lazily);
         if count > 0 {
@@ -16,7 +21,8 @@ impl Server {
 
     /// Empties all databases. Returns how many keys went.
     pub fn flush_all(&mut self, lazily: bool) -> usize {
-        (0..self.keyspace.databases()).map(|db| self.flush_db(db, lazily)).sum()
+        self.invalidate_everything();
+        (0..self.keyspace.databases()).map(|db| self.empty_db(db, lazily)).sum()
     }
 
     /// The whole data set went on a client's word (FLUSHALL): a snapshot being written describes

@@ -5,9 +5,9 @@
 
 use crate::keyspace::{Edit, Effect, EntryView, EntryWord, ExpiryChange, NewValue, Touch};
 use crate::resp::Args;
-use crate::server::Server;
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, ReplyError};
+use crate::server::{ClientRef, Server};
 use crate::value::string::StrRef;
 use crate::value::{Collection, TypeLimits, ValueRef};
 
@@ -260,11 +260,22 @@ impl Server {
         self.notify(NotifyFlags::GENERIC, "del", db, key);
     }
 
-    /// Marks the transactions that watch this key; does not count a change.
+    /// Tells whoever watches or caches this key; does not count a change.
     #[inline]
     pub fn touch_watchers(&mut self, db: usize, key: &[u8]) {
+        if !self.watches.is_empty() | self.tracking.is_active() {
+            self.tell_observers(db, key, self.call.client);
+        }
+    }
+
+    /// `by`: who changed the key; none when its time or the memory did.
+    #[cold]
+    fn tell_observers(&mut self, db: usize, key: &[u8], by: Option<ClientRef>) {
         if !self.watches.is_empty() {
             self.mark_watchers(db, key);
+        }
+        if self.tracking.is_active() {
+            self.invalidate_key(key, by);
         }
     }
 
@@ -285,7 +296,7 @@ impl Server {
 
     fn report_removed(&mut self, db: usize, key: &[u8], class: NotifyFlags, event: &str) {
         self.propagate_removal(db, key);
-        self.touch_watchers(db, key);
+        self.tell_observers(db, key, None);
         self.notify(class, event, db, key);
         if self.blocked.any_on_keys() {
             self.blocked.key_ready(db, key);

@@ -12,6 +12,7 @@
 //! | `persistence` | RDB, AOF, fork (floor 5) |
 //! | `propagation` | the stream of effects on its way to the AOF and replicas |
 //! | `pubsub`, `watches`, `blocked` | who waits for what |
+//! | `tracking`, `monitors` | who is told of changed keys, of commands |
 //! | `stats`, `commands` | counters; the command table |
 //! | `run` | identity and phase of this process |
 //! | `call` | the command that runs now |
@@ -32,6 +33,7 @@ pub mod latency;
 pub mod machine;
 pub mod memory;
 pub mod migrate;
+pub mod monitor;
 pub mod notify;
 pub mod output;
 pub mod pause;
@@ -43,6 +45,7 @@ pub mod slowlog;
 pub mod snapshot;
 pub mod spec;
 pub mod stats;
+pub mod tracking;
 pub mod watch;
 
 pub use client::{Client, ClientKind, ClientRef, Clients};
@@ -66,6 +69,7 @@ use crate::server::pubsub::PubSub;
 use crate::server::run::RunState;
 use crate::server::slowlog::SlowLog;
 use crate::server::stats::Stats;
+use crate::server::tracking::Tracking;
 use crate::server::watch::Watches;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -119,6 +123,10 @@ pub struct Server {
     pub propagation: Propagation,
     pub pubsub: PubSub,
     pub watches: Watches,
+    /// Client-side caching.
+    pub tracking: Tracking,
+    /// Clients that MONITOR.
+    pub monitors: Vec<ClientRef>,
     pub blocked: BlockedClients,
     pub stats: Stats,
     pub commands: CommandTable,
@@ -157,6 +165,8 @@ impl Server {
             propagation: Propagation::default(),
             pubsub: PubSub::default(),
             watches: Watches::default(),
+            tracking: Tracking::default(),
+            monitors: Vec::new(),
             blocked: BlockedClients::default(),
             stats,
             commands,
@@ -205,6 +215,8 @@ impl Server {
         self.unblock_bookkeeping(reference);
         self.unwatch_all(reference);
         self.unsubscribe_all(reference);
+        self.disable_tracking(reference);
+        self.remove_monitor(reference);
         self.clients.remove(reference)
     }
 

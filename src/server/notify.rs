@@ -2,19 +2,19 @@
 
 use crate::resp::{Protocol, Reply};
 use crate::server::Server;
-use crate::server::client::{ClientRef, ReplyMode};
+use crate::server::client::ClientRef;
 use crate::server::config::NotifyFlags;
 
 impl Server {
-    /// Appends `bytes` to a client's output. For the client whose command is running they follow
-    /// its reply.
+    /// Appends a message to a client's output, whatever CLIENT REPLY says. For the client whose
+    /// command is running it follows its reply.
     pub fn send_to(&mut self, client: ClientRef, bytes: &[u8]) {
         if self.call.client == Some(client) {
             self.call.deferred_pushes.extend_from_slice(bytes);
             return;
         }
         let Some(target) = self.clients.get_mut(client) else { return };
-        if target.close_now || (target.reply_mode == ReplyMode::Off && target.subscriptions() == 0) {
+        if target.close_now {
             return;
         }
         target.output.buffer.extend_from_slice(bytes);

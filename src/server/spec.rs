@@ -49,6 +49,8 @@ pub mod flag {
     pub const REPORTS_DISK: u32 = 1 << 23;
     /// Runs what MULTI has queued: checked as all of it together (EXEC).
     pub const RUNS_QUEUE: u32 = 1 << 24;
+    /// CLIENT CACHING still holds for the command behind this one (CLIENT).
+    pub const KEEPS_CACHING: u32 = 1 << 26;
 
     /// Names in COMMAND INFO's order; flags that are ours alone have none.
     pub const NAMES: &[(u32, &str)] = &[

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `list.rs` | ID, INFO, LIST |
 //! | `kill.rs` | KILL |
-//! | `settings.rs` | names, REPLY, NO-EVICT, NO-TOUCH, tracking's off state |
+//! | `settings.rs` | names, REPLY, NO-EVICT, NO-TOUCH |
+//! | `tracking.rs` | TRACKING, CACHING, GETREDIR, TRACKINGINFO |
 //! | `waiting.rs` | PAUSE, UNPAUSE, UNBLOCK |
 
 mod kill;
 mod list;
 mod settings;
+mod tracking;
 mod waiting;
 
 use super::help;
@@ -19,7 +21,7 @@ use crate::server::error::{CommandResult, ReplyError};
 use crate::server::spec::{Group, category, flag};
 use crate::server::{CommandSpec, Ctx};
 
-const OPEN: u32 = flag::LOADING | flag::STALE;
+const OPEN: u32 = flag::LOADING | flag::STALE | flag::KEEPS_CACHING;
 const OWN: u32 = OPEN | flag::NOSCRIPT;
 const ADMIN: u32 = OWN | flag::ADMIN;
 
@@ -29,6 +31,7 @@ const ROW: CommandSpec =
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
     name: "client",
     arity: -2,
+    flags: flag::KEEPS_CACHING,
     categories: 0,
     since: "2.4.0",
     complexity: "that of the subcommand",
@@ -169,7 +172,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         flags: OWN,
         since: "6.0.0",
         summary: "The client that gets this connection's invalidation messages.",
-        handler: settings::get_redirection,
+        handler: tracking::get_redirection,
         ..ROW
     },
     CommandSpec {
@@ -178,7 +181,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         flags: OWN,
         since: "6.0.0",
         summary: "Switches server-assisted caching on or off.",
-        handler: settings::tracking,
+        handler: tracking::tracking,
         ..ROW
     },
     CommandSpec {
@@ -187,7 +190,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         flags: OWN,
         since: "6.2.0",
         summary: "The state of server-assisted caching for this connection.",
-        handler: settings::tracking_info,
+        handler: tracking::tracking_info,
         ..ROW
     },
     CommandSpec {
@@ -196,7 +199,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         flags: OWN,
         since: "6.0.0",
         summary: "Says whether the next command's keys are tracked.",
-        handler: settings::caching,
+        handler: tracking::caching,
         ..ROW
     },
     CommandSpec {
@@ -237,7 +240,7 @@ impl ClientType {
     fn of(client: &Client) -> ClientType {
         match client.kind {
             ClientKind::Primary => ClientType::Primary,
-            ClientKind::Replica if !client.monitor => ClientType::Replica,
+            ClientKind::Replica => ClientType::Replica,
             _ if client.subscriptions() > 0 => ClientType::PubSub,
             _ => ClientType::Normal,
         }

@@ -1,4 +1,4 @@
-//! CLIENT SETNAME, GETNAME, SETINFO, REPLY, NO-EVICT, NO-TOUCH; tracking, which is always off.
+//! CLIENT SETNAME, GETNAME, SETINFO, REPLY, NO-EVICT, NO-TOUCH.
 
 use crate::command::connection::is_printable;
 use crate::resp::Args;
@@ -58,7 +58,7 @@ pub(super) fn reply(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-fn on_or_off(word: &[u8]) -> Result<bool, ReplyError> {
+pub(super) fn on_or_off(word: &[u8]) -> Result<bool, ReplyError> {
     match word.to_ascii_lowercase().as_slice() {
         b"on" => Ok(true),
         b"off" => Ok(false),
@@ -76,35 +76,4 @@ pub(super) fn no_touch(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     ctx.client_mut().no_touch = on_or_off(args.at(2))?;
     ctx.out.ok();
     Ok(())
-}
-
-pub(super) fn get_redirection(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    ctx.out.integer(-1);
-    Ok(())
-}
-
-pub(super) fn tracking(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    if on_or_off(args.at(2))? {
-        return Err(ReplyError::err("server-assisted client side caching is not supported by this version"));
-    }
-    ctx.out.ok();
-    Ok(())
-}
-
-pub(super) fn tracking_info(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    ctx.out.map(3);
-    ctx.out.bulk(b"flags");
-    ctx.out.set(1);
-    ctx.out.bulk(b"off");
-    ctx.out.bulk(b"redirect");
-    ctx.out.integer(-1);
-    ctx.out.bulk(b"prefixes");
-    ctx.out.array(0);
-    Ok(())
-}
-
-pub(super) fn caching(_: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    Err(ReplyError::err(
-        "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    ))
 }

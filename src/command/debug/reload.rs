@@ -45,6 +45,7 @@ pub(super) fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 /// Throws the data set away without a trace in the log: it comes back at once. Watched keys count
 /// as touched, as they do in Redis.
 fn empty(server: &mut Server) {
+    server.invalidate_everything();
     for db in 0..server.keyspace.databases() {
         server.touch_all_watched(db, None);
         server.keyspace.flush(db, false);

@@ -15,7 +15,7 @@ pub(super) fn clients(server: &Server, info: &mut InfoText) {
     );
     info.field("client_recent_max_output_buffer", largest(|client| client.output.pending_bytes()));
     info.field("blocked_clients", server.blocked.count);
-    info.field("tracking_clients", 0);
+    info.field("tracking_clients", server.tracking.clients);
     info.field("clients_in_timeout_table", server.blocked.deadlines());
     info.field("total_blocking_keys", server.blocked.keys());
     info.field("total_blocking_keys_on_nokey", server.keys_waited_to_go());
@@ -46,10 +46,10 @@ pub(super) fn stats(server: &Server, info: &mut InfoText) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
     ]);
+    info.field("tracking_total_keys", server.tracking.keys());
+    info.field("tracking_total_items", server.tracking.items());
+    info.field("tracking_total_prefixes", server.tracking.prefixes());
     info.field("unexpected_error_replies", stats.unexpected_error_replies);
     info.field("total_error_replies", stats.error_replies);
     info.field("dump_payload_sanitizations", stats.dump_payload_sanitizations);

@@ -1,4 +1,4 @@
-//! TIME, SHUTDOWN, LOLWUT.
+//! TIME, SHUTDOWN, MONITOR, LOLWUT.
 
 mod shutdown;
 
@@ -37,6 +37,15 @@ pub const ROWS: &[CommandSpec] = &[
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
+        name: "monitor",
+        arity: 1,
+        flags: flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
+        group: Group::Server,
+        summary: "Shows every command that runs, until the connection ends.",
+        handler: monitor,
+        ..CommandSpec::DEFAULT
+    },
+    CommandSpec {
         name: "lolwut",
         arity: -1,
         flags: flag::READONLY | flag::FAST,
@@ -54,6 +63,19 @@ fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.out.array(2);
     ctx.out.bulk_integer(now_us / 1_000_000);
     ctx.out.bulk_integer(now_us % 1_000_000);
+    Ok(())
+}
+
+fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    if !ctx.caller.may_block() {
+        return Err(ReplyError::err("MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    // As Redis: a monitor that asks again gets no reply.
+    if !ctx.client().monitor {
+        let client = ctx.client;
+        ctx.server.add_monitor(client);
+        ctx.out.ok();
+    }
     Ok(())
 }
 
