@@ -224,3 +224,31 @@ fn every_help_can_be_read() {
         assert!(help.contains("Print this help."), "{help}");
     }
 }
+
+#[test]
+fn large_requests_and_replies_are_logged() {
+    let mut test = InProcess::with(&[
+        ("commandlog-request-larger-than", "1000"),
+        ("commandlog-reply-larger-than", "2000"),
+        ("commandlog-large-reply-max-len", "1"),
+    ]);
+    let value = "v".repeat(1991);
+    test.call(&format!("SET k {value}"));
+    test.call("GET k");
+    test.call("MULTI");
+    test.call("GET k");
+    test.call("EXEC");
+    test.call("PING");
+    assert_eq!(test.call("COMMANDLOG LEN large-request"), ":1");
+    assert_eq!(test.call("COMMANDLOG LEN large-reply"), ":1");
+    let requests = test.call("COMMANDLOG GET -1 Large-Request");
+    // SET, k and the value.
+    assert!(requests.starts_with("*1 *6 :0 :1700000000 :1995 *3 $3 SET $1 k $149 vvv"), "{requests}");
+    let replies = test.call("COMMANDLOG GET 5 large-reply");
+    assert!(replies.starts_with("*1 *6 :1 :1700000000 :2000 *2 $3 GET $1 k "), "{replies}");
+    assert_eq!(test.call("COMMANDLOG RESET large-reply"), "+OK");
+    assert_eq!(test.call("COMMANDLOG LEN large-reply"), ":0");
+    let unknown = "-ERR type should be one of the following: slow, large-request, large-reply";
+    assert_eq!(test.call("COMMANDLOG LEN x"), unknown);
+    assert_eq!(test.call("COMMANDLOG GET x slow"), "-ERR count should be greater than or equal to -1");
+}

@@ -89,11 +89,21 @@ fn kill_by_filters() {
         ("CLIENT KILL USER nobody", "No such user 'nobody'"),
         ("CLIENT KILL TYPE x", "Unknown client type 'x'"),
         ("CLIENT KILL SKIPME maybe", "syntax error"),
+        ("CLIENT KILL MAXAGE x", "value is not an integer or out of range"),
+        ("CLIENT KILL MAXAGE", "No such client"),
         ("CLIENT KILL ID 1 ADDR", "syntax error"),
     ] {
         assert_eq!(test.call(line), format!("-ERR {error}"), "{line}");
     }
-    assert_eq!(test.call("CLIENT KILL SKIPME no"), ":1");
+    test.clock_ms(100_000);
+    let now_ms = test.server.clock.monotonic_us() / 1000;
+    for age_ms in [5999, 4999] {
+        let client = test.client();
+        test.server.clients.get_mut(client).expect("it is connected").created_ms = now_ms - age_ms;
+    }
+    assert_eq!(test.call("CLIENT KILL MAXAGE 6"), ":0");
+    assert_eq!(test.call("CLIENT KILL MAXAGE 5"), ":1");
+    assert_eq!(test.call("CLIENT KILL MAXAGE 50 SKIPME no"), ":1");
     assert!(test.server.clients.get(test.main).is_some_and(|client| client.close_after_reply));
 }
 

@@ -79,3 +79,30 @@ fn rows_are_complete() {
         assert!(test.call(&format!("COMMAND DOCS {name}")).contains(&name));
     }
 }
+
+#[test]
+fn hot_keys_are_counted_when_asked_for() {
+    let mut test = InProcess::new();
+    test.call("SET before 1");
+    test.transcript(
+        "HOTKEYS GET => *0
+        HOTKEYS START KEYS 0 => -ERR KEYS must be between 1 and 65536
+        HOTKEYS START SAMPLE => -ERR syntax error
+        HOTKEYS START SAMPLE x => -ERR value is not an integer or out of range
+        HOTKEYS START KEYS 8 SAMPLE 1 => +OK
+        MSET a 1 b 2 => +OK
+        GET a => $1 1
+        SELECT 1 => +OK
+        GET a => $-1
+        PING => +PONG
+        HOTKEYS GET COUNT 1 => *1 *8 $3 key $1 a $2 db :0 $4 uses :2 $19 at-most-too-high-by :0
+        HOTKEYS STOP => +OK
+        GET b => $-1
+        HOTKEYS GET COUNT x => -ERR value is not an integer or out of range
+        HOTKEYS GET 1 => -ERR syntax error",
+    );
+    assert!(test.call("HOTKEYS GET").starts_with("*3 "));
+    assert!(
+        test.call("HOTKEYS STATUS").starts_with("*12 $8 counting :0 $4 keys :8 $6 sample :1 $4 uses :4 ")
+    );
+}

@@ -44,6 +44,16 @@ pub fn run() -> i32 {
     match line.action {
         StartAction::ShowVersion => text::show_version(),
         StartAction::ShowHelp => text::show_help(),
+        StartAction::CheckSystem => match load(&line, &DiskFiles, &mut std::io::stdin()) {
+            Ok(mut loaded) => {
+                machine::resolve_memory_limits(&mut loaded.config);
+                environment::check_system(&loaded.config)
+            }
+            Err(failure) => {
+                eprintln!("{failure}");
+                1
+            }
+        },
         StartAction::Serve => match serve(&line, program) {
             Ok(code) => code,
             Err(failure) => {

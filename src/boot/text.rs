@@ -22,6 +22,9 @@ pub fn show_help() -> i32 {
   --directive value    any directive of the file, read after it
   -v, --version        print the version
   -h, --help           print this text
+  --check-system [FILE] [--directive value ...]
+                       look at the machine: overcommit, huge pages, limits; the status is 1
+                       when something should be set otherwise
 
 Examples:
   tine-server

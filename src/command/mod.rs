@@ -13,6 +13,7 @@ pub mod function;
 pub mod geo;
 pub mod hash;
 pub mod help;
+pub mod hot_keys;
 pub mod hyperloglog;
 pub mod info;
 pub mod key;
@@ -20,6 +21,7 @@ pub mod latency;
 pub mod list;
 pub mod memory;
 pub mod migrate;
+pub mod module;
 pub mod pubsub;
 pub mod replication;
 pub mod reply;
@@ -53,6 +55,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     hash::read::ROWS,
     hash::walk::ROWS,
     hash::write::ROWS,
+    hot_keys::ROWS,
     info::ROWS,
     latency::ROWS,
     list::ends::ROWS,
@@ -61,6 +64,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     list::read::ROWS,
     memory::ROWS,
     migrate::ROWS,
+    module::ROWS,
     pubsub::ROWS,
     replication::ROWS,
     rewrite::ROWS,

@@ -233,6 +233,7 @@ pub fn call(
     let dirty_before = server.persistence.dirty;
     server.propagation.begin_unit();
     let start = server.clock.ticks();
+    let reply_start = out.len();
 
     let mut ctx = Ctx { server, client, db, out, caller, command: found };
     let result = (found.spec.handler)(&mut ctx, args);
@@ -242,11 +243,8 @@ pub fn call(
     if !server.effects.is_empty() {
         server.drain_effects();
     }
-    if !server.monitors.is_empty() {
-        server.feed_monitors(client, caller, db, found, args);
-    }
-    if server.tracking.is_active() {
-        server.remember_read_keys(found, args);
+    if server.is_observed() {
+        server.tell_of_call(client, caller, db, found, args);
     }
     let changed = server.persistence.dirty != dirty_before;
     let wants_stream =
@@ -257,7 +255,8 @@ pub fn call(
     server.propagation.end_unit();
     server.call.touch = saved_touch;
     server.call.propagated = saved_propagated;
-    finish_call(server, client, found, args, duration_ns);
+    let reply_bytes = out.len().saturating_sub(reply_start);
+    finish_call(server, client, found, args, duration_ns, reply_bytes);
     match result {
         Ok(()) => true,
         Err(failure) => {
@@ -287,7 +286,14 @@ fn answer_error(server: &mut Server, found: Found, failure: &ReplyError, out: &m
 }
 
 /// Statistics after a command, its own and the server's; the slow log.
-fn finish_call(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>, duration_ns: u64) {
+fn finish_call(
+    server: &mut Server,
+    client: ClientRef,
+    found: Found,
+    args: Args<'_>,
+    duration_ns: u64,
+    reply_bytes: usize,
+) {
     let Some(state) = server.clients.get_mut(client) else { return };
     if state.is_blocked() || server.call.replaying {
         return;
@@ -298,6 +304,7 @@ fn finish_call(server: &mut Server, client: ClientRef, found: Found, args: Args<
     server.stats.commands_processed += 1;
     server.stats.event_loop_commands_ns += duration_ns;
     server.note_slow(client, found, args, duration_ns);
+    server.note_sizes(client, found, args, reply_bytes);
 }
 
 /// Propagation made so far goes to the AOF; called at the end of a turn and before a fork.

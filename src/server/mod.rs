@@ -27,6 +27,7 @@ pub mod ctx;
 pub mod error;
 pub mod flush;
 pub mod host;
+pub mod hot_keys;
 pub mod key_extraction;
 pub mod keys;
 pub mod latency;
@@ -35,6 +36,7 @@ pub mod memory;
 pub mod migrate;
 pub mod monitor;
 pub mod notify;
+pub mod observers;
 pub mod output;
 pub mod pause;
 pub mod propagation;
@@ -61,13 +63,14 @@ use crate::persist::Persistence;
 use crate::server::blocked::BlockedClients;
 use crate::server::config::Config;
 use crate::server::host::Host;
+use crate::server::hot_keys::HotKeys;
 use crate::server::latency::LatencyMonitor;
 use crate::server::memory::MemorySamples;
 use crate::server::migrate::MigrateSockets;
 use crate::server::propagation::Propagation;
 use crate::server::pubsub::PubSub;
 use crate::server::run::RunState;
-use crate::server::slowlog::SlowLog;
+use crate::server::slowlog::CommandLogs;
 use crate::server::stats::Stats;
 use crate::server::tracking::Tracking;
 use crate::server::watch::Watches;
@@ -127,13 +130,14 @@ pub struct Server {
     pub tracking: Tracking,
     /// Clients that MONITOR.
     pub monitors: Vec<ClientRef>,
+    pub hot_keys: HotKeys,
     pub blocked: BlockedClients,
     pub stats: Stats,
     pub commands: CommandTable,
     pub run: RunState,
     /// The process: title, log, service manager.
     pub host: Host,
-    pub slowlog: SlowLog,
+    pub command_logs: CommandLogs,
     pub latency: LatencyMonitor,
     pub memory: MemorySamples,
     /// Connections of MIGRATE.
@@ -167,12 +171,13 @@ impl Server {
             watches: Watches::default(),
             tracking: Tracking::default(),
             monitors: Vec::new(),
+            hot_keys: HotKeys::default(),
             blocked: BlockedClients::default(),
             stats,
             commands,
             run,
             host: Host::default(),
-            slowlog: SlowLog::default(),
+            command_logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             memory: MemorySamples::default(),
             migrate: MigrateSockets::default(),

@@ -31,7 +31,6 @@ impl Server {
     }
 
     /// Shows a command that `client` has run in `db`. O(monitors + bytes of the arguments).
-    #[cold]
     pub fn feed_monitors(
         &mut self,
         client: ClientRef,

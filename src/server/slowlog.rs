@@ -1,7 +1,8 @@
-//! The slow log: the last commands that took long, newest first.
+//! The command logs: the last commands that took long (SLOWLOG), and those whose request or reply
+//! was large (COMMANDLOG, which shows all three), newest first.
 //!
 //! An entry keeps at most [`ARGUMENTS_MAX`] arguments of [`ARGUMENT_BYTES_MAX`] bytes, so the whole
-//! log is bounded by `slowlog-max-len` times about 5 KiB.
+//! log is bounded by its `-max-len` times about 5 KiB.
 
 use crate::resp::Args;
 use crate::server::config::is_sensitive;
@@ -16,19 +17,20 @@ pub const ARGUMENT_BYTES_MAX: usize = 128;
 /// What stands in the place of a secret.
 pub const REDACTED: &[u8] = b"(redacted)";
 
-/// One slow command.
+/// One command worth a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlowEntry {
     pub id: u64,
     /// Unix seconds.
     pub time_s: i64,
-    pub duration_us: u64,
+    /// Microseconds in the slow log, bytes in the others.
+    pub figure: u64,
     pub arguments: Vec<Vec<u8>>,
     pub address: String,
     pub client_name: Vec<u8>,
 }
 
-/// All of them.
+/// Entries of one kind.
 #[derive(Debug, Default)]
 pub struct SlowLog {
     entries: VecDeque<SlowEntry>,
@@ -49,6 +51,7 @@ impl SlowLog {
         self.entries.is_empty()
     }
 
+    /// Forgets all entries; ids go on.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
@@ -61,7 +64,58 @@ impl SlowLog {
     }
 }
 
+/// The three logs.
+#[derive(Debug, Default)]
+pub struct CommandLogs {
+    pub slow: SlowLog,
+    /// By the bytes of a request's arguments.
+    pub large_requests: SlowLog,
+    /// By the bytes of a reply.
+    pub large_replies: SlowLog,
+}
+
+/// Whether a figure exceeds a threshold, of which -1 means none.
+#[inline]
+fn exceeds(figure: u64, threshold: i64) -> bool {
+    threshold >= 0 && figure >= threshold as u64
+}
+
 impl Server {
+    /// Looks at the bytes of a request and of its reply. Called after every command.
+    #[inline]
+    pub fn note_sizes(&mut self, client: ClientRef, found: Found, args: Args<'_>, reply_bytes: usize) {
+        let request_bytes = args.total_bytes() as u64;
+        let config = &self.config;
+        if exceeds(request_bytes, config.commandlog_request_larger_than)
+            | exceeds(reply_bytes as u64, config.commandlog_reply_larger_than)
+        {
+            self.log_sizes(client, found, args, reply_bytes as u64);
+        }
+    }
+
+    #[cold]
+    fn log_sizes(&mut self, client: ClientRef, found: Found, args: Args<'_>, reply_bytes: u64) {
+        if found.spec.has(flag::SKIP_SLOWLOG) {
+            return;
+        }
+        let request_bytes = args.total_bytes() as u64;
+        let config = &self.config;
+        let (requests_max, replies_max) =
+            (config.commandlog_large_request_max_len, config.commandlog_large_reply_max_len);
+        let (request_from, reply_from) =
+            (config.commandlog_request_larger_than, config.commandlog_reply_larger_than);
+        if exceeds(request_bytes, request_from)
+            && let Some(entry) = self.log_entry(client, found, args, request_bytes)
+        {
+            self.command_logs.large_requests.push(entry, requests_max);
+        }
+        if exceeds(reply_bytes, reply_from)
+            && let Some(entry) = self.log_entry(client, found, args, reply_bytes)
+        {
+            self.command_logs.large_replies.push(entry, replies_max);
+        }
+    }
+
     /// Looks at how long a command took: slow log and latency monitor. Called after every command.
     #[inline]
     pub fn note_slow(&mut self, client: ClientRef, found: Found, args: Args<'_>, duration_ns: u64) {
@@ -82,16 +136,21 @@ impl Server {
         if self.config.slowlog_max_len == 0 {
             return;
         }
-        let Some(state) = self.clients.get(client) else { return };
-        let entry = SlowEntry {
+        if let Some(entry) = self.log_entry(client, found, args, duration_us) {
+            self.command_logs.slow.push(entry, self.config.slowlog_max_len);
+        }
+    }
+
+    fn log_entry(&self, client: ClientRef, found: Found, args: Args<'_>, figure: u64) -> Option<SlowEntry> {
+        let state = self.clients.get(client)?;
+        Some(SlowEntry {
             id: 0,
             time_s: self.call.now_ms / 1000,
-            duration_us,
+            figure,
             arguments: trimmed(&redacted(found, args)),
             address: state.address.clone(),
             client_name: state.name.clone(),
-        };
-        self.slowlog.push(entry, self.config.slowlog_max_len);
+        })
     }
 }
 
@@ -175,7 +234,7 @@ mod tests {
             let entry = SlowEntry {
                 id: 0,
                 time_s: 0,
-                duration_us: 0,
+                figure: 0,
                 arguments: Vec::new(),
                 address: String::new(),
                 client_name: Vec::new(),

@@ -201,8 +201,7 @@ impl Server {
     }
 
     /// The caller has read the keys of a command: if it tracks, it is told when they change.
-    #[cold]
-    pub fn remember_read_keys(&mut self, found: Found, args: Args<'_>) {
+    pub(super) fn remember_read_keys(&mut self, found: Found, args: Args<'_>) {
         if !found.spec.has(flag::READONLY) || found.spec.has(flag::PUBSUB) {
             return;
         }

@@ -14,16 +14,20 @@ struct Filter<'a> {
     local_address: Option<&'a [u8]>,
     kind: Option<ClientType>,
     id: Option<u64>,
+    /// Connected for at least so many seconds (an addition of 7.4).
+    min_age_s: Option<u64>,
     skip_caller: bool,
 }
 
 impl Filter<'_> {
-    fn fits(&self, client: &Client, caller: ClientRef) -> bool {
+    fn fits(&self, client: &Client, caller: ClientRef, now_ms: u64) -> bool {
+        let age_s = now_ms.saturating_sub(client.created_ms) / 1000;
         client.kind != ClientKind::Fake
             && self.address.is_none_or(|address| client.address.as_bytes() == address)
             && self.local_address.is_none_or(|address| client.local_address.as_bytes() == address)
             && self.kind.is_none_or(|kind| ClientType::of(client) == kind)
             && self.id.is_none_or(|id| client.reference.id == id)
+            && self.min_age_s.is_none_or(|least_s| age_s >= least_s)
             && !(self.skip_caller && client.reference == caller)
     }
 }
@@ -38,6 +42,10 @@ fn parse_filter<'a>(args: Args<'a>) -> Result<Filter<'a>, ReplyError> {
                 let id = parse_i64(value).filter(|id| *id >= 1);
                 filter.id =
                     Some(id.ok_or_else(|| ReplyError::err("client-id should be greater than 0"))? as u64);
+            }
+            b"maxage" => {
+                let age_s = parse_i64(value).filter(|age_s| *age_s >= 1);
+                filter.min_age_s = Some(age_s.ok_or(error::NOT_INTEGER)? as u64);
             }
             b"type" => filter.kind = Some(ClientType::parse(value)?),
             b"addr" => filter.address = Some(value),
@@ -62,7 +70,8 @@ pub(super) fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     } else {
         parse_filter(args)?
     };
-    let fits = |client: &&Client| filter.fits(client, ctx.client);
+    let now_ms = ctx.server.clock.monotonic_us() / 1000;
+    let fits = |client: &&Client| filter.fits(client, ctx.client, now_ms);
     let doomed: Vec<ClientRef> =
         ctx.server.clients.iter().filter(fits).map(|client| client.reference).collect();
     for client in &doomed {

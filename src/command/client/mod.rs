@@ -268,6 +268,7 @@ fn show_help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB): the kind of client.",
         "    * USER <username>: who is logged in.",
         "    * ID <client-id>: the number.",
+        "    * MAXAGE <seconds>: connected for at least so long.",
         "    * SKIPME (YES|NO): spare the connection that asks (default: yes).",
         "LIST [options ...]",
         "    All connections, one line each. Options:",

@@ -30,6 +30,7 @@ pub const ROWS: &[CommandSpec] = &[
             1,
             key_flag::RW | key_flag::ACCESS | key_flag::UPDATE | key_flag::VARIABLE_FLAGS,
         )],
+        key_flags: Some(bitfield_key_flags),
         since: "3.2.0",
         summary: "Reads, writes and adds to integers at bits of a string.",
         handler: bitfield,
@@ -45,6 +46,19 @@ pub const ROWS: &[CommandSpec] = &[
         ..ROW
     },
 ];
+
+/// Reads alone leave the key as it is; what cannot be understood counts as a write.
+fn bitfield_key_flags(args: Args<'_>) -> u32 {
+    let mut at = 2;
+    while let Some(word) = args.get(at) {
+        match word.to_ascii_lowercase().as_slice() {
+            b"get" if at + 2 < args.len() => at += 3,
+            b"overflow" if at + 1 < args.len() => at += 2,
+            _ => return key_flag::RW | key_flag::ACCESS | key_flag::UPDATE,
+        }
+    }
+    key_flag::RO | key_flag::ACCESS
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Overflow {

@@ -17,6 +17,8 @@ pub enum StartAction {
     ShowVersion,
     /// Print the usage and go.
     ShowHelp,
+    /// Look at the machine, say what should be set, and go.
+    CheckSystem,
 }
 
 /// The command line, taken apart.
@@ -47,18 +49,23 @@ pub fn parse_command_line(arguments: &[Vec<u8>]) -> CommandLine {
     match first.as_slice() {
         b"-v" | b"--version" => parsed.action = StartAction::ShowVersion,
         b"-h" | b"--help" => parsed.action = StartAction::ShowHelp,
+        b"--check-system" => {
+            parsed.action = StartAction::CheckSystem;
+            take_file_and_options(&arguments[1..], &mut parsed);
+        }
         _ => {}
     }
     if parsed.action != StartAction::Serve {
         return parsed;
     }
-    let mut from = 0;
-    if !first.starts_with(b"-") {
-        parsed.config_file = Some(PathBuf::from(OsString::from_vec(first.clone())));
-        from = 1;
-    }
-    take_options(arguments, from, &mut parsed);
+    take_file_and_options(arguments, &mut parsed);
     parsed
+}
+
+fn take_file_and_options(arguments: &[Vec<u8>], parsed: &mut CommandLine) {
+    let file = arguments.first().filter(|first| !first.starts_with(b"-"));
+    parsed.config_file = file.map(|name| PathBuf::from(OsString::from_vec(name.clone())));
+    take_options(arguments, usize::from(file.is_some()), parsed);
 }
 
 /// Turns `arguments[from..]` into lines.
@@ -137,6 +144,9 @@ mod tests {
         assert_eq!(parse(&["-"]).config_file, None);
         assert!(!parse(&["a.conf", "--logfile", "-", "--port", "1"]).reads_stdin);
         assert_eq!(parse(&[]).options, b"");
+        let check = parse(&["--check-system", "a.conf", "--port", "1"]);
+        assert_eq!((check.action, check.options.as_slice()), (StartAction::CheckSystem, &b"port \"1\" "[..]));
+        assert!(check.config_file.is_some());
         assert_eq!(parse(&["--help"]).action, StartAction::ShowHelp);
         assert_eq!(parse(&["-v"]).action, StartAction::ShowVersion);
     }

@@ -296,7 +296,7 @@ config_rows! {
     "client-output-buffer-limit": client_output_buffer_limit: ClientOutputBufferLimits = ClientOutputBufferLimits::default(); SPECIAL; ACTIVE | WORDS,
     "client-query-buffer-limit": client_query_buffer_limit: usize = 1 << 30; memory(1 << 20, LONG_MAX); ACTIVE | DEBUG,
     "proto-max-bulk-len": proto_max_bulk_len: usize = 512 << 20; memory(1 << 20, LONG_MAX); ACTIVE | DEBUG,
-    "tracking-table-max-keys": tracking_table_max_keys: usize = 1000000; integer(0, LONG_MAX); 0,
+    "tracking-table-max-keys": tracking_table_max_keys: usize = 1000000; integer(0, LONG_MAX); ACTIVE,
     "io-threads": io_threads: u8 = 1; integer(1, 128); DEBUG | START_ONLY,
     "io-threads-do-reads": io_threads_do_reads: bool = false; YES_NO; DEBUG | START_ONLY,
 
@@ -325,6 +325,12 @@ config_rows! {
     /// Microseconds; -1 = off, 0 = every command.
     "slowlog-log-slower-than": slowlog_log_slower_than: i64 = 10000; integer(-1, LONG_MAX); ACTIVE,
     "slowlog-max-len": slowlog_max_len: usize = 128; integer(0, LONG_MAX); ACTIVE,
+    /// Bytes; -1 = off.
+    "commandlog-request-larger-than": commandlog_request_larger_than: i64 = 1 << 20; integer(-1, LONG_MAX); ACTIVE,
+    "commandlog-large-request-max-len": commandlog_large_request_max_len: usize = 128; integer(0, LONG_MAX); ACTIVE,
+    /// Bytes; -1 = off.
+    "commandlog-reply-larger-than": commandlog_reply_larger_than: i64 = 1 << 20; integer(-1, LONG_MAX); ACTIVE,
+    "commandlog-large-reply-max-len": commandlog_large_reply_max_len: usize = 128; integer(0, LONG_MAX); ACTIVE,
     /// Milliseconds; 0 = off.
     "latency-monitor-threshold": latency_monitor_threshold: u64 = 0; integer(0, LONG_MAX); ACTIVE,
     "latency-tracking": latency_tracking: bool = true; YES_NO; ACTIVE,

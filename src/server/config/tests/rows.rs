@@ -134,6 +134,10 @@ fn our_own_defaults() {
         ("aof-checksum", "no"),
         ("fork-huge-pages", "auto"),
         ("replica-refuse-empty-sync", "no"),
+        ("commandlog-request-larger-than", "1048576"),
+        ("commandlog-large-request-max-len", "128"),
+        ("commandlog-reply-larger-than", "1048576"),
+        ("commandlog-large-reply-max-len", "128"),
     ];
     for (name, value) in own {
         assert_eq!(get(&Config::default(), name), value);
