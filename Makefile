@@ -18,6 +18,8 @@ BENCH_ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/release
 BINDIR := $(DESTDIR)$(PREFIX)/bin
+# Examples: configuration, units, crontab; and the pages that they name.
+SHAREDIR := $(DESTDIR)$(PREFIX)/share/tine
 
 # `--test x` for each tests/<prefix>*.rs.
 test_programs = $(patsubst tests/%.rs,--test %,$(wildcard $(addprefix tests/,$(addsuffix *.rs,$(1)))))
@@ -52,6 +54,11 @@ install: build
 	for program in $(notdir $(basename $(wildcard src/bin/tine-*.rs))); do \
 		install -m 755 $(RELEASE)/$$program $(BINDIR)/$$program || exit 1; \
 	done
+	install -d $(SHAREDIR)/systemd $(SHAREDIR)/cron $(SHAREDIR)/docs
+	install -m 644 redis.conf $(SHAREDIR)
+	install -m 644 contrib/systemd/* $(SHAREDIR)/systemd
+	install -m 644 contrib/cron/* $(SHAREDIR)/cron
+	install -m 644 docs/*.md $(SHAREDIR)/docs
 ifeq ($(REDIS_NAMES),1)
 	ln -sf tine-server $(BINDIR)/redis-server
 	for tool in check-rdb check-aof; do \

@@ -16,6 +16,8 @@
 //!
 //! `TINE_CRASH_SEEDS=n` runs n seeds instead of the few of `make test`.
 
+#[path = "crash_states/backup.rs"]
+mod backup;
 mod common;
 
 use common::InProcess;

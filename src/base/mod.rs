@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `bytes` | readers that cannot run past the end, ASCII case, the printable form of binary text |
+//! | `calendar` | days to dates, the time in names of backups |
 //! | `clock` | cached wall time, monotonic time, cheap ticks; a manual twin for tests |
 //! | `crc64` | the checksum of RDB files and DUMP payloads |
 //! | `float` | doubles to text: replies (7.2), `%.17g`, fixed point |
@@ -15,6 +16,7 @@
 //! | `tsc` | the processor's time stamp counter (the only unsafe code here beside `crc64`) |
 
 pub mod bytes;
+pub mod calendar;
 pub mod clock;
 pub mod crc64;
 pub mod float;

@@ -2,6 +2,7 @@
 //! parts, and replies; its rows stand beside its handlers.
 
 pub mod arg;
+pub mod backup;
 pub mod batch;
 pub mod client;
 pub mod command_info;
@@ -40,6 +41,7 @@ use crate::server::CommandSpec;
 
 /// The rows of all families, for the command table.
 pub const FAMILIES: &[&[CommandSpec]] = &[
+    backup::ROWS,
     client::ROWS,
     command_info::ROWS,
     config::ROWS,

@@ -94,6 +94,7 @@ fn round(server: &mut Server) {
     serve_children(server);
     server.snapshot_cron();
     server.aof_cron();
+    server.backup_cron();
     server.stats.used_memory_peak = server.stats.used_memory_peak.max(server.used_memory());
     if is_time_for(server, 100) {
         server.memory.rss_bytes = info::current_rss_bytes() as usize;

@@ -4,6 +4,7 @@
 //! server keeps; what to do when is decided by `cron` and by commands through its methods.
 
 pub mod aof;
+pub mod backup;
 pub mod child;
 pub mod fork;
 pub mod rdb;
@@ -11,6 +12,7 @@ pub mod schedule;
 
 use crate::keyspace::Keyspace;
 use crate::persist::aof::Aof;
+use crate::persist::backup::BackupState;
 use crate::persist::child::{ChildLink, ChildSetup};
 use crate::persist::fork::{ChildEnd, ChildKind, ChildProcess, ForkError, ForkLog};
 use crate::persist::schedule::SnapshotState;
@@ -34,6 +36,8 @@ pub struct Persistence {
     pub snapshot: SnapshotState,
     /// The append-only file.
     pub aof: Aof,
+    /// Backups: the one that runs, the last ones.
+    pub backup: BackupState,
 }
 
 impl Default for Persistence {
@@ -46,6 +50,7 @@ impl Default for Persistence {
             forks: ForkLog::default(),
             snapshot: SnapshotState::default(),
             aof: Aof::default(),
+            backup: BackupState::default(),
         }
     }
 }

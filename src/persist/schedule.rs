@@ -39,6 +39,8 @@ pub struct SnapshotState {
     pub last_duration: Option<Duration>,
     /// `rdb_saves`: saves since the start, of both kinds.
     pub saves: u64,
+    /// Saves of both kinds that are proven in place.
+    pub successes: u64,
     /// `rdb_last_cow_size`: the peak, bytes.
     pub last_cow_bytes: u64,
     /// `rdb_last_load_keys_expired`, `rdb_last_load_keys_loaded`.
@@ -60,6 +62,7 @@ impl Default for SnapshotState {
             last_error: None,
             last_duration: None,
             saves: 0,
+            successes: 0,
             last_cow_bytes: 0,
             last_load_keys_expired: 0,
             last_load_keys_loaded: 0,
@@ -108,6 +111,7 @@ impl SnapshotState {
     /// A save is proven in place.
     pub fn succeeded(&mut self, now_s: i64) {
         self.last_save_s = now_s;
+        self.successes += 1;
         self.last_ok = true;
         self.last_error = None;
     }

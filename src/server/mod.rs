@@ -19,6 +19,7 @@
 
 pub mod aof;
 pub mod auth;
+pub mod backup;
 pub mod blocked;
 pub mod client;
 pub mod client_line;

@@ -17,6 +17,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IoSlice, SeekFrom};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -43,6 +44,12 @@ pub enum Operation {
     Rename,
     /// Unlinking a file.
     Remove,
+    /// Giving a file a second name (hard link).
+    Link,
+    /// Removing an empty directory.
+    RemoveDir,
+    /// Sharing the blocks of another file (`FICLONE`).
+    Share,
     /// Making a directory.
     CreateDir,
     /// Reading the names in a directory.
@@ -78,6 +85,9 @@ impl Operation {
             Self::OpenRead | Self::Create | Self::OpenAppend => "open",
             Self::Rename => "rename",
             Self::Remove => "unlink",
+            Self::Link => "link",
+            Self::RemoveDir => "rmdir",
+            Self::Share => "ioctl FICLONE",
             Self::CreateDir => "mkdir",
             Self::ListDir => "readdir",
             Self::SyncDir => "fsync directory",
@@ -104,7 +114,7 @@ pub struct IoFault {
     pub operation: Operation,
     /// The file, or the old name in a rename.
     pub path: PathBuf,
-    /// The new name in a rename.
+    /// The new name in a rename or a link.
     pub target: Option<PathBuf>,
     /// The operating system's reason.
     pub source: io::Error,
@@ -121,8 +131,12 @@ impl IoFault {
 
     /// A fault of a rename.
     pub fn renaming(from: &Path, to: &Path, source: io::Error) -> Self {
-        let target = Some(to.to_path_buf());
-        Self { operation: Operation::Rename, path: from.to_path_buf(), target, source }
+        Self::between(Operation::Rename, from, to, source)
+    }
+
+    /// A fault of an operation with two paths.
+    pub fn between(operation: Operation, from: &Path, to: &Path, source: io::Error) -> Self {
+        Self { operation, path: from.to_path_buf(), target: Some(to.to_path_buf()), source }
     }
 
     /// A fault made from an errno value.
@@ -188,6 +202,10 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn rename(&self, from: &Path, to: &Path) -> IoResult<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> IoResult<()>;
+    /// Gives a file a second name; fails when `to` exists, and across file systems (`EXDEV`).
+    fn hard_link(&self, from: &Path, to: &Path) -> IoResult<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> IoResult<()>;
     /// Makes one directory; its parent must exist.
     fn create_dir(&self, path: &Path) -> IoResult<()>;
     /// Names in a directory, sorted, without `.` and `..`.
@@ -260,6 +278,17 @@ pub trait StorageFile: Send + fmt::Debug {
     fn advise_dontneed(&self, offset: u64, len: u64) -> IoResult<()>;
     /// A second handle to the same open file (shared position).
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>>;
+
+    /// The descriptor below, for calls that the kernel does on two files; `None` in memory.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Makes the whole content that of `source` without copying it, where the file system can
+    /// share blocks (btrfs, XFS); `false`: it cannot, and nothing has changed.
+    fn share_blocks_of(&mut self, _source: &dyn StorageFile) -> IoResult<bool> {
+        Ok(false)
+    }
 
     /// Gathers several buffers into one write. May be short.
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> IoResult<usize> {

@@ -17,6 +17,7 @@
 //! Syslog goes as datagrams to `/dev/log` instead of through libc's `syslog`, which locks.
 #![allow(unsafe_code)]
 
+use crate::base::calendar::civil_date;
 use std::fmt::{self, Write};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -360,21 +361,4 @@ impl fmt::Display for Stamp {
             self.level
         )
     }
-}
-
-/// Year, month (0 = January) and day of a number of days since 1 January 1970, in the Gregorian
-/// calendar. Counts in 400-year cycles of years that begin in March, so that leap days come last
-/// (method: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil_date(days: i64) -> (i64, usize, i64) {
-    let shifted = days + 719_468;
-    let cycle = shifted.div_euclid(146_097);
-    let day_of_cycle = shifted.rem_euclid(146_097);
-    let year_of_cycle =
-        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = (march_month + 2) % 12;
-    let year = year_of_cycle + cycle * 400 + i64::from(month < 2);
-    (year, usize::try_from(month).unwrap_or(0), day)
 }

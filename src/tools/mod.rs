@@ -1,5 +1,6 @@
-//! Floor 11: the check tools behind the small binaries.
+//! Floor 11: the tools behind the small binaries.
 
+pub mod backup;
 pub mod check_aof;
 pub mod check_rdb;
 mod rdb_stats;

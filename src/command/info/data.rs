@@ -11,6 +11,7 @@ pub(super) fn persistence(server: &Server, info: &mut InfoText) {
     child(server, info);
     snapshots(server, info);
     append_only_file(server, info);
+    backups(server, info);
     info.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
     if let Some(loading) = loading {
         progress(server, loading, info);
@@ -45,6 +46,26 @@ fn snapshots(server: &Server, info: &mut InfoText) {
     info.field("rdb_last_cow_size", state.last_cow_bytes);
     info.field("rdb_last_load_keys_expired", state.last_load_keys_expired);
     info.field("rdb_last_load_keys_loaded", state.last_load_keys_loaded);
+}
+
+/// Fields of Tine's own.
+fn backups(server: &Server, info: &mut InfoText) {
+    let state = &server.persistence.backup;
+    let last = state.last.as_ref();
+    let (done_bytes, total_bytes) = server.backup_progress();
+    let percent =
+        if state.in_progress() { done_bytes as f64 * 100.0 / total_bytes.max(1) as f64 } else { 0.0 };
+    info.field("backup_in_progress", flag_of(state.in_progress()));
+    info.field("backup_state", state.phase_name());
+    info.ratio("backup_perc", percent);
+    info.field("backup_last_status", if last.is_none_or(|last| last.error.is_none()) { "ok" } else { "err" });
+    info.field("backup_last_time", state.last_success_s);
+    info.field("backup_last_name", last.map_or("", |last| &last.name));
+    info.field("backup_last_bytes", last.map_or(0, |last| last.bytes));
+    info.field("backup_last_duration_ms", last.map_or(0, |last| last.duration.as_millis()));
+    info.field("backup_last_error", last.and_then(|last| last.error.as_deref()).unwrap_or_default());
+    info.field("backups_taken", state.taken);
+    info.field("backups_failed", state.failed);
 }
 
 fn append_only_file(server: &Server, info: &mut InfoText) {

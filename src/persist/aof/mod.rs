@@ -31,7 +31,7 @@ mod syncer;
 mod tests;
 mod writer;
 
-pub use shared::{SwitchOutcome, SyncPolicy};
+pub use shared::{CaptureOutcome, Captured, SwitchOutcome, SyncPolicy};
 
 use crate::persist::aof::annotate::Annotations;
 use crate::persist::aof::log_file::LogFile;
@@ -41,6 +41,7 @@ use crate::persist::aof::writer::Writer;
 use crate::sys::io::{IoResult, OsStorage, Storage};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -370,6 +371,14 @@ impl Aof {
             0 => Ok(()),
             errno => Err(nix::errno::Errno::from_raw(errno).desc().to_owned()),
         }
+    }
+
+    /// Asks for the file as it is behind everything flushed so far, for a copy. The answer comes
+    /// from the writer; nothing here waits for it.
+    pub fn capture(&self) -> Receiver<CaptureOutcome> {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        self.shared.push(Message::Capture(reply));
+        answer
     }
 
     fn wait_drained(&self, patience: Duration) -> Result<(), String> {

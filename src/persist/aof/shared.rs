@@ -11,10 +11,11 @@
 //! `file` during its own write.
 
 use crate::persist::aof::log_file::{AppendFailure, LogFile};
-use crate::sys::io::{IoFault, Storage};
+use crate::sys::io::{IoFault, Storage, StorageFile};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -68,7 +69,20 @@ pub(super) enum Message {
     RoundDone { file: LogFile, failure: Option<IoFault> },
     /// Sync what has been written.
     Sync,
+    /// Hand out the file as it is between two batches, for a copy.
+    Capture(SyncSender<CaptureOutcome>),
 }
+
+/// An AOF at the end of a batch: a handle that survives renames, and the length that counts.
+#[derive(Debug)]
+pub struct Captured {
+    pub file: Box<dyn StorageFile>,
+    /// Bytes; what follows them was appended later.
+    pub bytes: u64,
+}
+
+/// The file, or why there is none that is whole.
+pub type CaptureOutcome = Result<Captured, String>;
 
 /// How a switch ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,9 +12,12 @@
 //! the blocks of a big file takes long.
 
 use crate::persist::aof::log_file::LogFile;
-use crate::persist::aof::shared::{Message, Shared, SwitchOrder, SwitchOutcome, SyncPolicy, lock};
+use crate::persist::aof::shared::{
+    CaptureOutcome, Captured, Message, Shared, SwitchOrder, SwitchOutcome, SyncPolicy, lock,
+};
 use crate::sys::io::{IoFault, IoResult, parent_dir};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,6 +61,7 @@ impl Writer {
                 Message::Switch(order) => self.begin_switch(order),
                 Message::RoundDone { file, failure } => self.finish_round(file, failure),
                 Message::Sync => self.sync(),
+                Message::Capture(reply) => self.capture(&reply),
             }
         }
     }
@@ -136,6 +140,24 @@ impl Writer {
             Err(fault) => self.shared.note_sync_failure(&fault),
         }
         self.shared.wake_main();
+    }
+
+    /// Answers with the file as it is now. All batches before this message are in it, whole.
+    fn capture(&self, reply: &SyncSender<CaptureOutcome>) {
+        let slot = lock(&self.shared.file);
+        let outcome = match slot.as_ref() {
+            _ if self.shared.needs_rewrite() => {
+                Err("the append only file is not whole, a rewrite is due".to_owned())
+            }
+            Some(file) => file
+                .sync_handle()
+                .map(|handle| Captured { file: handle, bytes: file.size() })
+                .map_err(|fault| fault.to_string()),
+            None => Err("no append only file is open".to_owned()),
+        };
+        drop(slot);
+        // Whoever asked may have given up; there is room for one answer.
+        let _ = reply.try_send(outcome);
     }
 
     fn begin_buffer(&mut self, limit_bytes: u64) {

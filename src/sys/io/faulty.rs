@@ -251,6 +251,18 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         if self.plan.admit(Operation::Remove, path)? { self.inner.remove(path) } else { Ok(()) }
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> IoResult<()> {
+        match self.plan.admit(Operation::Link, from) {
+            Ok(true) => self.inner.hard_link(from, to),
+            Ok(false) => Ok(()),
+            Err(fault) => Err(IoFault { target: Some(to.to_path_buf()), ..fault }),
+        }
+    }
+
+    fn remove_dir(&self, path: &Path) -> IoResult<()> {
+        if self.plan.admit(Operation::RemoveDir, path)? { self.inner.remove_dir(path) } else { Ok(()) }
+    }
+
     fn create_dir(&self, path: &Path) -> IoResult<()> {
         if self.plan.admit(Operation::CreateDir, path)? { self.inner.create_dir(path) } else { Ok(()) }
     }

@@ -341,6 +341,37 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> IoResult<()> {
+        let (from, to) = (normal(from), normal(to));
+        let fault =
+            |number| IoFault::between(Operation::Link, &from, &to, io::Error::from_raw_os_error(number));
+        let mut state = lock(&self.state);
+        let Some(Node::File(id)) = state.names.get(&from).copied() else {
+            return Err(fault(libc::ENOENT));
+        };
+        if state.names.contains_key(&to) {
+            return Err(fault(libc::EEXIST));
+        }
+        if !state.is_dir(&normal(parent_dir(&to))) {
+            return Err(fault(libc::ENOENT));
+        }
+        state.change(NameChange::Link { path: to, node: Node::File(id) });
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &Path) -> IoResult<()> {
+        let path = normal(path);
+        let mut state = lock(&self.state);
+        if state.names.get(&path) != Some(&Node::Directory) {
+            return errno(Operation::RemoveDir, &path, libc::ENOENT);
+        }
+        if state.names.keys().any(|name| name != &path && name.starts_with(&path)) {
+            return errno(Operation::RemoveDir, &path, libc::ENOTEMPTY);
+        }
+        state.change(NameChange::Unlink { path });
+        Ok(())
+    }
+
     fn create_dir(&self, path: &Path) -> IoResult<()> {
         let path = normal(path);
         let mut state = lock(&self.state);

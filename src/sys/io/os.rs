@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -72,6 +72,14 @@ impl Storage for OsStorage {
         fs::remove_file(path).map_err(|source| IoFault::new(Operation::Remove, path, source))
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> IoResult<()> {
+        fs::hard_link(from, to).map_err(|source| IoFault::between(Operation::Link, from, to, source))
+    }
+
+    fn remove_dir(&self, path: &Path) -> IoResult<()> {
+        fs::remove_dir(path).map_err(|source| IoFault::new(Operation::RemoveDir, path, source))
+    }
+
     fn create_dir(&self, path: &Path) -> IoResult<()> {
         fs::create_dir(path).map_err(|source| IoFault::new(Operation::CreateDir, path, source))
     }
@@ -137,6 +145,23 @@ fn advise_dontneed(file: &File, offset: u64, len: u64) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
+/// Shares the blocks of `source` with `target`. False where the file system cannot do that, or not
+/// between these two files (ioctl_ficlone(2)).
+fn share_blocks(source: BorrowedFd<'_>, target: &File) -> io::Result<bool> {
+    // SAFETY: both descriptors are open as they are borrowed; FICLONE takes the source by value.
+    let outcome = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
+    if outcome == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::EXDEV | libc::EINVAL | libc::ENOTTY | libc::ENOSYS | libc::EPERM) => {
+            Ok(false)
+        }
+        _ => Err(error),
+    }
+}
+
 impl StorageFile for OsFile {
     fn path(&self) -> &Path {
         &self.path
@@ -188,6 +213,15 @@ impl StorageFile for OsFile {
 
     fn advise_dontneed(&self, offset: u64, len: u64) -> IoResult<()> {
         advise_dontneed(&self.file, offset, len).map_err(|source| self.fault(Operation::Advise, source))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+
+    fn share_blocks_of(&mut self, source: &dyn StorageFile) -> IoResult<bool> {
+        let Some(descriptor) = source.descriptor() else { return Ok(false) };
+        share_blocks(descriptor, &self.file).map_err(|error| self.fault(Operation::Share, error))
     }
 
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>> {

@@ -32,6 +32,30 @@ fn read_file(storage: &dyn Storage, path: &Path) -> Option<Vec<u8>> {
 }
 
 #[test]
+fn links_and_folders_behave_alike() {
+    each_storage(|storage, folder| {
+        let (inside, path, twin) = (folder.join("inside"), folder.join("data"), folder.join("inside/twin"));
+        storage.create_dir(&inside).expect("mkdir");
+        write_file(storage, &path, b"hello");
+        storage.hard_link(&path, &twin).expect("link");
+        assert_eq!(storage.hard_link(&path, &twin).expect_err("it exists").errno(), Some(libc::EEXIST));
+        assert!(storage.hard_link(&folder.join("none"), &path).expect_err("no source").is_not_found());
+        storage.remove(&path).expect("remove");
+        assert_eq!(read_file(storage, &twin), Some(b"hello".to_vec()), "the other name holds the content");
+        let full = storage.remove_dir(&inside).expect_err("it is not empty");
+        assert_eq!(full.errno(), Some(libc::ENOTEMPTY));
+        let source = storage.open_read(&twin).expect("open");
+        let mut target = storage.create(&path).expect("create");
+        let shared = target.share_blocks_of(&*source).expect("either shared or not possible");
+        let wanted: &[u8] = if shared { b"hello" } else { b"" };
+        assert_eq!(read_file(storage, &path).as_deref(), Some(wanted));
+        storage.remove(&twin).expect("remove");
+        storage.remove_dir(&inside).expect("it is empty now");
+        assert!(!storage.exists(&inside).expect("stat"));
+    });
+}
+
+#[test]
 fn files_behave_alike() {
     each_storage(|storage, folder| {
         let path = folder.join("data");

@@ -1,0 +1,250 @@
+//! Backups on disks that fail, stop and forget.
+
+use super::job::{BackupOrder, Progress, STALE_AFTER, Source, check_files, read_manifest, remove_stale, run};
+use super::manifest::{BackupKind, Manifest};
+use super::{INCOMPLETE_PREFIX, LOG_NAME, NAME_PREFIX, SNAPSHOT_NAME, name_at};
+use crate::persist::aof::Captured;
+use crate::sys::io::{
+    Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage, PowerCut, Storage,
+};
+use std::fs::{File, FileTimes};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+const DIR: &str = "/backups";
+const RDB: &[u8] = b"REDIS0003\xfe\x00\x00\x04k:aa\x01v\xff";
+const UNIX_MS: i64 = 1_700_000_000_000;
+
+fn log_content() -> Vec<u8> {
+    b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n".repeat(40)
+}
+
+fn disk() -> MemoryStorage {
+    let disk = MemoryStorage::new();
+    for (name, content) in [("/live.aof", log_content()), ("/dump.rdb", RDB.to_vec())] {
+        let mut file = disk.create(Path::new(name)).expect("create");
+        file.write_all(&content).expect("write");
+        file.sync_data().expect("sync");
+    }
+    disk.sync_dir(Path::new("/")).expect("sync");
+    disk
+}
+
+fn manifest(kind: BackupKind) -> Manifest {
+    Manifest {
+        kind,
+        name: name_at(UNIX_MS),
+        unix_ms: UNIX_MS,
+        tine_version: "0.1.0".to_owned(),
+        run_id: None,
+        databases: Some(16),
+        keys: Some(1),
+        expires: Some(0),
+        files: Vec::new(),
+    }
+}
+
+/// Takes a backup of the log up to `bytes`, or of the snapshot.
+fn take(storage: Arc<dyn Storage>, kind: BackupKind, bytes: usize, copy: bool) -> Result<Manifest, String> {
+    let source = match kind {
+        BackupKind::Log => {
+            let file = storage.open_read(Path::new("/live.aof")).map_err(|fault| fault.to_string())?;
+            let (reply, answer) = std::sync::mpsc::sync_channel(1);
+            reply.try_send(Ok(Captured { file, bytes: bytes as u64 })).expect("there is room for one");
+            Source::Captured(answer)
+        }
+        BackupKind::Snapshot => {
+            let path = PathBuf::from("/dump.rdb");
+            let file = storage.open_read(&path).map_err(|fault| fault.to_string())?;
+            Source::File { file, path }
+        }
+    };
+    let order = BackupOrder { storage, dir: DIR.into(), source, copy, manifest: manifest(kind) };
+    run(order, &Progress::default())
+}
+
+fn names(disk: &MemoryStorage) -> Vec<String> {
+    let names = disk.list_dir(Path::new(DIR)).unwrap_or_default();
+    names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// Everything that has a backup's name is whole. Returns how many there are.
+fn all_are_whole(disk: &MemoryStorage, place: &str) -> usize {
+    let backups: Vec<String> = names(disk).into_iter().filter(|name| name.starts_with(NAME_PREFIX)).collect();
+    for name in &backups {
+        let folder = Path::new(DIR).join(name);
+        let manifest = read_manifest(disk, &folder).unwrap_or_else(|reason| panic!("{place}: {reason}"));
+        let checked = check_files(disk, &folder, &manifest, &Progress::default());
+        assert_eq!(checked, Ok(()), "{place}");
+    }
+    backups.len()
+}
+
+#[test]
+fn a_log_is_copied_up_to_its_captured_end() {
+    let disk = disk();
+    let manifest = take(Arc::new(disk.clone()), BackupKind::Log, 54, false).expect("the disk is well");
+    assert_eq!((manifest.bytes(), manifest.files[0].name.as_str()), (54, LOG_NAME));
+    let path = Path::new(DIR).join(&manifest.name).join(LOG_NAME);
+    assert_eq!(disk.read_whole(&path, 1 << 20).expect("it is there"), log_content()[..54]);
+    let again = take(Arc::new(disk.clone()), BackupKind::Log, 54, false);
+    assert!(again.expect_err("the name is taken").ends_with("exists"));
+    let beyond = take(Arc::new(self::disk()), BackupKind::Log, 1 << 20, false);
+    assert!(beyond.expect_err("the file is shorter").contains("read(/live.aof)"));
+}
+
+#[test]
+fn a_snapshot_is_linked_or_copied_and_its_keys_are_counted() {
+    for copy in [false, true] {
+        let disk = disk();
+        let manifest = take(Arc::new(disk.clone()), BackupKind::Snapshot, 0, copy).expect("the disk is well");
+        assert_eq!((manifest.keys, manifest.bytes()), (Some(1), RDB.len() as u64));
+        assert_ne!(manifest.files[0].crc, 0, "a checksum that says something");
+        // A link shares what is written in place, which a server never does; a copy does not.
+        let mut live = disk.open_append(Path::new("/dump.rdb")).expect("open");
+        live.write_all(b"x").expect("write");
+        let path = Path::new(DIR).join(&manifest.name).join(SNAPSHOT_NAME);
+        let bytes = disk.metadata(&path).expect("it is there").len;
+        assert_eq!(bytes == RDB.len() as u64, copy);
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_no_backup() {
+    let disk = disk();
+    let mut file = disk.create(Path::new("/dump.rdb")).expect("create");
+    file.write_all(&RDB[..15]).expect("write");
+    let outcome = take(Arc::new(disk.clone()), BackupKind::Snapshot, 0, false);
+    assert!(outcome.expect_err("it is cut").contains("the snapshot is damaged"));
+    assert_eq!(names(&disk), [""; 0]);
+}
+
+#[test]
+fn a_fault_at_any_call_leaves_nothing_that_looks_whole() {
+    for kind in [BackupKind::Log, BackupKind::Snapshot] {
+        let plan = FaultPlan::new();
+        take(Arc::new(FaultyStorage::new(disk(), plan.clone())), kind, 1000, true).expect("no fault yet");
+        let calls = plan.total_calls();
+        assert!(calls > 12, "{calls} calls");
+        for nth in 1..=calls {
+            for machine_is_gone in [false, true] {
+                let plan = FaultPlan::new();
+                let fault = Fault::everything_from(nth, libc::ENOSPC);
+                plan.add(if machine_is_gone { fault } else { Fault { times: 1, ..fault } });
+                let disk = disk();
+                let outcome = take(Arc::new(FaultyStorage::new(disk.clone(), plan)), kind, 1000, true);
+                let place = format!("{kind:?}, call {nth} of {calls}, {outcome:?}");
+                let whole = all_are_whole(&disk, &place);
+                // The last call is the sync of the folder: the backup is in place, the sync is not.
+                assert!(outcome.is_ok() == (whole == 1) || nth == calls, "{place}");
+                let left = names(&disk).iter().filter(|name| name.starts_with(INCOMPLETE_PREFIX)).count();
+                assert!(left == 0 || machine_is_gone, "{place}: what it wrote is removed");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_call_leaves_a_whole_backup_or_none() {
+    for kind in [BackupKind::Log, BackupKind::Snapshot] {
+        for copy in [false, true] {
+            let disk = disk();
+            let plan = FaultPlan::new();
+            let states: Arc<std::sync::Mutex<Vec<MemoryStorage>>> = Arc::default();
+            let (watched, seen) = (disk.clone(), Arc::clone(&states));
+            plan.observe(move |_| {
+                let mut states = seen.lock().expect("no observer panics");
+                let seed = states.len() as u64;
+                let cuts = [PowerCut::LoseUnsynced, PowerCut::KeepAll];
+                let random = (0..6).map(|number| PowerCut::Random(seed << 8 | number));
+                states.extend(cuts.into_iter().chain(random).map(|cut| watched.after_power_cut(cut)));
+            });
+            take(Arc::new(FaultyStorage::new(disk.clone(), plan)), kind, 1000, copy).expect("no fault");
+            for state in states.lock().expect("no observer panics").iter() {
+                all_are_whole(state, "after a power cut");
+            }
+            let after = disk.after_power_cut(PowerCut::LoseUnsynced);
+            assert_eq!(all_are_whole(&after, "at the end"), 1, "what was reported is durable");
+        }
+    }
+}
+
+/// The test above must be able to fail: a disk that lies is found out.
+#[test]
+fn a_disk_that_lies_about_syncing_breaks_the_promise() {
+    let disk = disk();
+    let plan = FaultPlan::new();
+    plan.add(Fault::always(Operation::SyncData, FaultEffect::Lie));
+    let manifest = take(Arc::new(FaultyStorage::new(disk.clone(), plan)), BackupKind::Log, 1000, true);
+    let folder = Path::new(DIR).join(manifest.expect("nobody noticed").name);
+    let after = disk.after_power_cut(PowerCut::LoseUnsynced);
+    assert!(read_manifest(&after, &folder).is_err());
+}
+
+#[test]
+fn writes_that_do_not_arrive_are_noticed_before_the_rename() {
+    let disk = disk();
+    let plan = FaultPlan::new();
+    plan.add(Fault::nth(Operation::Write, 1, FaultEffect::Lie));
+    let outcome = take(Arc::new(FaultyStorage::new(disk.clone(), plan)), BackupKind::Log, 1000, true);
+    assert!(outcome.is_err());
+    assert_eq!(names(&disk), [""; 0]);
+}
+
+#[test]
+fn each_flipped_byte_is_found() {
+    let disk = disk();
+    let manifest = take(Arc::new(disk.clone()), BackupKind::Log, 500, false).expect("the disk is well");
+    let folder = Path::new(DIR).join(&manifest.name);
+    let path = folder.join(LOG_NAME);
+    let content = disk.read_whole(&path, 1 << 20).expect("it is there");
+    let check = |content: &[u8]| {
+        disk.create(&path).and_then(|mut file| file.write_all(content)).expect("write");
+        check_files(&disk, &folder, &manifest, &Progress::default())
+    };
+    for at in 0..content.len() {
+        let mut damaged = content.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(check(&damaged).is_err(), "byte {at}");
+    }
+    assert!(check(&content[..499]).is_err() && check(&vec![0; 500]).is_err());
+    assert_eq!(check(&content), Ok(()));
+}
+
+#[test]
+fn a_cancelled_backup_is_removed() {
+    let disk = disk();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let path = PathBuf::from("/dump.rdb");
+    let file = storage.open_read(&path).expect("open");
+    let source = Source::File { file, path };
+    let manifest = manifest(BackupKind::Snapshot);
+    let order = BackupOrder { storage, dir: DIR.into(), source, copy: true, manifest };
+    let progress = Progress::default();
+    progress.cancel();
+    assert_eq!(run(order, &progress), Err("it was cancelled".to_owned()));
+    assert_eq!(names(&disk), [""; 0]);
+    assert!(progress.done_bytes.load(Ordering::Acquire) > 0);
+}
+
+#[test]
+fn only_abandoned_folders_are_removed() {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let old_time = SystemTime::now() - STALE_AFTER * 2;
+    for (name, old) in [(".incomplete-backup-a", true), (".incomplete-backup-b", false), ("backup-c", true)] {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).expect("mkdir");
+        std::fs::write(path.join(LOG_NAME), b"x").expect("write");
+        if old {
+            let times = FileTimes::new().set_modified(old_time);
+            for path in [path.join(LOG_NAME), path] {
+                File::open(path).and_then(|file| file.set_times(times)).expect("our own file");
+            }
+        }
+    }
+    assert_eq!(remove_stale(&OsStorage, folder.path()), 1);
+    let names = OsStorage.list_dir(folder.path()).expect("list");
+    assert_eq!(names, [".incomplete-backup-b", "backup-c"]);
+}
