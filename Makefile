@@ -56,8 +56,9 @@ install: build
 	done
 	install -d $(SHAREDIR)/systemd $(SHAREDIR)/cron $(SHAREDIR)/docs
 	install -m 644 redis.conf $(SHAREDIR)
-	install -m 644 contrib/systemd/* $(SHAREDIR)/systemd
-	install -m 644 contrib/cron/* $(SHAREDIR)/cron
+	for file in $(wildcard contrib/systemd/* contrib/cron/*); do \
+		sed 's|/usr/local/|$(PREFIX)/|g' $$file > $(SHAREDIR)/$${file#contrib/} || exit 1; \
+	done
 	install -m 644 docs/*.md $(SHAREDIR)/docs
 ifeq ($(REDIS_NAMES),1)
 	ln -sf tine-server $(BINDIR)/redis-server
