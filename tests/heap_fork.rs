@@ -170,7 +170,8 @@ fn child_sees_the_moment_of_the_fork(by_slab: bool) {
 
 /// Forks again and again while other threads allocate: no child may find the lock taken.
 fn forks_while_threads_allocate() {
-    const FORKS: usize = 60;
+    // `TINE_FORKS=10000` is the long run.
+    let forks = std::env::var("TINE_FORKS").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
     let stop = Arc::new(AtomicBool::new(false));
     let threads: Vec<_> = (0..2)
         .map(|seed| {
@@ -186,7 +187,7 @@ fn forks_while_threads_allocate() {
             })
         })
         .collect();
-    for _ in 0..FORKS {
+    for _ in 0..forks {
         let child = fork_child(|| {
             let ptrs: Vec<_> = (1..500).map(|size| (alloc(Kind::Entry, size), size)).collect();
             // SAFETY: just allocated, freed once.

@@ -5,14 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use tine::base::clock::Clock;
 use tine::base::hash::HashSeed;
+use tine::base::rng::Rng;
+use tine::command;
 use tine::keyspace::{ExpiryChange, Keyspace, NewValue};
 use tine::persist::Persistence;
 use tine::persist::child::ChildLink;
 use tine::persist::fork::{ChildEnd, ChildKind, ChildResult, ForkError};
 use tine::persist::rdb::save::Walk;
 use tine::persist::rdb::{LoadOptions, SaveOptions, load_file, save_file};
-use tine::sys::io::{OsStorage, Storage};
+use tine::server::config::{Config, SavePoint, SavePoints};
+use tine::server::{CommandTable, Server};
+use tine::sys::io::{
+    Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage, Storage,
+};
 use tine::value::ValueRef;
 
 /// A child that takes longer hangs.
@@ -23,6 +31,9 @@ fn main() {
     one_child_at_a_time();
     a_child_saves_what_was_there_at_the_fork();
     more_tables_than_tags_are_saved_too();
+    a_hung_child_is_cancelled_all_the_same();
+    a_refused_fork_is_told_and_tried_again();
+    faults_of_the_disk_reach_the_parent_and_heal();
     println!("persist_fork: all checks passed");
 }
 
@@ -73,7 +84,15 @@ fn results_are_told() {
         let end = end_of(&mut persistence, &mut keyspace);
         assert!(matches!(end.result, ChildResult::Failed(_)), "{:?}", end.result);
     }
-    assert_eq!(persistence.forks.total, 4);
+    let long = "ä".repeat(5000);
+    for reason in ["on purpose", &long] {
+        persistence.fork(ChildKind::Snapshot, &mut keyspace, |_, _| Err(reason.to_owned())).expect("fork");
+        let ChildResult::Failed(told) = end_of(&mut persistence, &mut keyspace).result else {
+            panic!("failed")
+        };
+        assert!(!told.is_empty() && reason.starts_with(&told), "the child's own words: {told}");
+    }
+    assert_eq!(persistence.forks.total, 6);
     assert!(persistence.forks.events.iter().all(|event| event.result.is_some() && event.rss_bytes > 0));
 }
 
@@ -188,4 +207,145 @@ fn more_tables_than_tags_are_saved_too() {
     save_in_child(&mut persistence, &mut keyspace, &path);
     assert_eq!(end_of(&mut persistence, &mut keyspace).result, ChildResult::Done);
     assert_eq!(loaded(&path, DATABASES), before);
+}
+
+/// A stopped child does not see the signal that cancels it: it is killed, and still no failure.
+fn a_hung_child_is_cancelled_all_the_same() {
+    let (mut keyspace, mut persistence) = (keyspace(), Persistence::default());
+    let sleep = || loop {
+        std::thread::sleep(Duration::from_secs(1));
+    };
+    let child = persistence.fork(ChildKind::Snapshot, &mut keyspace, move |_, _| sleep()).expect("fork");
+    tine::sys::fork::kill(child.pid, libc::SIGSTOP).expect("our child");
+    let start = Instant::now();
+    let end = persistence.cancel_child(&mut keyspace).expect("it has ended");
+    assert_eq!(end.result, ChildResult::Cancelled);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(persistence.child.is_none() && !keyspace.access.frozen);
+}
+
+fn server(storage: Arc<dyn Storage>) -> Server {
+    let save = SavePoints(vec![SavePoint { seconds: 1, changes: 1 }]);
+    let config = Config { dir: "/".into(), save, ..Config::default() };
+    let commands = CommandTable::new(command::FAMILIES);
+    let clock = Clock::manual(1_700_000_000_000);
+    let mut server = Server::new(config, clock, Rng::with_seed(1), commands).expect("threads start");
+    server.persistence.storage = storage;
+    fill(&mut server.keyspace, 0, 100);
+    server.persistence.dirty = 100;
+    server
+}
+
+/// Rounds of cron until the child has ended.
+fn finish_save(server: &mut Server) {
+    let deadline = Instant::now() + HUNG;
+    while server.persistence.child.is_some() {
+        if let Some(end) = server.persistence.poll_child(&mut server.keyspace) {
+            server.snapshot_child_ended(&end);
+        }
+        assert!(Instant::now() < deadline, "the child hangs");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Moves the clock and looks at the save points.
+fn pass_seconds(server: &mut Server, seconds: i64) {
+    let now_ms = server.now_ms() + seconds * 1000;
+    server.clock.set_ms(now_ms);
+    server.refresh_time();
+    server.snapshot_cron();
+}
+
+fn last_reason(server: &Server) -> String {
+    server.persistence.snapshot.last_fault.as_ref().map(|fault| fault.reason.clone()).unwrap_or_default()
+}
+
+fn a_refused_fork_is_told_and_tried_again() {
+    let mut server = server(Arc::new(OsStorage));
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    server.config.dir = folder.path().to_str().expect("text").into();
+    for (errno, words) in
+        [(Errno::ENOMEM, "fork: Cannot allocate memory (os error 12) ("), (Errno::EAGAIN, "ulimit -u")]
+    {
+        server.persistence.child_setup.refuse_forks = Some(errno);
+        let reason = server.start_background_save().expect_err("it is refused");
+        assert!(reason.starts_with("Can't save in background: fork: ") && reason.contains(words), "{reason}");
+        assert_eq!(last_reason(&server), reason);
+        assert!(server.refuse_unsafe_write().is_err() && server.persistence.child.is_none());
+    }
+    let overcommits = std::fs::read_to_string("/proc/sys/vm/overcommit_memory").expect("Linux").trim() == "1";
+    let advice = ForkError::System(Errno::ENOMEM).to_string();
+    assert_eq!(advice.contains("vm.overcommit_memory"), !overcommits, "{advice}");
+    server.persistence.child_setup.refuse_forks = None;
+    pass_seconds(&mut server, 3);
+    assert!(server.persistence.child.is_none(), "not at once");
+    pass_seconds(&mut server, 4);
+    assert!(server.persistence.child.is_some(), "the save is tried again");
+    finish_save(&mut server);
+    assert!(server.refuse_unsafe_write().is_ok() && last_reason(&server).is_empty());
+    assert_eq!(server.persistence.dirty, 0);
+}
+
+fn faults_of_the_disk_reach_the_parent_and_heal() {
+    let cases = [
+        (Operation::Create, libc::EROFS, "open(/temp-"),
+        (Operation::Create, libc::EACCES, "open(/temp-"),
+        (Operation::Write, libc::ENOSPC, "write(/temp-"),
+        (Operation::SyncData, libc::EIO, "fdatasync(/temp-"),
+        (Operation::Rename, libc::EACCES, "rename(/temp-"),
+        (Operation::SyncDir, libc::EIO, "fsync directory(/)"),
+    ];
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    for (operation, errno, place) in cases {
+        // The child's changes must be seen by the parent: real files.
+        let plan = FaultPlan::new();
+        let mut server = server(Arc::new(FaultyStorage::new(OsStorage, plan.clone())));
+        server.config.dir = folder.path().to_str().expect("text").into();
+        let place = place.replace('/', &format!("{}/", folder.path().display()));
+        let place = place.trim_end_matches("/)");
+        plan.add(Fault::always(operation, FaultEffect::Fail(errno)));
+        server.start_background_save().expect("the fork is fine");
+        finish_save(&mut server);
+        let (reason, cause) = (last_reason(&server), std::io::Error::from_raw_os_error(errno).to_string());
+        assert!(reason.contains(place) && reason.contains(&cause), "{reason}");
+        assert!(server.refuse_unsafe_write().is_err() && server.persistence.dirty == 100);
+        let saved = server.save_now().expect_err("SAVE meets the same");
+        assert!(saved.contains(&cause), "{saved}");
+        let left = std::fs::read_dir(folder.path()).expect("it is there").flatten();
+        let temporary = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("temp-")).count();
+        assert_eq!(temporary, 0, "{operation:?}");
+        plan.clear();
+        pass_seconds(&mut server, 7);
+        finish_save(&mut server);
+        assert!(server.refuse_unsafe_write().is_ok(), "{}", last_reason(&server));
+        assert_eq!((server.persistence.dirty, last_reason(&server)), (0, String::new()));
+    }
+    a_save_in_the_foreground_never_harms_the_old_file();
+}
+
+/// SAVE with every call failing in turn: the file is the old one or the new one, whole.
+fn a_save_in_the_foreground_never_harms_the_old_file() {
+    let path = Path::new("/dump.rdb");
+    for call in 1.. {
+        let (disk, plan) = (MemoryStorage::new(), FaultPlan::new());
+        let mut server = server(Arc::new(FaultyStorage::new(disk.clone(), plan.clone())));
+        server.save_now().expect("nothing fails yet");
+        let old = disk.read_whole(path, 1 << 20).expect("it is there");
+        fill(&mut server.keyspace, 1, 50);
+        plan.add(Fault { times: 1, ..Fault::everything_from(plan.total_calls() + call, libc::EIO) });
+        let outcome = server.save_now();
+        let found = disk.read_whole(path, 1 << 20).expect("it is there");
+        assert!(outcome.is_ok() == last_reason(&server).is_empty());
+        let content = {
+            let mut keyspace = keyspace();
+            load_file(&disk, path, &mut keyspace, LoadOptions::default(), 1 << 20, &mut |_| {})
+                .expect("whole");
+            keyspace.total_keys()
+        };
+        assert!(content == 150 || (outcome.is_err() && found == old), "call {call}");
+        if outcome.is_ok() {
+            assert!(call > 5, "create, write, sync, rename and the directory were tried");
+            return;
+        }
+    }
 }

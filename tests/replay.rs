@@ -1,16 +1,27 @@
 //! Loading the AOF in process: every cut of a small file, damage, transactions, notes, take-over.
+//!
+//! `replay/tails.rs` cuts and corrupts small files at every byte, `replay/files.rs` starts on every
+//! combination of files.
 
-use std::path::Path;
+#[path = "replay/files.rs"]
+mod files;
+#[path = "replay/tails.rs"]
+mod tails;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 use tine::base::clock::Clock;
 use tine::base::rng::Rng;
 use tine::command;
 use tine::dispatch;
+use tine::persist::aof::Aof;
 use tine::replay::{LoadEnd, load_at_start};
 use tine::resp::{OwnedArgs, Reply};
-use tine::server::config::Config;
+use tine::server::config::{Config, ProtectedAction};
 use tine::server::{ClientKind, CommandTable, Server};
+use tine::sys::io::{MemoryStorage, Storage};
 
 const FILE: &str = "appendonly.aof";
 
@@ -37,13 +48,76 @@ fn load_with(folder: &Path, change: impl FnOnce(&mut Config)) -> Result<Server, 
     Ok(server)
 }
 
+/// Starts a server on a disk in memory, in its folder `/`.
+fn start_on(storage: Arc<dyn Storage>, change: impl FnOnce(&mut Config)) -> Result<Server, String> {
+    let mut server = server_in(Path::new("/"), change);
+    server.config.enable_debug_command = ProtectedAction::Yes;
+    server.persistence.storage = Arc::clone(&storage);
+    server.persistence.aof = Aof::new(storage);
+    match load_at_start(&mut server, &mut |_| {})? {
+        LoadEnd::Complete => Ok(server),
+        LoadEnd::Interrupted => Err("nobody interrupts".to_owned()),
+    }
+}
+
+/// Starts as most servers do.
+fn start(disk: &MemoryStorage) -> Result<Server, String> {
+    start_on(Arc::new(disk.clone()), |_| {})
+}
+
+fn refusal(disk: &MemoryStorage) -> String {
+    match start(disk) {
+        Ok(_) => panic!("it started"),
+        Err(text) => text,
+    }
+}
+
+/// A file, durable.
+fn put(disk: &MemoryStorage, path: &str, content: &[u8]) {
+    let path = Path::new(path);
+    let mut file = disk.create(path).expect("memory");
+    file.write_all(content).expect("memory");
+    file.sync_data().expect("memory");
+    disk.sync_dir(path.parent().expect("a path below the root")).expect("memory");
+}
+
+/// All files and their bytes.
+fn everything(disk: &MemoryStorage) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut folders = vec![PathBuf::from("/")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for name in disk.list_dir(&folder).expect("memory") {
+            let path = folder.join(name);
+            if disk.metadata(&path).expect("memory").is_dir {
+                folders.push(path);
+            } else {
+                files.push((path.clone(), disk.read_whole(&path, 1 << 30).expect("memory")));
+            }
+        }
+    }
+    files
+}
+
+fn digest(server: &mut Server) -> String {
+    let digest = run(server, &["DEBUG", "DIGEST"]);
+    assert_eq!(digest.trim_end().len(), 41, "{digest}");
+    digest
+}
+
 /// Runs a command as a client's and gives its effects to the AOF.
 fn run(server: &mut Server, words: &[&str]) -> String {
+    run_all(server, &[words])
+}
+
+/// As [`run`]: several commands of one client, one after the other.
+fn run_all(server: &mut Server, commands: &[&[&str]]) -> String {
     let client = server.clients.add(ClientKind::Normal, 0);
-    let args = OwnedArgs::from_slices(words.iter().map(|word| word.as_bytes()));
-    let found = server.commands.find(words[0].as_bytes());
     let mut out = Reply::default();
-    dispatch::execute(server, client, args.as_args(), found, &mut out);
+    for words in commands {
+        let args = OwnedArgs::from_slices(words.iter().map(|word| word.as_bytes()));
+        let found = server.commands.find(words[0].as_bytes());
+        dispatch::execute(server, client, args.as_args(), found, &mut out);
+    }
     dispatch::flush_propagation(server);
     server.persistence.flush_aof();
     server.remove_client(client);

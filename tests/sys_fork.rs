@@ -19,6 +19,7 @@ use tine::sys::fork::{
     CHILD_PANIC_EXIT_CODE, ChildExit, ChildOutcome, ForkOptions, ForkedChild, fork_child, kill,
     wait_blocking, wait_nohang,
 };
+use tine::sys::fork_check::{CopyOnWrite, check_copy_on_write};
 use tine::sys::limits::disable_core_files;
 use tine::sys::log_sink::{self, LogSink, LogTarget};
 use tine::sys::notify::Supervisor;
@@ -33,7 +34,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A child not gone after this long counts as hung.
 const HUNG: Duration = Duration::from_secs(10);
-/// Forks while threads log and allocate.
+/// Forks while threads log and allocate; `TINE_FORKS=10000` is the long run.
 const FORKS: i32 = 300;
 /// Threads that log and allocate.
 const BUSY_THREADS: usize = 3;
@@ -48,6 +49,7 @@ fn main() {
 
     titles_are_shown();
     daemons_detach(folder.path());
+    copy_on_write_is_sound_here();
     exits_are_told_apart();
     panics_in_children_are_one_line(&log_path);
     insisting_ends_the_process(&log_path);
@@ -129,6 +131,18 @@ fn daemons_detach(folder: &Path) {
     assert_ne!(pid, child.pid, "the daemon is the child's child");
 }
 
+/// The check of the start; some milliseconds even on a busy machine.
+fn copy_on_write_is_sound_here() {
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        assert_eq!(check_copy_on_write(), CopyOnWrite::Sound);
+        fastest = fastest.min(begun.elapsed());
+    }
+    println!("sys_fork: the check of the start takes {} us", fastest.as_micros());
+    assert!(fastest < Duration::from_millis(5), "{fastest:?}");
+}
+
 fn exits_are_told_apart() {
     let child = start(|| {
         black_box(vec![1u8; 8 << 20]);
@@ -187,7 +201,7 @@ fn signals_stay_with_their_process() {
 /// hooked already, although the fork has reset it.
 fn insisting_ends_the_process(log_path: &Path) {
     let child = start(|| {
-        let options = SignalOptions { second_interrupt_exits: true };
+        let options = SignalOptions { second_interrupt_exits: true, remove_on_exit: None };
         let _signals = Signals::install(options).expect("install");
         for _ in 0..2 {
             signal_hook::low_level::raise(libc::SIGINT).expect("raise");
@@ -357,7 +371,8 @@ fn forks_under_load_never_hang(sink: &'static LogSink, log_path: &Path) {
     let stop = Arc::new(AtomicBool::new(false));
     let threads: Vec<_> = (0..BUSY_THREADS).map(|n| busy_thread(Arc::clone(&stop), n)).collect();
     let mut pauses_us = Vec::new();
-    for number in 0..FORKS {
+    let forks = std::env::var("TINE_FORKS").ok().and_then(|count| count.parse().ok()).unwrap_or(FORKS);
+    for number in 0..forks {
         let child = start(|| {
             sink.set_role_child();
             let blocks: Vec<String> = (0..50).map(|n| format!("block {n}").repeat(n)).collect();
@@ -371,16 +386,16 @@ fn forks_under_load_never_hang(sink: &'static LogSink, log_path: &Path) {
     let lines: u64 = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
     pauses_us.sort_unstable();
     let (middle, worst) = (pauses_us[pauses_us.len() / 2], pauses_us[pauses_us.len() - 1]);
-    println!("sys_fork: {FORKS} forks, {middle} us median, {worst} us worst, {lines} log lines");
-    assert_log_is_whole(&read_text(log_path), lines);
+    println!("sys_fork: {forks} forks, {middle} us median, {worst} us worst, {lines} log lines");
+    assert_log_is_whole(&read_text(log_path), lines, forks as usize);
 }
 
 /// No line is lost, torn or mixed with another.
-fn assert_log_is_whole(log: &str, busy_lines: u64) {
+fn assert_log_is_whole(log: &str, busy_lines: u64, forks: usize) {
     let ours = std::process::id();
     let of_parent = log.lines().filter(|line| line.starts_with(&format!("{ours}:M ")));
     let whole = of_parent.filter(|line| line.contains(" * busy ") && line.ends_with(" 39"));
     assert_eq!(whole.count() as u64, busy_lines);
     let of_children = log.lines().filter(|line| line.contains(":C ") && line.ends_with("50 blocks"));
-    assert_eq!(of_children.count(), FORKS as usize);
+    assert_eq!(of_children.count(), forks);
 }

@@ -10,6 +10,7 @@
 
 mod crash;
 mod environment;
+mod fork;
 mod logging;
 mod logo;
 mod text;
@@ -18,6 +19,7 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::command;
 use crate::net::Net;
+use crate::persist::schedule::temp_name;
 use crate::replay::load_at_start;
 use crate::server::config::{
     CommandLine, DiskFiles, LoadedConfig, Marks, StartAction, Supervised, load, parse_command_line,
@@ -28,6 +30,7 @@ use crate::sys::log_sink::LogSink;
 use crate::sys::notify::Supervisor;
 use crate::sys::signals::{SignalOptions, Signals};
 use crate::sys::title::ProcessTitle;
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -118,8 +121,8 @@ fn build(loaded: LoadedConfig) -> Result<Server, String> {
 fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
     crash::prepare(&server.config, log);
     environment::warn_about_kernel(&server.config);
-    let signals =
-        Signals::install(SignalOptions { second_interrupt_exits: true }).map_err(|f| f.to_string())?;
+    fork::check_fork(&server.config)?;
+    let signals = Signals::install(signal_options()).map_err(|failure| failure.to_string())?;
     let mut net = Net::new(Some(signals)).map_err(|failure| failure.to_string())?;
     net.listen(server).map_err(|failure| failure.to_string())?;
     let pidfile = write_pidfile(server);
@@ -137,6 +140,13 @@ fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
     net.run(server);
     farewell(server, &mut net, pidfile.as_deref());
     Ok(server.run.exit.map_or(0, |exit| exit.code))
+}
+
+/// A second SIGINT ends the process in the middle of a save in the foreground, whose file goes then.
+fn signal_options() -> SignalOptions {
+    let name = CString::new(temp_name(std::process::id())).expect("digits and letters hold no zero byte");
+    // Leaked: the handler may run until the very end.
+    SignalOptions { second_interrupt_exits: true, remove_on_exit: Some(Box::leak(name.into_boxed_c_str())) }
 }
 
 /// Brings the data set back; clients are served (with LOADING) meanwhile.

@@ -46,7 +46,6 @@ fn save(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     if ctx.server.persistence.child_kind() == Some(ChildKind::Snapshot) {
         return Err(ReplyError::err(IN_PROGRESS));
     }
-    ctx.server.check_snapshot_version().map_err(ReplyError::err)?;
     ctx.server.save_now().map_err(|_| ReplyError::coded("ERR"))?;
     ctx.out.simple("OK");
     Ok(())
@@ -75,7 +74,6 @@ fn bgsave(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
              schedule a BGSAVE whenever possible.",
         ));
     }
-    ctx.server.check_snapshot_version().map_err(ReplyError::err)?;
     ctx.server.start_background_save().map_err(|_| ReplyError::coded("ERR"))?;
     ctx.out.simple("Background saving started");
     Ok(())

@@ -55,7 +55,8 @@ pub fn run_due(server: &mut Server) -> bool {
     }
     server.run.hz = rounds_per_second(server);
     server.run.next_cron_us = now_us + 1_000_000 / server.run.hz as u64;
-    if server.run.cron_paused {
+    // Once the exit is decided nothing may begin any more, least of all a save.
+    if server.run.cron_paused || server.run.exit.is_some() {
         return false;
     }
     let start = server.clock.ticks();
@@ -82,6 +83,9 @@ fn round(server: &mut Server) {
     if let Some(request) = server.run.shutdown_asked.take() {
         // What goes wrong is in the log, and the server goes on.
         let _ = prepare_shutdown(server, request);
+        if server.run.exit.is_some() {
+            return;
+        }
     }
     server.run.lru_clock = ((server.now_ms() / 1000) & LRU_CLOCK_MASK) as u32;
     sample_rates(server);
@@ -217,7 +221,7 @@ pub fn take_signals(server: &mut Server, events: SignalEvents) {
         _ => ("SIGINT", server.config.shutdown_on_sigint),
     };
     if server.run.loading.is_some() {
-        log::warn!("Received shutdown signal during loading, exiting now.");
+        log::warn!("Received shutdown signal during loading, scheduling shutdown.");
         server.run.exit = Some(Exit { code: 0 });
         return;
     }

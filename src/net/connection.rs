@@ -354,6 +354,8 @@ impl Connection {
                 blocking::serve_ready(server);
             }
             match outcome {
+                // SHUTDOWN: what stands behind it in the pipeline would be answered and lost.
+                Outcome::Done if server.run.exit.is_some() => return Some(buffer.len()),
                 Outcome::Done => {}
                 Outcome::Blocked => return Some(request.end),
                 Outcome::Close => return Some(buffer.len()),

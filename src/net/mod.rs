@@ -120,6 +120,7 @@ impl Net {
         self.serve_ready(server);
         blocking::serve_timeouts(server);
         if cron::run_due(server) {
+            self.forget_interrupts(server);
             self.shrink_query_buffers(server);
         }
         self.end_turn(server);
@@ -143,6 +144,13 @@ impl Net {
         if let Some(signals) = &mut self.signals {
             let events = signals.take();
             cron::take_signals(server, events);
+        }
+    }
+
+    /// A shutdown that was asked for and failed is over: the next SIGINT asks anew and does not insist.
+    fn forget_interrupts(&self, server: &Server) {
+        if let Some(signals) = self.signals.as_ref().filter(|_| server.run.shutdown_asked.is_none()) {
+            signals.forget_interrupts();
         }
     }
 
@@ -178,6 +186,10 @@ impl Net {
         // Two lists take turns, so that neither is grown anew each turn.
         let mut serving = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_ready));
         for slot in serving.drain(..) {
+            // The last snapshot has been written: a write that came now would be answered and lost.
+            if server.run.exit.is_some() {
+                break;
+            }
             let Some(connection) = self.connections.get_mut(slot as usize).and_then(Option::as_mut) else {
                 continue;
             };

@@ -2,7 +2,7 @@
 //!
 //! The child takes no lock of ours and touches no socket, no queue, no epoll set. It reports by
 //! fixed-size records over a non-blocking pipe; a record that does not fit is dropped, the next
-//! one carries the same figures.
+//! one carries the same figures. The last record of a job that failed is followed by the reason.
 //!
 //! Copied bytes are measured in the child (its private dirty pages, less what it had at the
 //! start): reading them walks page tables, so a measurement is made only when 99 times its
@@ -28,6 +28,10 @@ const MEASURE_DUTY: u32 = 99;
 /// Calls of [`ChildLink::advance`] between two looks at the clock, as a mask.
 const CLOCK_MASK: u64 = 255;
 
+/// Longest reason that a failed child tells its parent, bytes: a line with two paths. Together with
+/// a record it stays below PIPE_BUF, so that both are written at once.
+pub(super) const REASON_MAX_BYTES: usize = 2048;
+
 /// Exit code of a child whose job failed; the reason is in the log.
 pub const FAILED_EXIT_CODE: i32 = 1;
 
@@ -40,6 +44,8 @@ pub struct ChildSetup {
     pub title: Option<ProcessTitle>,
     /// `oom-score-adj-values` of children, when `oom-score-adj` is on.
     pub oom_score: Option<i32>,
+    /// Tests: forks are refused with this errno, as a machine without memory would.
+    pub refuse_forks: Option<nix::errno::Errno>,
     /// `bgsave_cpulist` or `aof_rewrite_cpulist`, empty: no pinning.
     pub snapshot_processors: Vec<usize>,
     pub rewrite_processors: Vec<usize>,
@@ -88,13 +94,15 @@ pub(super) struct Record {
     pub cow_peak_bytes: u64,
     pub measurements: u64,
     pub succeeded: bool,
+    /// So many bytes of text follow: why the job failed.
+    pub reason_bytes: u64,
 }
 
 impl Record {
     /// Below PIPE_BUF, so that a write is whole or not at all.
-    pub const BYTES: usize = 48;
+    pub const BYTES: usize = 56;
 
-    fn words(&self) -> [u64; 6] {
+    fn words(&self) -> [u64; 7] {
         [
             self.keys_done,
             self.bytes_written,
@@ -102,6 +110,7 @@ impl Record {
             self.cow_peak_bytes,
             self.measurements,
             u64::from(self.succeeded),
+            self.reason_bytes,
         ]
     }
 
@@ -125,6 +134,7 @@ impl Record {
             cow_peak_bytes: word(3),
             measurements: word(4),
             succeeded: word(5) != 0,
+            reason_bytes: word(6),
         }
     }
 }
@@ -213,11 +223,14 @@ impl ChildLink {
     }
 
     /// The last record, sent even when the pipe is full at the moment.
-    fn finish(&mut self, succeeded: bool) {
+    fn finish(&mut self, result: &Result<(), String>) {
         const TRIES: u32 = 1000;
         self.measure();
-        self.record.succeeded = succeeded;
-        let bytes = self.record.to_bytes();
+        self.record.succeeded = result.is_ok();
+        let reason = result.as_ref().err().map_or("", |reason| first_bytes(reason));
+        self.record.reason_bytes = reason.len() as u64;
+        let mut bytes = self.record.to_bytes().to_vec();
+        bytes.extend_from_slice(reason.as_bytes());
         let Some(pipe) = &self.pipe else { return };
         for _ in 0..TRIES {
             match nix::unistd::write(pipe, &bytes) {
@@ -228,6 +241,15 @@ impl ChildLink {
             }
         }
     }
+}
+
+/// As much of a reason as is told to the parent.
+fn first_bytes(reason: &str) -> &str {
+    let mut end = reason.len().min(REASON_MAX_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
 }
 
 /// The child's main: set itself up, do the job, report, give the exit code.
@@ -258,7 +280,7 @@ pub(super) fn run(
     }
     let mut link = ChildLink::new(pipe);
     let result = job(keyspace, &mut link);
-    link.finish(result.is_ok());
+    link.finish(&result);
     log_copied(kind, &link.record, keys);
     match result {
         Ok(()) => 0,
@@ -295,6 +317,7 @@ mod tests {
             cow_peak_bytes: 8192,
             measurements: 2,
             succeeded: true,
+            reason_bytes: 5,
         };
         assert_eq!(Record::from_bytes(&record.to_bytes()), record);
         let mut progress = ChildProgress { keys_total: 14, ..ChildProgress::default() };

@@ -14,10 +14,11 @@
 
 use crate::ds::table::ResizePolicy;
 use crate::keyspace::Keyspace;
-use crate::persist::child::{self, ChildLink, ChildProgress, ChildSetup, Record};
+use crate::persist::child::{self, ChildLink, ChildProgress, ChildSetup, REASON_MAX_BYTES, Record};
 use crate::sys::data_alloc;
 use crate::sys::fork::{self, ChildExit, ChildOutcome, ForkOptions};
 use crate::sys::info;
+use crate::sys::proc::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::collections::VecDeque;
@@ -27,6 +28,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Forks kept in the log, records: a day of hourly saves and a bit more.
 const FORK_EVENTS_MAX: usize = 64;
+/// How long a cancelled child may take to end by itself before it is killed: it has no handler, so
+/// it takes this long only when it is stopped or waits for a disk.
+const CANCEL_PATIENCE: Duration = Duration::from_millis(200);
+/// How long the main thread waits for the end of a killed child. Beyond it, the child hangs in the
+/// kernel, and cron reaps it when the kernel lets go of it.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
+/// Pause between two looks at a child that is ending.
+const REAP_PAUSE: Duration = Duration::from_micros(500);
 /// Signal that cancels a child without an error: the one Redis uses.
 pub const CANCEL_SIGNAL: i32 = libc::SIGUSR1;
 
@@ -74,8 +83,28 @@ impl fmt::Display for ForkError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ForkError::ChildActive(kind) => write!(out, "another child process ({}) is active", kind.name()),
-            ForkError::System(errno) => write!(out, "Can't fork: {}", errno.desc()),
+            ForkError::System(errno) => {
+                // The words of the C library, which others look for.
+                let cause = std::io::Error::from_raw_os_error(*errno as i32);
+                write!(out, "fork: {cause}{}", fork_advice(*errno))
+            }
         }
+    }
+}
+
+/// What an operator can do about a refused fork.
+fn fork_advice(errno: Errno) -> &'static str {
+    let overcommit = || ProcFs::system().overcommit_memory().unwrap_or(1);
+    match errno {
+        Errno::ENOMEM if overcommit() != 1 => {
+            " (vm.overcommit_memory is not 1, so the kernel wants free memory for a second copy of everything: run \
+             'sysctl vm.overcommit_memory=1' and put it into /etc/sysctl.conf)"
+        }
+        Errno::ENOMEM => " (the machine or the control group has no memory left for the page tables)",
+        Errno::EAGAIN => {
+            " (the limit of processes is reached: 'ulimit -u', or pids.max of the control group)"
+        }
+        _ => "",
     }
 }
 
@@ -118,7 +147,10 @@ pub struct ChildProcess {
     pipe: OwnedFd,
     /// We have asked it to end.
     cancelled: bool,
+    killed: bool,
     succeeded: bool,
+    /// Why the job failed, in the child's words.
+    reason: Option<String>,
 }
 
 /// Forks and runs `job` in the child. The keyspace is set to spare shared pages until
@@ -132,6 +164,9 @@ pub fn fork_job(
     setup: &mut ChildSetup,
     job: impl FnOnce(&Keyspace, &mut ChildLink) -> Result<(), String>,
 ) -> Result<ChildProcess, ForkError> {
+    if let Some(errno) = setup.refuse_forks {
+        return Err(ForkError::System(errno));
+    }
     let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let (reader, writer) = nix::unistd::pipe2(flags).map_err(ForkError::System)?;
     let keys = keyspace.total_keys() as u64;
@@ -157,7 +192,9 @@ pub fn fork_job(
         progress: ChildProgress { keys_total: keys, ..ChildProgress::default() },
         pipe: reader,
         cancelled: false,
+        killed: false,
         succeeded: false,
+        reason: None,
     })
 }
 
@@ -181,17 +218,46 @@ impl ChildProcess {
         let _ = fork::kill(self.pid, CANCEL_SIGNAL);
     }
 
-    /// Kills the child at once; counts as a failure with this reason.
+    /// Kills the child at once; counts as a failure.
     pub fn kill(&mut self) {
+        self.killed = true;
+        // ESRCH: it has ended by itself and is about to be reaped.
         let _ = fork::kill(self.pid, libc::SIGKILL);
     }
 
-    /// Cancels the child and waits for its end (it has no handler, so this takes milliseconds).
-    pub fn cancel_and_wait(&mut self, keyspace: &mut Keyspace) -> ChildEnd {
+    /// As [`ChildProcess::kill`]; `reason` becomes that of the failure.
+    pub fn kill_for(&mut self, reason: String) {
+        self.reason = Some(reason);
+        self.kill();
+    }
+
+    /// Whether it has been killed and is about to end.
+    pub fn is_killed(&self) -> bool {
+        self.killed
+    }
+
+    /// Cancels the child and waits for its end, which takes milliseconds. One that does not obey
+    /// (stopped, stuck in a system call) is killed. `None`: it hangs in the kernel even so and is
+    /// left to [`ChildProcess::poll`]; it counts as cancelled.
+    pub fn cancel_and_wait(&mut self, keyspace: &mut Keyspace) -> Option<ChildEnd> {
         self.cancel();
-        let exit = fork::wait_blocking(self.pid).ok();
-        self.read_records();
-        self.finish(keyspace, exit)
+        self.wait_for_end(keyspace, CANCEL_PATIENCE).or_else(|| {
+            self.kill();
+            self.wait_for_end(keyspace, KILL_PATIENCE)
+        })
+    }
+
+    fn wait_for_end(&mut self, keyspace: &mut Keyspace, patience: Duration) -> Option<ChildEnd> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(end) = self.poll(keyspace) {
+                return Some(end);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            std::thread::sleep(REAP_PAUSE);
+        }
     }
 
     fn finish(&mut self, keyspace: &mut Keyspace, exit: Option<ChildExit>) -> ChildEnd {
@@ -215,9 +281,12 @@ impl ChildProcess {
             Some(ChildOutcome::Exited(0)) => ChildResult::Failed("it ended without its final report".into()),
             Some(ChildOutcome::Signaled(CANCEL_SIGNAL)) => ChildResult::Cancelled,
             Some(ChildOutcome::Signaled(_)) if self.cancelled => ChildResult::Cancelled,
-            Some(ChildOutcome::Exited(code)) => ChildResult::Failed(format!("exit code {code}")),
+            Some(ChildOutcome::Exited(code)) => {
+                ChildResult::Failed(self.reason.clone().unwrap_or_else(|| format!("exit code {code}")))
+            }
             Some(ChildOutcome::Signaled(signal)) => {
-                ChildResult::Failed(format!("terminated by signal {signal}"))
+                let killed_for = self.reason.clone().filter(|_| self.killed);
+                ChildResult::Failed(killed_for.unwrap_or_else(|| format!("terminated by signal {signal}")))
             }
             None => ChildResult::Failed("it was reaped by somebody else".into()),
         }
@@ -230,6 +299,16 @@ impl ChildProcess {
             let record = Record::from_bytes(&bytes);
             self.succeeded |= record.succeeded;
             self.progress.take(&record, Instant::now());
+            self.read_reason(record.reason_bytes as usize);
+        }
+    }
+
+    /// Reads the text that was written together with a record.
+    fn read_reason(&mut self, bytes: usize) {
+        let mut text = [0u8; REASON_MAX_BYTES];
+        let Some(text) = text.get_mut(..bytes).filter(|text| !text.is_empty()) else { return };
+        if let Ok(count) = nix::unistd::read(&self.pipe, text) {
+            self.reason = Some(String::from_utf8_lossy(&text[..count]).into_owned());
         }
     }
 }

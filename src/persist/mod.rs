@@ -87,9 +87,10 @@ impl Persistence {
         Some(end)
     }
 
-    /// Cancels the child and waits until it has ended.
+    /// Cancels the child and waits until it has ended. `None`: there is none, or it hangs in the
+    /// kernel and is reaped later.
     pub fn cancel_child(&mut self, keyspace: &mut Keyspace) -> Option<ChildEnd> {
-        let end = self.child.as_mut()?.cancel_and_wait(keyspace);
+        let end = self.child.as_mut()?.cancel_and_wait(keyspace)?;
         self.forget_child(&end);
         Some(end)
     }

@@ -24,6 +24,15 @@ pub struct RunningSave {
     pub started_s: i64,
 }
 
+/// The last save that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotFault {
+    /// Cause, with path and error of the system where there is one.
+    pub reason: String,
+    /// Unix seconds.
+    pub at_s: i64,
+}
+
 /// State of snapshots; the names are those of INFO.
 #[derive(Clone, Debug)]
 pub struct SnapshotState {
@@ -33,8 +42,11 @@ pub struct SnapshotState {
     pub last_try_s: i64,
     /// `rdb_last_bgsave_status`.
     pub last_ok: bool,
-    /// Why the last one failed, for the log and for people.
-    pub last_error: Option<String>,
+    /// `rdb_last_error`, `rdb_last_error_age_sec`: why the last save failed, SAVE or not; gone with
+    /// the next one that succeeds.
+    pub last_fault: Option<SnapshotFault>,
+    /// The file is written with a higher version than `rdb-version` says, and the log has said so.
+    pub version_raised: bool,
     /// `rdb_last_bgsave_time_sec`.
     pub last_duration: Option<Duration>,
     /// `rdb_saves`: saves since the start, of both kinds.
@@ -59,7 +71,8 @@ impl Default for SnapshotState {
             last_save_s: 0,
             last_try_s: 0,
             last_ok: true,
-            last_error: None,
+            last_fault: None,
+            version_raised: false,
             last_duration: None,
             saves: 0,
             successes: 0,
@@ -105,7 +118,13 @@ impl SnapshotState {
     pub fn failed(&mut self, reason: String, now_s: i64) {
         self.last_try_s = now_s;
         self.last_ok = false;
-        self.last_error = Some(reason);
+        self.note_fault(reason, now_s);
+    }
+
+    /// What went wrong, for people. A SAVE that fails is told to whoever asked for it and changes
+    /// nothing else.
+    pub fn note_fault(&mut self, reason: String, now_s: i64) {
+        self.last_fault = Some(SnapshotFault { reason, at_s: now_s });
     }
 
     /// A save is proven in place.
@@ -113,7 +132,7 @@ impl SnapshotState {
         self.last_save_s = now_s;
         self.successes += 1;
         self.last_ok = true;
-        self.last_error = None;
+        self.last_fault = None;
     }
 }
 
@@ -122,9 +141,21 @@ pub fn temp_name(pid: u32) -> String {
     format!("temp-{pid}.rdb")
 }
 
-/// The process id in the name of a temporary file.
+/// Temporary files of ours: what stands before and behind the process id. Snapshots; bases and
+/// buffers of AOF rewrites, those of Redis up to 6.2 as well.
+const TEMP_NAMES: &[(&str, &str)] = &[
+    ("temp-", ".rdb"),
+    ("temp-rewriteaof-bg-", ".aof"),
+    ("temp-rewriteaof-buffer-", ".aof"),
+    ("temp-rewriteaof-", ".aof"),
+];
+
+/// The process id in the name of a temporary file of ours.
 pub fn pid_of_temp_name(name: &str) -> Option<u32> {
-    name.strip_prefix("temp-")?.strip_suffix(".rdb")?.parse().ok()
+    TEMP_NAMES.iter().find_map(|(prefix, suffix)| {
+        let digits = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    })
 }
 
 #[cfg(test)]
@@ -150,14 +181,17 @@ mod tests {
         state.failed("disk full".into(), 2000);
         assert_eq!(state.due(POINTS.into_iter(), 5, 2005), None);
         assert_eq!(state.due(POINTS.into_iter(), 5, 2006), Some((900, 1)));
+        assert_eq!(state.last_fault.as_ref().map(|fault| fault.at_s), Some(2000));
         state.succeeded(2010);
-        assert!(state.last_ok && state.may_try(2010) && state.last_error.is_none());
+        assert!(state.last_ok && state.may_try(2010) && state.last_fault.is_none());
     }
 
     #[test]
     fn temporary_names_are_recognised() {
         assert_eq!(pid_of_temp_name(&temp_name(77)), Some(77));
-        for name in ["temp-x.rdb", "dump.rdb", "temp-1.rdb.bak", "temp-rewriteaof-1.aof"] {
+        let rewrites = ["temp-rewriteaof-9.aof", "temp-rewriteaof-bg-9.aof", "temp-rewriteaof-buffer-9.aof"];
+        assert!(rewrites.iter().all(|name| pid_of_temp_name(name) == Some(9)));
+        for name in ["temp-x.rdb", "temp-+1.rdb", "dump.rdb", "temp-1.rdb.bak", "temp-1.aof", "temp-.rdb"] {
             assert_eq!(pid_of_temp_name(name), None);
         }
     }

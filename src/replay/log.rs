@@ -268,6 +268,12 @@ fn run_request(
     if request.found.is_none() && !is_select(name) {
         return Err(unknown_command(session.name, name, request.offset));
     }
+    // A handler relies on its arity; a damaged count of arguments shows here.
+    if let Some(found) = request.found
+        && !found.spec.arity_fits(args.len())
+    {
+        return Err(tail::bad_format(session.name, request.offset, "a wrong number of arguments"));
+    }
     match &mut session.transaction {
         Some(transaction) => transaction.queue.push((args.to_owned(), request.found)),
         None => apply(server, session, request.found, args, request.offset)?,

@@ -6,8 +6,9 @@
 //!                 ─► <dir>/appendonlydir/ (Redis 7) ─► replay base + increments, write a base of
 //!                                                     our own, set the folder aside
 //!                 ─► only dump.rdb                 ─► load it, write a first AOF
+//!                 ─► an empty AOF                  ─► as if there were none
 //!                 ─► nothing                       ─► begin an empty AOF
-//!                 ─► both forms                    ─► refused: nobody can know which is newer
+//!                 ─► both forms                    ─► refused, unless one was made from the other
 //! ```
 //! A log is executed through a fake client by `dispatch`. Expired keys are kept until it ends, as
 //! the log says itself when they go.
@@ -16,6 +17,7 @@ mod log;
 mod snapshot;
 mod start;
 mod tail;
+mod take_over;
 
 pub use self::log::replay_file;
 pub use self::snapshot::reload_snapshot;

@@ -17,7 +17,6 @@ const GIVEN_UP: &str = "Terminating server after rdb file reading failure.";
 /// # Errors
 /// The last line for the log: the file is damaged. The others are in the log already.
 pub fn load_snapshot(server: &mut Server, pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
-    server.remove_stale_snapshots();
     let options = LoadOptions { drop_expired: true, ..load_options(server) };
     load_with(server, options, pump)
 }

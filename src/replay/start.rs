@@ -1,21 +1,19 @@
 //! Which files to load at the start, and what to make of them.
 
 use crate::persist::aof::base;
-use crate::persist::aof::manifest::Manifest;
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::save::Walk;
 use crate::replay::log::replay_file;
 use crate::replay::snapshot::{load_preamble, load_snapshot};
 use crate::replay::tail::TailOptions;
+use crate::replay::take_over::Folder;
 use crate::replay::{LoadEnd, Pump};
 use crate::server::Server;
 use crate::server::run::LoadingState;
-use crate::sys::io::{FileMetadata, IoFault, Storage, parent_dir};
+use crate::sys::io::{FileMetadata, IoFault, IoResult, Storage, parent_dir};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-/// Longest manifest, bytes: thousands of files, where Redis writes a handful.
-const MANIFEST_MAX_BYTES: u64 = 1 << 20;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Loads the data set as the configuration says and opens the AOF. To be called once, before the
 /// server is ready; `pump` lets clients be answered meanwhile.
@@ -23,24 +21,82 @@ const MANIFEST_MAX_BYTES: u64 = 1 << 20;
 /// # Errors
 /// The line for the log: the start must be given up.
 pub fn load_at_start(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd, String> {
+    server.remove_leftovers();
     if !server.config.appendonly {
-        return load_snapshot(server, pump).map(|(end, _)| end);
+        let (end, found) = load_snapshot(server, pump)?;
+        if !found {
+            warn_of_unread_aof(server);
+        }
+        return Ok(end);
     }
-    let (file, folder) = (server.aof_path(), folder_path(server));
+    let file = server.aof_path();
     let storage = server.persistence.aof.storage();
     let single = existing(&*storage, &file)?;
-    let manifest = folder.join(format!("{}.manifest", server.config.appendfilename.to_text()));
-    let parts = existing(&*storage, &manifest)?;
-    let end = match (single, parts) {
-        (Some(single), Some(parts)) => return Err(both_forms(&file, single, &manifest, parts)),
-        (None, Some(_)) => take_over(server, &folder, &manifest, pump)?,
-        (Some(single), None) if single.len > 0 => load_single(server, &file, single.len, pump)?,
-        _ => begin_from_rdb(server, pump)?,
+    if single.is_some_and(|found| found.is_dir) {
+        return Err(format!("The append only file {} is a directory", file.display()));
+    }
+    let full = single.filter(|found| found.len > 0);
+    let end = match (single, Folder::find(server, full.is_none())?) {
+        (Some(single), Some(folder)) if folder.is_taken_over(&*storage, single)? => {
+            folder.set_aside(server)?;
+            load_single_or_rdb(server, &file, single, pump)?
+        }
+        (Some(single), Some(folder)) => return Err(folder.both_forms(&file, single)),
+        (None, Some(folder)) => folder.take_over(server, pump)?,
+        (_, None) => match full {
+            Some(single) => load_single_or_rdb(server, &file, single, pump)?,
+            None => begin_from_rdb(server, pump)?,
+        },
     };
     if end == LoadEnd::Complete {
         server.open_aof()?;
     }
     Ok(end)
+}
+
+/// The AOF. When nothing of it but the torn first command was there, it tells nothing, and the RDB
+/// file counts, as beside an empty AOF.
+fn load_single_or_rdb(
+    server: &mut Server,
+    file: &Path,
+    found: FileMetadata,
+    pump: &mut Pump<'_>,
+) -> Result<LoadEnd, String> {
+    warn_of_newer_rdb(server, file, found);
+    let end = load_single(server, file, found.len, pump)?;
+    let storage = server.persistence.aof.storage();
+    let cut_to_nothing = existing(&*storage, file)?.is_some_and(|now| now.len == 0);
+    if end == LoadEnd::Complete && cut_to_nothing { begin_from_rdb(server, pump) } else { Ok(end) }
+}
+
+/// The AOF counts when it is on, whatever the times say; who looks for the cause of a surprise finds
+/// it in the log.
+fn warn_of_newer_rdb(server: &Server, file: &Path, found: FileMetadata) {
+    let path = server.snapshot_path();
+    let Ok(snapshot) = server.persistence.storage.metadata(&path) else { return };
+    if let Ok(newer) = snapshot.modified.duration_since(found.modified)
+        && newer.as_secs() > 0
+    {
+        log::info!(
+            "{} was changed {} seconds after {}; the append only file is loaded, since appendonly is on",
+            path.display(),
+            newer.as_secs(),
+            file.display()
+        );
+    }
+}
+
+/// `appendonly no`, no RDB file, but an AOF: the data set is empty by configuration.
+fn warn_of_unread_aof(server: &Server) {
+    let file = server.aof_path();
+    let single = server.persistence.aof.storage().metadata(&file);
+    if single.is_ok_and(|found| found.len > 0) || matches!(Folder::find(server, false), Ok(Some(_))) {
+        log::warn!(
+            "The data set is empty: there is no {}, and the append only file {} is not loaded, since appendonly is off",
+            server.snapshot_path().display(),
+            file.display()
+        );
+    }
 }
 
 /// Empties the data set and loads it from the AOF again (DEBUG LOADAOF).
@@ -60,34 +116,13 @@ pub fn reload_aof(server: &mut Server, pump: &mut Pump<'_>) -> Result<(), String
     load_single(server, &file, found.len, pump).map(|_| ())
 }
 
-fn folder_path(server: &Server) -> PathBuf {
-    server.data_path(server.config.appenddirname.as_path())
-}
-
-fn existing(storage: &dyn Storage, path: &Path) -> Result<Option<FileMetadata>, String> {
+/// The file's metadata, `None` when there is no such file.
+pub(super) fn existing(storage: &dyn Storage, path: &Path) -> Result<Option<FileMetadata>, String> {
     match storage.metadata(path) {
         Ok(found) => Ok(Some(found)),
         Err(fault) if fault.is_not_found() => Ok(None),
         Err(fault) => Err(format!("Can't look for the append only file: {fault}")),
     }
-}
-
-fn both_forms(file: &Path, single: FileMetadata, manifest: &Path, parts: FileMetadata) -> String {
-    let changed_s = |found: FileMetadata| unix_seconds(found.modified);
-    format!(
-        "There are two append only files and nobody but you can know which is newer: {} ({} bytes, changed at {}) and \
-         {} ({} bytes, changed at {}). Move one of them away and start again",
-        file.display(),
-        single.len,
-        changed_s(single),
-        manifest.display(),
-        parts.len,
-        changed_s(parts)
-    )
-}
-
-fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Runs `load` with the loading state shown to clients; changes it makes do not count as changes.
@@ -146,63 +181,21 @@ fn begin_from_rdb(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd, S
     let (end, found) = load_snapshot(server, pump)?;
     if found && end == LoadEnd::Complete {
         log::info!("No append only file yet: a first one is written from the RDB file");
-        write_first(server)?;
+        write_base(server, |_, _| Ok(()))?;
     }
     Ok(end)
 }
 
-/// Loads Redis 7's folder, writes a file of our own and sets the folder aside.
-fn take_over(
+/// Loads the files one after the other; only the last one may have a tail to repair.
+pub(super) fn load_parts(
     server: &mut Server,
-    folder: &Path,
-    manifest: &Path,
-    pump: &mut Pump<'_>,
-) -> Result<LoadEnd, String> {
-    let storage = server.persistence.aof.storage();
-    let content = storage.read_whole(manifest, MANIFEST_MAX_BYTES).map_err(|fault| fault.to_string())?;
-    let parts = Manifest::parse(&content).map_err(|failure| {
-        format!("Invalid AOF manifest file {}, line {}: {}", manifest.display(), failure.line, failure.text)
-    })?;
-    let files: Vec<PathBuf> = parts.files().map(|name| folder.join(name)).collect();
-    let end = load_parts(server, &*storage, &files, pump)?;
-    if end == LoadEnd::Interrupted {
-        return Ok(end);
-    }
-    write_first(server)?;
-    let aside = free_name(&*storage, folder, server.now_ms() / 1000)?;
-    let moved = storage.rename(folder, &aside).and_then(|()| storage.sync_dir(parent_dir(folder)));
-    moved.map_err(|fault| format!("Can't set the folder of the former append only file aside: {fault}"))?;
-    log::info!(
-        "The append only files of {} were taken over; the folder is {} now",
-        folder.display(),
-        aside.display()
-    );
-    Ok(end)
-}
-
-/// A name beside the folder that nobody has.
-fn free_name(storage: &dyn Storage, folder: &Path, now_s: i64) -> Result<PathBuf, String> {
-    let mut number = now_s;
-    loop {
-        let mut name = folder.as_os_str().to_owned();
-        name.push(format!(".taken-over-{number}"));
-        let path = PathBuf::from(name);
-        if existing(storage, &path)?.is_none() {
-            return Ok(path);
-        }
-        number += 1;
-    }
-}
-
-fn load_parts(
-    server: &mut Server,
-    storage: &dyn Storage,
     files: &[PathBuf],
     pump: &mut Pump<'_>,
 ) -> Result<LoadEnd, String> {
+    let storage = server.persistence.aof.storage();
     let mut total_bytes = 0;
     for file in files {
-        let found = existing(storage, file)?;
+        let found = existing(&*storage, file)?;
         total_bytes += found.ok_or_else(|| format!("The AOF file {} doesn't exist", file.display()))?.len;
     }
     let repair = tail_options(server);
@@ -218,15 +211,23 @@ fn load_parts(
 }
 
 /// Writes the data set as a new AOF, in the foreground, and puts it in place durably.
-fn write_first(server: &mut Server) -> Result<(), String> {
+/// `before_rename` is given the length of the file when that is on disk and has not got its name.
+pub(super) fn write_base(
+    server: &mut Server,
+    before_rename: impl FnOnce(Arc<dyn Storage>, u64) -> IoResult<()>,
+) -> Result<(), String> {
     let target = server.aof_path();
     let storage = server.persistence.aof.storage();
     let temp = base::temp_path(&target, std::process::id() as i32);
     let options = server.aof_base_options(target.clone(), Walk::Tables);
     let mut link = ChildLink::disconnected();
     let fail = |fault: IoFault| format!("Can't write the first append only file: {fault}");
-    base::write(server.persistence.aof.storage(), &server.keyspace, &mut link, &options, &temp)
-        .map_err(fail)?;
-    storage.rename(&temp, &target).map_err(fail)?;
-    storage.sync_dir(parent_dir(&target)).map_err(fail)
+    let bytes =
+        base::write(Arc::clone(&storage), &server.keyspace, &mut link, &options, &temp).map_err(fail)?;
+    let named = before_rename(Arc::clone(&storage), bytes).and_then(|()| storage.rename(&temp, &target));
+    if named.is_err() {
+        // The first fault is the one to tell; a file that stays is removed at the next start.
+        let _ = storage.remove(&temp);
+    }
+    named.and_then(|()| storage.sync_dir(parent_dir(&target))).map_err(fail)
 }

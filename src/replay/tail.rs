@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// A longer tail that is not a plain short one is not looked through, bytes: the judgement reads it
 /// into memory.
 const JUDGED_MAX_BYTES: u64 = 256 << 20;
+/// A repair that leaves nothing of a file is made only up to this size, bytes: the first moments of a
+/// new file. A longer one has lost a data set, and to start empty would hide that.
+const EMPTYING_CUT_MAX_BYTES: u64 = 64 << 10;
 /// Copied at a time into the side file, bytes.
 const COPY_BYTES: usize = 256 * 1024;
 
@@ -69,6 +72,9 @@ pub(super) fn treat(
         }
     } else if !options.truncated_ok {
         return Err(unexpected_end(&name, cut_at));
+    }
+    if cut_at == 0 && size > EMPTYING_CUT_MAX_BYTES {
+        return Err(bad_format(&name, 0, "nothing of the file can be used: damage"));
     }
     let now_s = server.now_ms() / 1000;
     let kept = cut(&*storage, path, cut_at, now_s).map_err(fail)?;

@@ -141,6 +141,7 @@ impl Server {
     }
 
     fn fork_rewrite(&mut self, target: PathBuf) -> Result<(), String> {
+        self.set_unread_aof_aside()?;
         self.persistence.aof.begin_rewrite().map_err(|fault| fault.to_string())?;
         self.propagation.forget_selected_db();
         let storage = self.persistence.aof.storage();
@@ -381,7 +382,7 @@ impl Server {
     /// What is not safe yet; with `force` only a failed sync counts.
     pub fn leave_aof(&mut self, force: bool) -> Result<(), String> {
         if self.persistence.aof.state == AofState::WaitRewrite && !force {
-            return Err("Writing initial AOF, can't exit".to_owned());
+            return Err("Writing initial AOF".to_owned());
         }
         self.cancel_rewrite();
         if self.persistence.aof.state != AofState::On {

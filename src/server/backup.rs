@@ -75,7 +75,6 @@ impl Server {
     /// Forks the child of a snapshot, or waits while another child lives: a save that already runs
     /// lacks what was written since its fork.
     fn save_for_backup(&mut self) -> Result<BackupPhase, String> {
-        self.check_snapshot_version()?;
         if self.persistence.child_kind().is_some() {
             return Ok(BackupPhase::WaitingForChild);
         }
@@ -148,7 +147,8 @@ impl Server {
     fn copy_snapshot(&mut self, successes: u64, forked_ms: i64) -> Result<BackupPhase, String> {
         let snapshot = &self.persistence.snapshot;
         if snapshot.successes == successes {
-            let reason = snapshot.last_error.as_deref().unwrap_or("it was cancelled");
+            let fault = snapshot.last_fault.as_ref();
+            let reason = fault.map_or("it was cancelled", |fault| fault.reason.as_str());
             return Err(format!("the snapshot failed: {reason}"));
         }
         let request = self.persistence.backup.request.clone().ok_or("nobody knows what was asked for")?;

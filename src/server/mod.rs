@@ -32,6 +32,7 @@ pub mod hot_keys;
 pub mod key_extraction;
 pub mod keys;
 pub mod latency;
+pub mod leftovers;
 pub mod machine;
 pub mod memory;
 pub mod migrate;

@@ -25,9 +25,10 @@ impl Server {
 
     /// How the configuration wants files to be written.
     pub fn save_options(&self) -> SaveOptions {
+        let version = self.snapshot_version();
         let config = &self.config;
         SaveOptions {
-            version: config.rdb_version,
+            version,
             compress: config.rdbcompression,
             checksum: config.rdbchecksum,
             access: access_record(config.maxmemory_policy),
@@ -43,27 +44,33 @@ impl Server {
         }
     }
 
-    /// Why no snapshot can be written as the configuration stands: a hash whose fields expire, and
-    /// a version of files that knows no such thing. O(1) without such hashes.
-    ///
-    /// # Errors
-    /// The reason, which names one such key.
-    pub fn check_snapshot_version(&self) -> Result<(), String> {
+    /// The version of the next snapshot: `rdb-version`, unless a hash has fields that expire and the
+    /// version knows no such thing. Then it is the first one that does, since a file that older
+    /// servers read is worth less than one that holds the data. O(1) without such hashes.
+    pub fn snapshot_version(&self) -> u8 {
         let version = self.config.rdb_version;
-        if version >= rdb::FIELD_EXPIRY_VERSION_MIN {
-            return Ok(());
+        let too_low = version < rdb::FIELD_EXPIRY_VERSION_MIN && self.hash_with_field_expiry().is_some();
+        if too_low { rdb::FIELD_EXPIRY_VERSION_MIN } else { version }
+    }
+
+    /// Says once that the version is raised, and why.
+    fn report_version(&mut self) {
+        let (version, asked) = (self.snapshot_version(), self.config.rdb_version);
+        let said = std::mem::replace(&mut self.persistence.snapshot.version_raised, version != asked);
+        if said || version == asked {
+            return;
         }
-        for index in 0..self.keyspace.databases() {
-            if let Some(key) = self.keyspace.db(index).key_with_field_expiry() {
-                return Err(format!(
-                    "Can't save: fields of the hash {} in DB {index} have an expiry, which RDB version {version} \
-                     cannot hold. Set rdb-version to {} or drop the expiry (HPERSIST)",
-                    String::from_utf8_lossy(&repr(key)),
-                    rdb::FIELD_EXPIRY_VERSION_MIN
-                ));
-            }
-        }
-        Ok(())
+        let Some((db, key)) = self.hash_with_field_expiry() else { return };
+        log::warn!(
+            "Snapshots are written as RDB version {version} although rdb-version is {asked}: fields of the hash {} in DB \
+             {db} have an expiry, which older versions cannot hold",
+            String::from_utf8_lossy(&repr(key))
+        );
+    }
+
+    fn hash_with_field_expiry(&self) -> Option<(usize, &[u8])> {
+        (0..self.keyspace.databases())
+            .find_map(|index| Some((index, self.keyspace.db(index).key_with_field_expiry()?)))
     }
 
     /// SAVE: writes the snapshot here and now; every client waits.
@@ -71,8 +78,8 @@ impl Server {
     /// # Errors
     /// The reason, which is in the log too.
     pub fn save_now(&mut self) -> Result<(), String> {
-        self.check_snapshot_version().inspect_err(|reason| log::warn!("{reason}"))?;
         let (path, temp) = (self.snapshot_path(), self.temp_snapshot_path(std::process::id()));
+        self.report_version();
         let options = self.save_options();
         let storage = Arc::clone(&self.persistence.storage);
         self.persistence.snapshot.saves += 1;
@@ -89,6 +96,7 @@ impl Server {
             }
             Err(reason) => {
                 log::warn!("{reason}");
+                self.persistence.snapshot.note_fault(reason.clone(), now_s);
                 Err(reason)
             }
         }
@@ -99,12 +107,7 @@ impl Server {
     /// # Errors
     /// Another child lives, or the fork failed; the reason is in the log too.
     pub fn start_background_save(&mut self) -> Result<(), String> {
-        if let Err(reason) = self.check_snapshot_version() {
-            log::warn!("{reason}");
-            let now_s = self.now_ms() / 1000;
-            self.persistence.snapshot.failed(reason.clone(), now_s);
-            return Err(reason);
-        }
+        self.report_version();
         let path = self.snapshot_path();
         let (storage, target) = (Arc::clone(&self.persistence.storage), path.clone());
         let folder = self.data_path(Path::new(""));
@@ -222,41 +225,20 @@ impl Server {
 
     /// Kills a child without a sign of life for `fork-child-timeout`, or beyond `fork-cow-limit`.
     fn watch_child(&mut self) {
+        // A child that is killed and still there hangs in the kernel: nothing more can be done.
+        let Some(child) = self.persistence.child.as_mut().filter(|child| !child.is_killed()) else { return };
         let (timeout_s, limit) = (self.config.fork_child_timeout, self.config.fork_cow_limit.bytes);
-        let Some(child) = &mut self.persistence.child else { return };
         let heard = child.progress.heard.unwrap_or(child.started);
         let silent = Instant::now().saturating_duration_since(heard);
-        if timeout_s > 0 && silent > Duration::from_secs(u64::from(timeout_s)) {
-            log::warn!(
-                "Killing the {} child {}: no progress for {timeout_s} seconds",
-                child.kind.name(),
-                child.pid
-            );
-            child.kill();
+        let reason = if timeout_s > 0 && silent > Duration::from_secs(u64::from(timeout_s)) {
+            format!("no progress for {timeout_s} seconds (fork-child-timeout)")
         } else if limit > 0 && child.progress.cow_bytes > limit {
-            let (kind, pid, copied) = (child.kind.name(), child.pid, child.progress.cow_bytes);
-            log::warn!(
-                "Killing the {kind} child {pid}: {copied} bytes copied on write, fork-cow-limit is {limit}"
-            );
-            child.kill();
-        }
-    }
-
-    /// Removes temporary snapshots of processes that are gone; at the start.
-    pub fn remove_stale_snapshots(&self) {
-        let folder = self.data_path(Path::new("."));
-        let Ok(names) = self.persistence.storage.list_dir(&folder) else { return };
-        for name in names {
-            let Some(pid) = name.to_str().and_then(schedule::pid_of_temp_name) else { continue };
-            if Path::new("/proc").join(pid.to_string()).exists() && pid != std::process::id() {
-                continue;
-            }
-            let path = self.data_path(Path::new(&name));
-            match self.persistence.storage.remove(&path) {
-                Ok(()) => log::info!("Removed {}, left over by a process that is gone", path.display()),
-                Err(fault) => log::warn!("Can't remove a left-over temporary file: {fault}"),
-            }
-        }
+            format!("{} bytes copied on write, fork-cow-limit is {limit}", child.progress.cow_bytes)
+        } else {
+            return;
+        };
+        log::warn!("Killing the {} child {}: {reason}", child.kind.name(), child.pid);
+        child.kill_for(reason);
     }
 }
 

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod data_alloc;
 pub mod durable;
 pub mod fork;
+pub mod fork_check;
 pub mod general_alloc;
 pub mod info;
 pub mod io;

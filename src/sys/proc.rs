@@ -65,6 +65,11 @@ impl ProcFs {
         Ok(MemoryRollup::parse(&self.read_proc(format!("{pid}/smaps_rollup"))?))
     }
 
+    /// Every mapping of this process, as the kernel lists them.
+    pub fn smaps(&self) -> io::Result<String> {
+        self.read_proc("self/smaps")
+    }
+
     /// Memory figures that are cheap: RSS, peak, page tables.
     pub fn status(&self) -> io::Result<ProcessStatus> {
         Ok(ProcessStatus::parse(&self.read_proc("self/status")?))

@@ -12,6 +12,7 @@
 //! peer shows as EPIPE.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -73,6 +74,9 @@ pub struct SignalOptions {
     /// A second SIGINT ends the process at once, from the handler: the only way out when the
     /// loop itself hangs.
     pub second_interrupt_exits: bool,
+    /// Removed then: the temporary file of a save in the foreground, relative to the working
+    /// directory. The bytes live as long as the process, as the handler may run at any time.
+    pub remove_on_exit: Option<&'static CStr>,
 }
 
 /// The installed handlers and the reading end of the pipe. Dropping it uninstalls them.
@@ -114,7 +118,7 @@ impl Signals {
             raw_write::write_all(writer.as_raw_fd(), b"s");
         };
         // SAFETY: the handler is async-signal-safe: atomics, write(2) and, for an insistent
-        // Ctrl-C, _exit. It neither allocates nor locks nor panics.
+        // Ctrl-C, unlink(2) and _exit. It neither allocates nor locks nor panics.
         unsafe { signal_hook::low_level::register(signal, handler) }
     }
 
@@ -141,6 +145,11 @@ impl Signals {
         }
     }
 
+    /// What SIGINT asked for has been dealt with: the next one is a first one again.
+    pub fn forget_interrupts(&self) {
+        self.counters.interrupts.store(0, Ordering::Relaxed);
+    }
+
     /// SIGTERM and SIGINT since the start: 2 or more means the user asks again.
     pub fn shutdown_requests(&self) -> u32 {
         self.counters.shutdown_requests.load(Ordering::Relaxed)
@@ -158,6 +167,11 @@ impl Counters {
             && options.second_interrupt_exits
         {
             raw_write::write_all(super::crash::output_fd(), b"You insist... exiting now.\n");
+            if let Some(path) = options.remove_on_exit {
+                // SAFETY: a string that ends in a zero byte and is never freed; unlink(2) is
+                // async-signal-safe.
+                unsafe { libc::unlink(path.as_ptr()) };
+            }
             super::fork::exit_now(INSISTED_EXIT_CODE);
         }
     }

@@ -258,6 +258,15 @@ impl Server {
         self.launch()
     }
 
+    /// Starts a stopped server and returns once it has logged `line`: a test that wants to see it load.
+    #[track_caller]
+    pub fn start_until(&mut self, line: &str) {
+        self.port = free_port();
+        let log_start = self.log().len();
+        self.spawn();
+        super::wait_until(line, START_DEADLINE, || self.log()[log_start..].contains(line));
+    }
+
     /// Replaces the lines of configuration for the next start.
     pub fn set_directives(&mut self, directives: &[&str]) {
         self.directives = directives.iter().map(|&line| line.to_owned()).collect();

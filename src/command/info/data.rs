@@ -46,6 +46,15 @@ fn snapshots(server: &Server, info: &mut InfoText) {
     info.field("rdb_last_cow_size", state.last_cow_bytes);
     info.field("rdb_last_load_keys_expired", state.last_load_keys_expired);
     info.field("rdb_last_load_keys_loaded", state.last_load_keys_loaded);
+    if let Some(fault) = &state.last_fault {
+        info.field("rdb_last_error", one_line(&fault.reason));
+        info.field("rdb_last_error_age_sec", (server.now_ms() / 1000 - fault.at_s).max(0));
+    }
+}
+
+/// A line of INFO has no line ends inside.
+fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
 }
 
 /// Fields of Tine's own.

@@ -4,7 +4,8 @@
 //!  asked ─► children ended ─► log written ─► snapshot (when there are save points, or SAVE)
 //!        ─► run.exit is set; the loop ends after this turn
 //! ```
-//! What cannot be saved keeps the server alive, unless FORCE.
+//! What cannot be saved keeps the server alive, unless FORCE; then the other steps are still taken.
+//! A data set that is still being loaded is never saved: it would replace the whole one by a part.
 
 use crate::resp::Args;
 use crate::server::error::{self, CommandResult, ReplyError};
@@ -44,29 +45,36 @@ pub(super) fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 /// When something could not be saved; the server goes on.
 pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result<(), ReplyError> {
     log::warn!("User requested shutdown...");
-    let saved = make_safe(server, request);
-    if let Err(reason) = saved {
-        log::warn!("{reason}");
+    for step in [leave_aof, end_snapshot_child, save_last_snapshot] {
+        let Err(reason) = step(server, request) else { continue };
         if !request.force {
+            log::warn!("{reason}, can't exit.");
             log::warn!("Errors trying to shut down the server. Check the logs for more information.");
             return Err(ReplyError::err("Errors trying to SHUTDOWN. Check logs."));
         }
-        log::warn!("The shutdown is forced: going without what could not be saved");
+        log::warn!("{reason}. Exit anyway.");
     }
     server.run.exit = Some(Exit { code: 0 });
     Ok(())
 }
 
-fn make_safe(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {
-    server.leave_aof(request.force)?;
-    let wants_save = request.save || (!request.nosave && !server.config.save.0.is_empty());
+fn leave_aof(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {
+    server.leave_aof(request.force)
+}
+
+fn end_snapshot_child(server: &mut Server, _: ShutdownRequest) -> Result<(), String> {
     if server.cancel_background_save() {
         log::warn!("There is a child saving an .rdb. Killing it!");
     }
-    if wants_save {
-        log::info!("Saving the final RDB snapshot before exiting.");
-        // The reason is in the log already.
-        server.save_now().map_err(|_| "Error trying to save the DB, can't exit.".to_owned())?;
-    }
     Ok(())
+}
+
+fn save_last_snapshot(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {
+    let asked = request.save || (!request.nosave && !server.config.save.0.is_empty());
+    if !asked || server.run.loading.is_some() {
+        return Ok(());
+    }
+    log::info!("Saving the final RDB snapshot before exiting.");
+    // The reason is in the log already.
+    server.save_now().map_err(|_| "Error trying to save the DB".to_owned())
 }

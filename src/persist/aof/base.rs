@@ -86,6 +86,10 @@ fn write_commands(
     if let Some(stamp_s) = stamp_s {
         chunk.extend_from_slice(format!("#TS:{stamp_s}\r\n").as_bytes());
     }
+    if keyspace.total_keys() == 0 {
+        // An empty file would read as "never written", and an old RDB file beside it would count.
+        push_command(&mut chunk, &[b"SELECT", b"0"]);
+    }
     for index in 0..keyspace.databases() {
         let db = keyspace.db(index);
         if db.is_empty() {

@@ -105,6 +105,8 @@ pub struct Aof {
     threads: Vec<JoinHandle<()>>,
     /// The file's name, absolute or relative to the working directory.
     path: PathBuf,
+    /// The file that this process has opened or put in place last.
+    known: Option<PathBuf>,
     batch: Vec<u8>,
     /// Offset of the stream behind `batch`. Counts from the start of the process.
     appended: u64,
@@ -131,6 +133,7 @@ impl Aof {
             shared: Arc::new(Shared::new(storage)),
             threads: Vec::new(),
             path: PathBuf::from("appendonly.aof"),
+            known: None,
             batch: Vec::new(),
             appended: 0,
             annotations: Annotations::default(),
@@ -154,6 +157,11 @@ impl Aof {
 
     pub fn set_path(&mut self, path: PathBuf) {
         self.path = path;
+    }
+
+    /// Whether what stands at `path` was loaded or written by this process.
+    pub fn has_known(&self, path: &Path) -> bool {
+        self.known.as_deref() == Some(path)
     }
 
     /// Takes new values of the directives; in force at once.
@@ -184,6 +192,7 @@ impl Aof {
         *lock(&self.shared.file) = Some(file);
         self.shared.syncer.replace_handle(Some(handle));
         self.shared.forgive();
+        self.known = Some(self.path.clone());
         self.state = AofState::On;
         Ok(())
     }
@@ -446,6 +455,7 @@ impl Aof {
         self.buffering = false;
         if let SwitchOutcome::Done { size, .. } = outcome {
             self.rewrite.base_bytes = size;
+            self.known = Some(self.path.clone());
             if self.state == AofState::WaitRewrite {
                 self.state = AofState::On;
             }

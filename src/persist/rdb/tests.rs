@@ -8,12 +8,12 @@ use crate::persist::rdb::check::check_file;
 use crate::persist::rdb::{
     AccessRecord, LoadOptions, LoadReport, RdbError, RdbErrorKind, SaveOptions, load_file, save_file, save_to,
 };
-use crate::sys::io::{Fault, FaultPlan, FaultyStorage, MemoryStorage, Storage};
+use crate::sys::io::{Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, Storage};
 use crate::value::ValueRef;
 use proptest::prelude::{any, prop, proptest};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const FINAL: &str = "/dump.rdb";
 const TEMP: &str = "/temp-1.rdb";
@@ -255,4 +255,31 @@ proptest! {
         load(&bytes, &mut loaded, LoadOptions::default()).expect("just written");
         assert_eq!(content_of(&loaded), entries);
     }
+}
+
+/// `rdb-verify`: synced, dropped from the cache, read back, and only then renamed.
+#[test]
+fn a_verified_file_is_read_back_from_the_disk_before_the_rename() {
+    let (plan, calls) = (FaultPlan::new(), Arc::new(Mutex::new(Vec::new())));
+    let storage: Arc<dyn Storage> = Arc::new(FaultyStorage::new(MemoryStorage::new(), plan.clone()));
+    let noted = Arc::clone(&calls);
+    plan.observe(move |operation| noted.lock().expect("no panic here").push(operation));
+    let options = SaveOptions { verify: true, incremental_sync: false, ..SaveOptions::default() };
+    let save = |keys: usize| {
+        let (path, temp, link) = (Path::new(FINAL), Path::new(TEMP), &mut ChildLink::disconnected());
+        save_file(&storage, path, temp, &fill(&sample(keys)), &options, link)
+    };
+    save(100).expect("the disk is sound");
+    let seen = calls.lock().expect("no panic here").clone();
+    let first = |wanted: Operation| seen.iter().position(|seen| *seen == wanted).expect("it was called");
+    let order =
+        [Operation::Write, Operation::SyncData, Operation::Advise, Operation::Read, Operation::Rename];
+    assert!(order.windows(2).all(|pair| first(pair[0]) < first(pair[1])), "{seen:?}");
+    let good = storage.read_whole(Path::new(FINAL), 1 << 20).expect("it is in place");
+    // A disk that says "written" and has not: found out, the old file stays, no other one is left.
+    plan.add(Fault::nth(Operation::Write, plan.calls(Operation::Write) + 2, FaultEffect::Lie));
+    let reason = save(5000).expect_err("a part is missing");
+    assert!(reason.contains("The new RDB file is damaged"), "{reason}");
+    assert_eq!(storage.read_whole(Path::new(FINAL), 1 << 20).expect("it is there"), good);
+    assert!(!storage.exists(Path::new(TEMP)).expect("memory"));
 }

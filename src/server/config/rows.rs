@@ -165,7 +165,7 @@ config_rows! {
     "set-proc-title": set_proc_title: bool = true; YES_NO; ACTIVE | START_ONLY,
     "proc-title-template": proc_title_template: ConfigText = "{title} {listen-addr} {server-mode}".into(); text(checks::title_template); ACTIVE,
     "locale-collate": locale_collate: ConfigText = "".into(); TEXT; 0,
-    "ignore-warnings": ignore_warnings: ConfigText = "".into(); TEXT; 0,
+    "ignore-warnings": ignore_warnings: ConfigText = "".into(); TEXT; ACTIVE,
     "databases": databases: u32 = 16; integer(1, INT_MAX); ACTIVE | START_ONLY,
     /// Seconds.
     "shutdown-timeout": shutdown_timeout: u32 = 10; integer(0, INT_MAX); ACTIVE,

@@ -1,0 +1,223 @@
+//! The rows of the requirements that snapshots, the append-only file and their tools must meet, one
+//! test a row, each against the real program; and what happens to it when something fails.
+//!
+//! | file | rows |
+//! | --- | --- |
+//! | `rows.rs` | R1 to R5: snapshots |
+//! | `rows/log.rs` | R6 to R10: the append-only file, loading, the repair tools |
+//! | `rows/faults.rs` | children that die or hang, folders and files that go away, the way out |
+
+mod common;
+#[path = "rows/faults.rs"]
+mod faults;
+#[path = "rows/log.rs"]
+mod log;
+
+use common::{Client, Reply, Server, wait_until};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const IN_PROGRESS: &str = "ERR Background save already in progress";
+
+/// A field of INFO persistence, or stats; empty when it is not there.
+fn info(server: &Server, name: &str) -> String {
+    let mut client = server.client();
+    let text = client.call(&["INFO", "persistence"]).text() + &client.call(&["INFO", "stats"]).text();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")).map(str::to_owned));
+    line.unwrap_or_default()
+}
+
+fn wait_for_save(server: &Server) {
+    wait_until("the background save ends", DEADLINE, || info(server, "rdb_bgsave_in_progress") == "0");
+    assert_eq!(info(server, "rdb_last_bgsave_status"), "ok", "{}", server.log());
+}
+
+fn wait_for_rewrite(server: &Server) {
+    let is_over =
+        || info(server, "aof_rewrite_in_progress") == "0" && info(server, "aof_rewrite_scheduled") == "0";
+    wait_until("the rewrite ends", DEADLINE, is_over);
+    assert_eq!(info(server, "aof_last_bgrewrite_status"), "ok", "{}", server.log());
+}
+
+fn set_some(client: &mut Client, keys: usize, value: &str) {
+    for number in 0..keys {
+        client.ok(&["SET", &format!("key:{number}"), value]);
+    }
+}
+
+fn error(text: &str) -> Reply {
+    Reply::Error(text.to_owned())
+}
+
+/// The process id of the last child that the log names.
+fn last_child(server: &Server) -> i32 {
+    let log = server.log();
+    let line =
+        log.lines().rev().find_map(|line| line.split_once("started by pid ")).expect("a child was started");
+    line.1.trim().parse().expect("a process id")
+}
+
+/// Files of the folder whose name holds `word`.
+fn files_with(server: &Server, word: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(server.dir()).expect("the folder is there").flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(word))).collect()
+}
+
+#[test]
+fn r1_save_points_and_dirty_counter_decide_and_shutdown_saves() {
+    let mut server = Server::tine(&["save 3600 1000 1 5"]);
+    let mut client = server.client();
+    client.call(&["GET", "nothing"]);
+    client.call(&["DEL", "nothing"]);
+    assert_eq!(info(&server, "rdb_changes_since_last_save"), "0", "reads and misses change nothing");
+    set_some(&mut client, 10, "v");
+    wait_until("the save point fires", DEADLINE, || info(&server, "rdb_saves") == "1");
+    wait_for_save(&server);
+    let first_save = client.call(&["LASTSAVE"]).int();
+    client.ok(&["SET", "late", "v"]);
+    assert_eq!(info(&server, "rdb_changes_since_last_save"), "1");
+    assert!(server.stop().success());
+    server.restart();
+    assert_eq!(server.client().call(&["DBSIZE"]), Reply::Int(11), "SIGTERM has saved");
+    assert!(server.client().call(&["LASTSAVE"]).int() >= first_save);
+    let mut client = server.client();
+    client.ok(&["CONFIG", "SET", "save", ""]);
+    client.ok(&["SET", "lost", "v"]);
+    assert!(server.stop().success());
+    server.restart();
+    assert_eq!(server.client().call(&["DBSIZE"]), Reply::Int(11), "save \"\" turns it off");
+}
+
+#[test]
+fn r1_the_shipped_configuration_has_its_three_points() {
+    let shipped =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/redis.conf")).expect("it is there");
+    let points: Vec<&str> = shipped.lines().filter(|line| line.starts_with("save ")).collect();
+    assert_eq!(points, ["save 900 1", "save 300 10", "save 60 10000"]);
+    let server = Server::tine(&["save 900 1", "save 300 10", "save 60 10000"]);
+    let reply = server.client().call(&["CONFIG", "GET", "save"]);
+    assert_eq!(reply.items()[1], Reply::bulk("900 1 300 10 60 10000"));
+}
+
+#[test]
+fn r2_saves_and_rewrites_exclude_each_other_and_none_is_lost() {
+    let server = Server::tine(&["appendonly yes", "save \"\"", "rdb-key-save-delay 20000"]);
+    let mut client = server.client();
+    set_some(&mut client, 40, "v");
+    client.call(&["BGSAVE"]);
+    assert_eq!(client.call(&["BGSAVE"]), error(IN_PROGRESS));
+    assert_eq!(client.call(&["SAVE"]), error(IN_PROGRESS));
+    let queued = client.call(&["BGREWRITEAOF"]).text();
+    assert_eq!(queued, "Background append only file rewriting scheduled");
+    assert_eq!(info(&server, "aof_rewrite_scheduled"), "1");
+    wait_for_save(&server);
+    wait_for_rewrite(&server);
+    assert_eq!(info(&server, "aof_rewrites"), "1", "the queued rewrite came");
+}
+
+#[test]
+fn r2_a_save_that_meets_a_rewrite_waits_for_it() {
+    let server = Server::tine(&["appendonly yes", "save 3600 10000", "rdb-key-save-delay 20000"]);
+    let mut client = server.client();
+    set_some(&mut client, 40, "v");
+    assert!(client.call(&["BGREWRITEAOF"]).text().contains("rewriting started"));
+    let refused = client.call(&["BGSAVE"]).text();
+    assert!(refused.starts_with("ERR Another child process is active (AOF?)"), "{refused}");
+    // An automatic save is due meanwhile, and comes afterwards.
+    client.ok(&["CONFIG", "SET", "save", "1 5"]);
+    assert_eq!(client.call(&["BGSAVE", "SCHEDULE"]).text(), "Background saving scheduled");
+    wait_for_rewrite(&server);
+    client.ok(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    wait_until("the waiting save", DEADLINE, || info(&server, "rdb_changes_since_last_save") == "0");
+    assert_eq!(info(&server, "rdb_saves"), "1");
+}
+
+#[test]
+fn r3_options_of_snapshots_are_followed() {
+    let server = Server::tine(&["dbfilename other.rdb", "enable-protected-configs yes"]);
+    let mut client = server.client();
+    client.ok(&["SET", "key", &"abc".repeat(5000)]);
+    client.ok(&["SAVE"]);
+    let path = server.dir().join("other.rdb");
+    let packed = std::fs::read(&path).expect("it has this name");
+    assert!(packed.len() < 2000 && packed[packed.len() - 8..] != [0; 8], "LZF and a checksum");
+    client.ok(&["CONFIG", "SET", "rdbcompression", "no"]);
+    client.ok(&["SAVE"]);
+    assert!(std::fs::metadata(&path).expect("it is there").len() > 15_000);
+    let folder = server.dir().join("sub");
+    std::fs::create_dir(&folder).expect("the folder is writable");
+    client.ok(&["CONFIG", "SET", "dir", folder.to_str().expect("text")]);
+    client.ok(&["SAVE"]);
+    assert!(folder.join("other.rdb").exists());
+    let plain = Server::tine(&["rdbchecksum no"]);
+    plain.client().ok(&["SET", "key", "value"]);
+    plain.client().ok(&["SAVE"]);
+    let bytes = std::fs::read(plain.dir().join("dump.rdb")).expect("it is there");
+    assert_eq!(bytes[bytes.len() - 8..], [0; 8], "no checksum is a zero");
+}
+
+#[test]
+fn r4_a_snapshot_is_whole_checked_and_loaded_at_the_start() {
+    let mut server = Server::tine(&["save \"\""]);
+    let mut client = server.client();
+    client.ok(&["SET", "key", "value"]);
+    client.ok(&["SELECT", "9"]);
+    client.ok(&["SET", "other", "value"]);
+    client.ok(&["SAVE"]);
+    server.kill();
+    let path = server.dir().join("dump.rdb");
+    let good = std::fs::read(&path).expect("read");
+    assert!(good.starts_with(b"REDIS0010") && good[good.len() - 9] == 0xFF, "magic, version, end");
+    let mut wrong_sum = good.clone();
+    let last = wrong_sum.len() - 1;
+    wrong_sum[last] ^= 1;
+    for (bytes, line) in [
+        (wrong_sum, "Wrong RDB checksum expected: ("),
+        (good[..20].to_vec(), "Unexpected EOF"),
+        (Vec::new(), "Unexpected EOF"),
+    ] {
+        std::fs::write(&path, &bytes).expect("write");
+        let Err(failure) = server.try_restart() else { panic!("a damaged file was loaded") };
+        assert_eq!(failure.status.code(), Some(1));
+        for part in [
+            line,
+            "Internal error in RDB reading offset ",
+            "Terminating server after rdb file reading failure.",
+        ] {
+            assert!(failure.log.contains(part), "{part}: {}", failure.log);
+        }
+        assert_eq!(std::fs::read(&path).expect("read"), bytes, "a refused file stays as it is");
+    }
+    std::fs::write(&path, good).expect("write");
+    server.restart();
+    let mut client = server.client();
+    assert_eq!(client.call(&["GET", "key"]), Reply::bulk("value"));
+    client.ok(&["SELECT", "9"]);
+    assert_eq!(client.call(&["GET", "other"]), Reply::bulk("value"));
+}
+
+#[test]
+fn r5_the_child_saves_the_moment_of_the_fork_and_its_cost_is_shown() {
+    let mut server = Server::tine(&["save \"\"", "rdb-key-save-delay 200"]);
+    let mut client = server.client();
+    let value = "x".repeat(3000);
+    set_some(&mut client, 2000, &value);
+    assert_eq!(info(&server, "rdb_changes_since_last_save"), "2000");
+    client.call(&["BGSAVE"]);
+    set_some(&mut client, 2000, "changed");
+    wait_until("the progress of the child is seen", DEADLINE, || {
+        info(&server, "current_save_keys_processed") != "0" || info(&server, "rdb_bgsave_in_progress") == "0"
+    });
+    wait_for_save(&server);
+    assert_eq!(info(&server, "rdb_changes_since_last_save"), "2000", "those after the fork");
+    assert!(info(&server, "latest_fork_usec").parse::<u64>().expect("a number") > 0);
+    assert!(
+        info(&server, "rdb_last_cow_size").parse::<u64>().expect("a number") > 0,
+        "2000 values were copied"
+    );
+    server.kill();
+    server.restart();
+    assert_eq!(server.client().call(&["GET", "key:1999"]), Reply::bulk(&value));
+}

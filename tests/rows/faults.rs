@@ -1,0 +1,298 @@
+//! Snapshots when something fails, and the ways out: what must be kept, said and healed.
+
+use super::{
+    DEADLINE, error, files_with, info, last_child, set_some, wait_for_rewrite, wait_for_save, wait_until,
+};
+use crate::common::{Client, Program, Reply, Server, new_folder};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+fn signal_child(server: &Server, signal: Signal) {
+    kill(Pid::from_raw(last_child(server)), signal).expect("the child lives");
+}
+
+fn assert_refused(reply: &Reply) {
+    assert!(
+        matches!(reply, Reply::Error(text) if text.starts_with("MISCONF Redis is configured")),
+        "{reply:?}"
+    );
+}
+
+#[test]
+fn a_killed_child_stops_writes_until_a_save_succeeds() {
+    let server = Server::tine(&["save 3600 1000000", "rdb-key-save-delay 10000"]);
+    let mut client = server.client();
+    set_some(&mut client, 200, "v");
+    client.call(&["BGSAVE"]);
+    signal_child(&server, Signal::SIGKILL);
+    wait_until("the failure is seen", DEADLINE, || info(&server, "rdb_last_bgsave_status") == "err");
+    assert_refused(&client.call(&["SET", "a", "b"]));
+    assert_eq!(info(&server, "rdb_last_error"), "terminated by signal 9");
+    assert!(!info(&server, "rdb_last_error_age_sec").is_empty());
+    assert_eq!(client.call(&["GET", "key:1"]), Reply::bulk("v"));
+    assert!(files_with(&server, "temp-").is_empty(), "its file is removed");
+    client.ok(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    client.call(&["BGSAVE"]);
+    wait_for_save(&server);
+    client.ok(&["SET", "a", "b"]);
+    assert_eq!(info(&server, "rdb_last_error"), "", "gone when it is healed");
+}
+
+#[test]
+fn a_hung_child_is_killed_after_its_timeout() {
+    let server = Server::tine(&["save 3600 1000000", "rdb-key-save-delay 10000", "fork-child-timeout 1"]);
+    let mut client = server.client();
+    set_some(&mut client, 500, "v");
+    client.call(&["BGSAVE"]);
+    signal_child(&server, Signal::SIGSTOP);
+    wait_until("the hung child is killed", DEADLINE, || info(&server, "rdb_last_bgsave_status") == "err");
+    assert_eq!(info(&server, "rdb_last_error"), "no progress for 1 seconds (fork-child-timeout)");
+    assert!(files_with(&server, "temp-").is_empty());
+    // A slow child that shows life is left alone: 160 keys at 10 ms are more than a timeout.
+    client.call(&["BGSAVE"]);
+    let keys_done = || info(&server, "current_save_keys_processed").parse::<u64>().unwrap_or(0);
+    wait_until("the slow child goes on", DEADLINE, || keys_done() > 160);
+    assert_eq!(info(&server, "rdb_bgsave_in_progress"), "1", "{}", server.log());
+    assert_eq!(client.call(&["BGSAVE", "CANCEL"]).text(), "Background saving cancelled");
+}
+
+#[test]
+fn cancelling_a_stopped_child_does_not_stop_the_server() {
+    let server = Server::tine(&["save \"\"", "rdb-key-save-delay 10000"]);
+    let mut client = server.client();
+    set_some(&mut client, 500, "v");
+    client.call(&["BGSAVE"]);
+    signal_child(&server, Signal::SIGSTOP);
+    let start = Instant::now();
+    assert_eq!(client.call(&["BGSAVE", "CANCEL"]).text(), "Background saving cancelled");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(info(&server, "rdb_last_bgsave_status"), "ok", "a cancelled save is no failure");
+    assert_eq!(info(&server, "rdb_changes_since_last_save"), "500");
+    assert!(files_with(&server, "temp-").is_empty());
+    assert!(client.call(&["BGSAVE", "CANCEL"]).is_error());
+}
+
+#[test]
+fn a_failed_rename_is_told_and_heals_by_itself() {
+    let server = Server::tine(&["save 1 1"]);
+    let path = server.dir().join("dump.rdb");
+    std::fs::create_dir(&path).expect("the folder is writable");
+    let mut client = server.client();
+    client.ok(&["SET", "key", "value"]);
+    wait_until("the save fails", DEADLINE, || info(&server, "rdb_last_bgsave_status") == "err");
+    let reason = info(&server, "rdb_last_error");
+    assert!(
+        reason.contains("rename(") && reason.contains("dump.rdb") && reason.contains("Is a directory"),
+        "{reason}"
+    );
+    assert_refused(&client.call(&["SET", "key", "other"]));
+    assert_eq!(client.call(&["SAVE"]), error("ERR"));
+    std::fs::remove_dir(&path).expect("it is empty");
+    wait_until("the save is tried again", DEADLINE, || info(&server, "rdb_last_bgsave_status") == "ok");
+    client.ok(&["SET", "key", "other"]);
+    assert!(path.is_file() && info(&server, "rdb_last_error").is_empty());
+}
+
+#[test]
+fn a_folder_or_file_that_goes_away_is_no_more_than_a_failed_save() {
+    let server = Server::tine(&["save \"\"", "enable-protected-configs yes"]);
+    let mut client = server.client();
+    client.ok(&["SET", "key", "value"]);
+    client.ok(&["SAVE"]);
+    let path = server.dir().join("dump.rdb");
+    let good = std::fs::read(&path).expect("it is there");
+    std::fs::remove_file(&path).expect("it is there");
+    client.ok(&["SAVE"]);
+    assert_eq!(std::fs::read(&path).expect("written anew").len(), good.len());
+    std::fs::write(&path, b"something else").expect("write");
+    client.call(&["BGSAVE"]);
+    wait_for_save(&server);
+    assert_eq!(std::fs::read(&path).expect("replaced").len(), good.len());
+    let folder = server.dir().join("sub");
+    std::fs::create_dir(&folder).expect("the folder is writable");
+    client.ok(&["CONFIG", "SET", "dir", folder.to_str().expect("text")]);
+    std::fs::remove_dir(&folder).expect("it is empty");
+    assert_eq!(client.call(&["SAVE"]), error("ERR"));
+    let reason = info(&server, "rdb_last_error");
+    assert!(
+        reason.contains("Failed opening the temp RDB file") && reason.contains("No such file"),
+        "{reason}"
+    );
+    client.ok(&["SET", "key", "still served"]);
+    std::fs::create_dir(&folder).expect("the folder is writable");
+    client.ok(&["SAVE"]);
+    assert!(folder.join("dump.rdb").exists() && info(&server, "rdb_last_error").is_empty());
+}
+
+#[test]
+fn leftovers_of_dead_processes_are_removed_at_the_start() {
+    /// Above the highest process id of Linux (2^22).
+    const NOBODY: u32 = 5_000_000;
+    let folder = new_folder();
+    let dead = [
+        format!("temp-{NOBODY}.rdb"),
+        format!("temp-rewriteaof-bg-{NOBODY}.aof"),
+        format!("temp-rewriteaof-buffer-{NOBODY}.aof"),
+        format!("temp-rewriteaof-{NOBODY}.aof"),
+    ];
+    let alive =
+        [format!("temp-{}.rdb", std::process::id()), "temp-mine.rdb".to_owned(), "temp-1.txt".to_owned()];
+    for name in dead.iter().chain(&alive) {
+        std::fs::write(folder.path().join(name), b"part").expect("write");
+    }
+    let server = Server::start(Program::Tine, folder, &["appendonly yes"]);
+    for name in &dead {
+        assert!(!server.dir().join(name).exists(), "{name}");
+        let line = format!("{name}, left over by a process that is gone");
+        assert!(server.log().contains(&line), "{}", server.log());
+    }
+    assert!(alive.iter().all(|name| server.dir().join(name).exists()), "not ours to remove");
+}
+
+#[test]
+fn a_log_that_was_not_read_is_never_overwritten() {
+    let mut server = Server::tine(&["appendonly yes"]);
+    server.client().ok(&["SET", "key", "precious"]);
+    server.kill();
+    let path = server.dir().join("appendonly.aof");
+    let precious = std::fs::read(&path).expect("it is there");
+    server.set_directives(&["appendonly no"]);
+    server.restart();
+    assert!(server.log().contains("is not loaded, since appendonly is off"), "{}", server.log());
+    let mut client = server.client();
+    assert_eq!(client.call(&["DBSIZE"]), Reply::Int(0));
+    client.ok(&["CONFIG", "SET", "appendonly", "yes"]);
+    wait_for_rewrite(&server);
+    let aside = files_with(&server, "appendonly.aof.unread-");
+    assert_eq!(aside.len(), 1);
+    assert_eq!(std::fs::read(&aside[0]).expect("it is there"), precious);
+    // What the server itself has written is its own to replace.
+    client.ok(&["CONFIG", "SET", "appendonly", "no"]);
+    client.ok(&["CONFIG", "SET", "appendonly", "yes"]);
+    wait_for_rewrite(&server);
+    assert_eq!(files_with(&server, "unread-").len(), 1);
+}
+
+/// A server in the middle of loading a snapshot of 4000 keys, at 1 ms a key.
+fn loading_server() -> (Server, Vec<u8>) {
+    let mut server = Server::tine(&["save \"\""]);
+    server.client().pipeline(
+        &(0..4000).map(|n| vec!["SET".to_owned(), n.to_string(), "v".to_owned()]).collect::<Vec<_>>(),
+    );
+    server.client().ok(&["SAVE"]);
+    server.kill();
+    let bytes = std::fs::read(server.dir().join("dump.rdb")).expect("it is there");
+    server.set_directives(&[
+        "save 900 1",
+        "key-load-delay 1000",
+        "loading-process-events-interval-bytes 1024",
+    ]);
+    server.start_until("Loading RDB produced by");
+    assert_eq!(info(&server, "loading"), "1");
+    (server, bytes)
+}
+
+#[test]
+fn signals_and_shutdown_while_loading_leave_the_file_alone() {
+    for signal in [Some(Signal::SIGTERM), Some(Signal::SIGINT), None] {
+        let (mut server, bytes) = loading_server();
+        match signal {
+            Some(signal) => server.signal(signal),
+            None => server.client().send(&["SHUTDOWN", "SAVE"]),
+        }
+        assert_eq!(server.wait_exit(DEADLINE).code(), Some(0), "{signal:?}");
+        assert_eq!(std::fs::read(server.dir().join("dump.rdb")).expect("it is there"), bytes, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_shutdown_that_cannot_save_goes_on_serving() {
+    let mut server = Server::tine(&["save 900 1"]);
+    let path = server.dir().join("dump.rdb");
+    std::fs::create_dir(&path).expect("the folder is writable");
+    let mut client = server.client();
+    client.ok(&["SET", "key", "value"]);
+    assert_eq!(client.call(&["SHUTDOWN"]), error("ERR Errors trying to SHUTDOWN. Check logs."));
+    for _ in 0..2 {
+        let before = server.log().matches("Error trying to save the DB, can't exit.").count();
+        server.signal(Signal::SIGINT);
+        let refusals = || server.log().matches("Error trying to save the DB, can't exit.").count();
+        wait_until("the signal's save fails", DEADLINE, || refusals() > before);
+        // The next round of cron forgets the interrupt: a later one asks anew and does not insist.
+        let rounds = Duration::from_millis(300);
+        std::thread::sleep(rounds);
+    }
+    assert_eq!(client.call(&["GET", "key"]), Reply::bulk("value"));
+    client.send(&["SHUTDOWN", "FORCE"]);
+    assert_eq!(server.wait_exit(DEADLINE).code(), Some(0));
+    assert!(server.log().contains("Error trying to save the DB. Exit anyway."), "{}", server.log());
+}
+
+#[test]
+fn a_signal_during_a_save_kills_the_child_and_saves_everything() {
+    let mut server = Server::tine(&["save 900 100000", "rdb-key-save-delay 10000"]);
+    let mut client = server.client();
+    set_some(&mut client, 100, "v");
+    client.call(&["BGSAVE"]);
+    client.ok(&["SET", "after the fork", "v"]);
+    client.ok(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    assert!(server.stop().success());
+    assert!(server.log().contains("There is a child saving an .rdb. Killing it!"), "{}", server.log());
+    assert!(files_with(&server, "temp-").is_empty());
+    server.restart();
+    assert_eq!(server.client().call(&["DBSIZE"]), Reply::Int(101));
+}
+
+#[test]
+fn an_insistent_interrupt_removes_the_half_written_file() {
+    let mut server = Server::tine(&["save 900 1", "rdb-key-save-delay 20000"]);
+    set_some(&mut server.client(), 200, "v");
+    let temp = server.dir().join(format!("temp-{}.rdb", server.pid()));
+    server.signal(Signal::SIGINT);
+    wait_until("the last save begins", DEADLINE, || temp.exists());
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.wait_exit(DEADLINE).code(), Some(1));
+    assert!(!temp.exists() && !server.dir().join("dump.rdb").exists());
+}
+
+#[test]
+fn nothing_is_acknowledged_behind_the_last_save() {
+    let mut server = Server::tine(&["save 900 1"]);
+    let mut client = server.client();
+    let commands = [["SET", "before", "1"], ["SHUTDOWN", "SAVE", "NOW"], ["SET", "behind", "1"]];
+    client.send_raw(
+        &commands.iter().flat_map(|words| crate::common::encode_command(words)).collect::<Vec<u8>>(),
+    );
+    let replies = client.read_to_close();
+    assert_eq!(replies, b"+OK\r\n", "the command behind SHUTDOWN is not answered");
+    assert_eq!(server.wait_exit(DEADLINE).code(), Some(0));
+    for round in 0..5 {
+        server.restart();
+        let (port, highest) = (server.port(), AtomicU64::new(0));
+        let begun = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| count_up(port, &highest, &begun));
+            }
+            wait_until("the counting begins", DEADLINE, || begun.load(Ordering::SeqCst));
+            server.stop();
+        });
+        server.restart();
+        let mut client = server.client();
+        let kept: u64 = client.call(&["GET", "counter"]).text().parse().expect("a number");
+        let acknowledged = highest.load(Ordering::SeqCst);
+        assert!(kept >= acknowledged, "round {round}: {kept} kept, {acknowledged} acknowledged");
+        assert_eq!(client.call(&["EXISTS", "behind"]), Reply::Int(0));
+    }
+}
+
+/// Increments until the connection breaks; notes the highest number that was answered.
+fn count_up(port: u16, highest: &AtomicU64, begun: &AtomicBool) {
+    let Ok(mut client) = Client::try_connect(port) else { return };
+    while let Ok(Reply::Int(number)) = client.try_call(&["INCR", "counter"]) {
+        highest.fetch_max(number as u64, Ordering::SeqCst);
+        begun.fetch_or(number > 200, Ordering::SeqCst);
+    }
+}
