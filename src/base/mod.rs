@@ -13,6 +13,7 @@
 //! | `lzf` | compression of strings in RDB files |
 //! | `numbers` | text to integers, doubles, yes/no, memory sizes; integers to text |
 //! | `rng` | sampling, and random bytes of the system |
+//! | `timestamp` | Unix seconds or RFC 3339 dates, read and shown |
 //! | `tsc` | the processor's time stamp counter (the only unsafe code here beside `crc64`) |
 
 pub mod bytes;
@@ -26,4 +27,5 @@ pub mod long_double;
 pub mod lzf;
 pub mod numbers;
 pub mod rng;
+pub mod timestamp;
 mod tsc;

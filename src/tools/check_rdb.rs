@@ -7,12 +7,13 @@ use crate::persist::rdb::check::{CheckFailure, CheckLine, CheckReport, FoundKey,
 use crate::persist::rdb::values;
 use crate::server::run::REDIS_VERSION;
 use crate::sys::io::{OsStorage, Storage};
+use crate::tools::progress::Progress;
 use crate::tools::rdb_stats::{Stats, StatsOptions};
 use serde_json::{Value as Json, json};
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
 Usage: tine-check-rdb [options] <rdb-file-name>
@@ -30,10 +31,6 @@ Exit status: 0 the file looks right, 1 it does not or cannot be read.";
 
 /// Most keys that `--top` may ask for: they are kept in memory.
 const TOP_MAX: usize = 10_000;
-/// Time between two progress lines.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
-/// Keys between two looks at the clock.
-const PROGRESS_KEYS: u64 = 1024;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +106,7 @@ struct Teller<'a> {
     written: io::Result<()>,
     quiet: bool,
     stats: Option<Stats>,
-    progress: Option<Progress>,
+    progress: Progress,
 }
 
 impl Observer for Teller<'_> {
@@ -119,44 +116,18 @@ impl Observer for Teller<'_> {
         }
     }
 
-    fn wants_keys(&self) -> bool {
-        self.stats.is_some() || self.progress.is_some()
+    fn wants_values(&self) -> bool {
+        true
     }
 
     fn key(&mut self, found: &FoundKey<'_>) {
         if let Some(stats) = &mut self.stats {
             stats.add(found);
         }
-        if let Some(progress) = &mut self.progress {
-            progress.step(found.offset);
-        }
-    }
-}
-
-/// A line on standard error that shows how far the check is.
-struct Progress {
-    total_bytes: u64,
-    keys: u64,
-    start: Instant,
-    shown: Instant,
-}
-
-impl Progress {
-    fn step(&mut self, offset: u64) {
-        self.keys += 1;
-        if !self.keys.is_multiple_of(PROGRESS_KEYS) || self.shown.elapsed() < PROGRESS_INTERVAL {
-            return;
-        }
-        self.shown = Instant::now();
-        let seconds = self.start.elapsed().as_secs_f64();
-        let percent = offset as f64 * 100.0 / self.total_bytes.max(1) as f64;
-        let rate = offset as f64 / seconds / 1e6;
-        let left = (self.total_bytes.saturating_sub(offset)) as f64 * seconds / offset.max(1) as f64;
-        eprint!("\r{percent:5.1}%  {} keys  {rate:.0} MB/s  {left:.0} s left \x1b[K", self.keys);
     }
 
-    fn clear(&self) {
-        eprint!("\r\x1b[K");
+    fn position(&mut self, offset: u64) {
+        self.progress.at(offset);
     }
 }
 
@@ -180,21 +151,17 @@ fn check(task: &Task, out: &mut dyn Write) -> io::Result<i32> {
         }
     };
     let total_bytes = file.len().unwrap_or(0);
-    let now = Instant::now();
-    let shows_progress = task.stats && io::stderr().is_terminal();
     let mut teller = Teller {
         out,
         written: Ok(()),
         quiet: task.json,
         stats: task.stats.then(|| Stats::new(stats_options(task))),
-        progress: shows_progress.then_some(Progress { total_bytes, keys: 0, start: now, shown: now }),
+        progress: Progress::new(total_bytes),
     };
     let outcome = check_file(file, &mut teller);
-    let Teller { out, written, stats, progress, .. } = teller;
+    let Teller { out, written, stats, mut progress, .. } = teller;
+    progress.clear();
     written?;
-    if let Some(progress) = progress {
-        progress.clear();
-    }
     let code = i32::from(outcome.is_err());
     match task.json {
         true => print_json(out, &json_of(&task.path, &outcome, stats.as_ref()))?,
@@ -213,14 +180,25 @@ fn print_text(
     outcome: &Result<CheckReport, CheckFailure>,
     stats: Option<&Stats>,
 ) -> io::Result<()> {
+    print_outcome(out, outcome)?;
+    stats.map_or(Ok(()), |stats| stats.write_text(out))
+}
+
+/// The last lines of a check, as Redis's tool writes them.
+///
+/// # Errors
+/// `out`'s.
+pub(super) fn print_outcome(
+    out: &mut dyn Write,
+    outcome: &Result<CheckReport, CheckFailure>,
+) -> io::Result<()> {
     match outcome {
         Ok(report) => {
             writeln!(out, "[offset {}] \\o/ RDB looks OK! \\o/", report.bytes)?;
-            figures(report, out)?;
+            figures(report, out)
         }
-        Err(failure) => explain(failure, out)?,
+        Err(failure) => explain(failure, out),
     }
-    stats.map_or(Ok(()), |stats| stats.write_text(out))
 }
 
 fn print_json(out: &mut dyn Write, json: &Json) -> io::Result<()> {
@@ -244,7 +222,8 @@ fn json_of(path: &Path, outcome: &Result<CheckReport, CheckFailure>, stats: Opti
     })
 }
 
-fn json_of_error(failure: &CheckFailure) -> Json {
+/// The damage, for other programs.
+pub(super) fn json_of_error(failure: &CheckFailure) -> Json {
     let error = &failure.error;
     json!({
         "offset": error.offset,

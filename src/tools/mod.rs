@@ -3,4 +3,5 @@
 pub mod backup;
 pub mod check_aof;
 pub mod check_rdb;
+mod progress;
 mod rdb_stats;

@@ -18,6 +18,9 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Longest argument accepted, bytes: what Redis takes (512 MiB), whatever the configuration says now.
 const BULK_MAX_BYTES: i64 = 512 << 20;
 
+/// Longest count of arguments: the digits of a 64-bit number and its sign.
+const COUNT_MAX_BYTES: usize = 20;
+
 pub use crate::persist::aof::annotate::{ANNOTATION_MAX_BYTES, Annotation};
 
 /// Reads a file in blocks.
@@ -159,8 +162,14 @@ fn next_request(bytes: &[u8], spans: &mut Vec<Span>) -> Item {
     let limits = Limits { bulk_max_bytes: BULK_MAX_BYTES, authenticated: true };
     let parsed = parser.parse(bytes, spans, limits);
     // The parser trusts a client's line ends; a disk may have zeros there.
+    if let Some(at) = torn_count(bytes) {
+        return Item::Damaged(at);
+    }
     for span in &spans[first..] {
-        let end = span.end as usize;
+        let (start, end) = (span.start as usize, span.end as usize);
+        if bytes[start - 2..start] != *b"\r\n" {
+            return Item::Damaged(start - 2);
+        }
         match bytes.get(end..end + 2) {
             Some(b"\r\n") => {}
             Some(_) => return Item::Damaged(end),
@@ -174,6 +183,14 @@ fn next_request(bytes: &[u8], spans: &mut Vec<Span>) -> Item {
         Parsed::Incomplete if torn_header(bytes, &parser) => Item::Damaged(parser.position()),
         Parsed::Incomplete => Item::Incomplete,
     }
+}
+
+/// Where the line end behind the count of arguments is not right.
+#[inline]
+fn torn_count(bytes: &[u8]) -> Option<usize> {
+    let digits = bytes[1..].iter().take(COUNT_MAX_BYTES).take_while(|byte| !matches!(byte, b'\r' | b'\n'));
+    let end = 1 + digits.count();
+    bytes.get(end..end + 2).filter(|found| *found != b"\r\n").map(|_| end)
 }
 
 /// Whether an incomplete request stops at bytes that no header begins with.
@@ -283,6 +300,8 @@ mod tests {
         assert_eq!(item(b"SET a b\r\n"), Item::Damaged(0), "inline commands are no log");
         assert!(matches!(item(b"*1\r\n$4\r\nPINGxx"), Item::Damaged(_)));
         assert!(matches!(item(b"*1\r\n:4\r\n"), Item::Damaged(_)));
+        assert_eq!(item(b"*1\rx$4\r\nPING\r\n"), Item::Damaged(2));
+        assert_eq!(item(b"*1\r\n$4\rxPING\r\n"), Item::Damaged(6));
     }
 
     #[test]

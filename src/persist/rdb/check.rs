@@ -43,12 +43,16 @@ pub trait Observer {
     /// Something that check-rdb prints.
     fn line(&mut self, line: CheckLine);
 
-    /// Whether [`Observer::key`] is to be called: values are then read, not only read over.
-    fn wants_keys(&self) -> bool {
+    /// Whether values are to be read, packed structures with all their elements, and not only read
+    /// over: finds what a right checksum hides. [`Observer::key`] is called then.
+    fn wants_values(&self) -> bool {
         false
     }
 
     fn key(&mut self, _found: &FoundKey<'_>) {}
+
+    /// How far the check is; called after each key.
+    fn position(&mut self, _offset: u64) {}
 }
 
 impl<F: FnMut(CheckLine)> Observer for F {
@@ -108,6 +112,7 @@ fn check_all(
                 report.keys += 1;
                 check_value(parser, number, db, attributes.expiry_ms, observer)
                     .map_err(|kind| parser.error(kind))?;
+                observer.position(parser.input.offset());
                 report.expires += u64::from(attributes.expiry_ms.is_some());
                 report.already_expired +=
                     u64::from(attributes.expiry_ms.is_some_and(|expiry| expiry < now_ms));
@@ -153,11 +158,11 @@ fn check_value(
     observer: &mut dyn Observer,
 ) -> Result<(), RdbErrorKind> {
     let start = parser.input.offset();
-    let elements = match observer.wants_keys() && number != values::TYPE_MODULE {
+    let elements = match observer.wants_values() && number != values::TYPE_MODULE {
         true => Some(elements_of(parser, number)?),
         false => skip::skip_value(number, &mut parser.input, &mut parser.scratch).map(|()| None)?,
     };
-    if observer.wants_keys() {
+    if observer.wants_values() {
         let offset = parser.input.offset();
         let (key, bytes) = (parser.key.as_slice(), offset - start);
         observer.key(&FoundKey { db, key, type_number: number, offset, bytes, elements, expiry_ms });

@@ -88,10 +88,11 @@ fn read_through(manifest: &Manifest, path: &Path) -> Result<(), String> {
         }
         BackupKind::Log => {
             let mut text = Vec::new();
-            let status = check_aof::run(&[path.display().to_string()], &mut std::io::empty(), &mut text);
+            let status = check_aof::run(&[path.into()], &mut std::io::empty(), &mut text);
             let text = String::from_utf8_lossy(&text).into_owned();
-            // The last lines say what is wrong and what to do about it; the first of them is the reason.
-            let reason = text.lines().rev().take(3).last().unwrap_or_default();
+            // Where there is no such line (a damaged preamble), the last lines say it.
+            let place = text.lines().find_map(|line| line.strip_prefix("[info] First bad byte "));
+            let reason = place.or_else(|| text.lines().rev().take(3).last()).unwrap_or_default();
             if status == 0 { Ok(()) } else { Err(reason.to_owned()) }
         }
     }
