@@ -37,10 +37,22 @@ struct OpenTransaction {
     queue: Vec<(OwnedArgs, Option<Found>)>,
 }
 
+/// A point in time up to which a log is executed, and what was seen of its times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimeLimit {
+    /// Unix seconds: what a later time stamp begins is left out.
+    pub until_s: i64,
+    /// The first time stamp found.
+    pub first_s: Option<i64>,
+    /// Where the first later one stands; nothing behind it was executed.
+    pub stopped_at: Option<u64>,
+}
+
 /// The fake client and what it is in the middle of.
 struct Session<'a> {
     client: ClientRef,
     name: &'a str,
+    limit: Option<&'a mut TimeLimit>,
     transaction: Option<OpenTransaction>,
     out: Reply,
 }
@@ -73,6 +85,57 @@ pub fn replay_file(
     repair: Option<TailOptions>,
     pump: &mut Pump<'_>,
 ) -> Result<LoadEnd, String> {
+    match execute(server, path, offset, None, pump)? {
+        Executed::Whole => Ok(LoadEnd::Complete),
+        Executed::Interrupted => Ok(LoadEnd::Interrupted),
+        Executed::Tail { reader, open_since } => {
+            tail::treat(server, path, reader, open_since, repair)?;
+            Ok(LoadEnd::Complete)
+        }
+    }
+}
+
+/// Replays the file from `offset` on, up to a point in time, and changes nothing in it: a tail that a
+/// crash leaves behind is passed over where `tail_ok`, any other refused.
+///
+/// # Errors
+/// As [`replay_file`].
+pub fn replay_read_only(
+    server: &mut Server,
+    path: &Path,
+    offset: u64,
+    limit: Option<&mut TimeLimit>,
+    tail_ok: bool,
+    pump: &mut Pump<'_>,
+) -> Result<LoadEnd, String> {
+    match execute(server, path, offset, limit, pump)? {
+        Executed::Whole => Ok(LoadEnd::Complete),
+        Executed::Interrupted => Ok(LoadEnd::Interrupted),
+        Executed::Tail { reader, open_since } => {
+            tail::pass_over(server, path, reader, open_since, tail_ok)?;
+            Ok(LoadEnd::Complete)
+        }
+    }
+}
+
+/// How the execution of a file went.
+enum Executed {
+    Whole,
+    Interrupted,
+    /// The reader stands at what is no whole command; `open_since`: where an open transaction begins.
+    Tail {
+        reader: BlockReader,
+        open_since: Option<u64>,
+    },
+}
+
+fn execute(
+    server: &mut Server,
+    path: &Path,
+    offset: u64,
+    limit: Option<&mut TimeLimit>,
+    pump: &mut Pump<'_>,
+) -> Result<Executed, String> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let storage = server.persistence.aof.storage();
     let file = storage.open_read(path).map_err(|fault| {
@@ -82,19 +145,18 @@ pub fn replay_file(
     let client = server.clients.add(ClientKind::Fake, now_ms);
     let saved_rule = std::mem::replace(&mut server.keyspace.expire_rule, ExpireRule::Ignore);
     let saved_replaying = std::mem::replace(&mut server.call.replaying, true);
-    let mut session = Session { client, name: &name, transaction: None, out: Reply::default() };
+    let mut session = Session { client, name: &name, limit, transaction: None, out: Reply::default() };
     let mut reader = BlockReader::new(file, offset);
     let replayed = run(server, &mut session, &mut reader, pump);
     server.call.replaying = saved_replaying;
     server.keyspace.expire_rule = saved_rule;
     server.remove_client(client);
     match replayed? {
-        Ended::Interrupted => Ok(LoadEnd::Interrupted),
-        Ended::Whole if session.transaction.is_none() => Ok(LoadEnd::Complete),
+        Ended::Interrupted => Ok(Executed::Interrupted),
+        Ended::Whole if session.transaction.is_none() => Ok(Executed::Whole),
         _ => {
             let open_since = session.transaction.map(|transaction| transaction.offset);
-            tail::treat(server, path, reader, open_since, repair)?;
-            Ok(LoadEnd::Complete)
+            Ok(Executed::Tail { reader, open_since })
         }
     }
 }
@@ -122,8 +184,11 @@ fn run(
         reader.consume(batch.bytes);
         match batch.stop {
             Stop::Damaged => return Ok(Ended::Tail),
-            Stop::Full if take_notes(reader, session.name)? => {}
-            Stop::Full => return Ok(Ended::Tail),
+            Stop::Full => match take_notes(reader, session)? {
+                Notes::Taken => {}
+                Notes::Damaged => return Ok(Ended::Tail),
+                Notes::Later => return Ok(Ended::Whole),
+            },
             Stop::Starved => {
                 let more = reader.fill().map_err(|fault| unreadable(session.name, &fault.to_string()))?;
                 report_progress(server, reader.offset(), pump);
@@ -187,28 +252,51 @@ fn parse_batch(batch: &mut Batch, reader: &BlockReader) {
     }
 }
 
-/// Takes the notes at the head. False: by its checksum what follows is damaged, or not all there.
-/// Nothing of such a batch is executed, and the line stays in front of the tail: were it kept and
-/// only the torn command cut, it would cover whatever is appended next.
-fn take_notes(reader: &mut BlockReader, name: &str) -> Result<bool, String> {
+/// What the notes at the head say of what follows.
+enum Notes {
+    /// Nothing against it.
+    Taken,
+    /// By its checksum it is damaged, or not all there.
+    Damaged,
+    /// It was written after the time that is wanted.
+    Later,
+}
+
+/// Takes the notes at the head. Nothing of a batch whose checksum is not right is executed, and the
+/// line stays in front of the tail: were it kept and only the torn command cut, it would cover
+/// whatever is appended next.
+fn take_notes(reader: &mut BlockReader, session: &mut Session<'_>) -> Result<Notes, String> {
+    let name = session.name;
     while let Item::Note(len, note) = next_item(reader.bytes(), &mut Vec::new()) {
-        if let Annotation::Checksum { bytes, crc } = note {
-            let found = reader.checksum_ahead(len, bytes);
-            match found.map_err(|fault| unreadable(name, &fault.to_string()))? {
-                Some(found) if found == crc => {}
-                Some(_) => {
-                    ::log::warn!(
-                        "Wrong checksum in the append only file {name} at offset {}",
-                        reader.offset()
-                    );
-                    return Ok(false);
+        match note {
+            Annotation::Checksum { bytes, crc } => {
+                let found = reader.checksum_ahead(len, bytes);
+                match found.map_err(|fault| unreadable(name, &fault.to_string()))? {
+                    Some(found) if found == crc => {}
+                    Some(_) => {
+                        ::log::warn!(
+                            "Wrong checksum in the append only file {name} at offset {}",
+                            reader.offset()
+                        );
+                        return Ok(Notes::Damaged);
+                    }
+                    None => return Ok(Notes::Damaged),
                 }
-                None => return Ok(false),
             }
+            Annotation::Stamp(stamp_s) => {
+                if let Some(limit) = &mut session.limit {
+                    limit.first_s.get_or_insert(stamp_s);
+                    if stamp_s > limit.until_s {
+                        limit.stopped_at = Some(reader.offset());
+                        return Ok(Notes::Later);
+                    }
+                }
+            }
+            Annotation::Other => {}
         }
         reader.consume(len);
     }
-    Ok(true)
+    Ok(Notes::Taken)
 }
 
 #[inline]

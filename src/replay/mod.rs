@@ -10,16 +10,21 @@
 //!                 ─► nothing                       ─► begin an empty AOF
 //!                 ─► both forms                    ─► refused, unless one was made from the other
 //! ```
+//! `aof-restore-to-timestamp` comes before all that: the log is executed up to a point in time, set
+//! aside, and a new one written.
+//!
 //! A log is executed through a fake client by `dispatch`. Expired keys are kept until it ends, as
 //! the log says itself when they go.
 
 mod log;
+mod restore;
 mod snapshot;
 mod start;
 mod tail;
 mod take_over;
 
-pub use self::log::replay_file;
+pub use self::log::{TimeLimit, replay_file};
+pub use self::restore::load_read_only;
 pub use self::snapshot::reload_snapshot;
 pub use self::start::{load_at_start, reload_aof};
 pub use self::tail::{TailOptions, cut};

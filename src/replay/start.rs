@@ -1,9 +1,11 @@
 //! Which files to load at the start, and what to make of them.
 
+use crate::base::timestamp::parse_unix_s;
 use crate::persist::aof::base;
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::save::Walk;
 use crate::replay::log::replay_file;
+use crate::replay::restore::restore_at_start;
 use crate::replay::snapshot::{load_preamble, load_snapshot};
 use crate::replay::tail::TailOptions;
 use crate::replay::take_over::Folder;
@@ -22,6 +24,14 @@ use std::time::Instant;
 /// The line for the log: the start must be given up.
 pub fn load_at_start(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd, String> {
     server.remove_leftovers();
+    if let Some(until_s) = parse_unix_s(&server.config.aof_restore_to_timestamp.to_text())
+        && let Some(end) = restore_at_start(server, until_s, pump)?
+    {
+        if end == LoadEnd::Complete {
+            server.open_aof()?;
+        }
+        return Ok(end);
+    }
     if !server.config.appendonly {
         let (end, found) = load_snapshot(server, pump)?;
         if !found {

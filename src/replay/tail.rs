@@ -88,6 +88,33 @@ pub(super) fn treat(
     Ok(())
 }
 
+/// For a log that must stay as it is: what a crash has left at its end is not executed, that is all.
+///
+/// # Errors
+/// The line for the log: the tail is damaged otherwise, or this file is not the last one.
+pub(super) fn pass_over(
+    server: &Server,
+    path: &Path,
+    mut reader: BlockReader,
+    open_since: Option<u64>,
+    tail_ok: bool,
+) -> Result<(), String> {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let fail = |fault: crate::sys::io::IoFault| format!("Error reading the append only file {name}: {fault}");
+    let size = server.persistence.aof.storage().metadata(path).map_err(fail)?.len;
+    let (damage_at, kind) = judge(&mut reader, size).map_err(fail)?;
+    let kind = if reader.bytes().is_empty() { Tail::OpenTransaction } else { kind };
+    if kind == Tail::Damaged {
+        return Err(bad_format(&name, damage_at, "damage"));
+    }
+    let end = open_since.unwrap_or(damage_at);
+    if !tail_ok {
+        return Err(unexpected_end(&name, end));
+    }
+    log::warn!("The last {} bytes of {name} are passed over ({})", size - end, describe(kind));
+    Ok(())
+}
+
 fn judge(reader: &mut BlockReader, size: u64) -> IoResult<(u64, Tail)> {
     let damage_at = reader.offset();
     if size.saturating_sub(damage_at) > JUDGED_MAX_BYTES && !reader.at_end() {

@@ -1,5 +1,7 @@
 //! Rules of single text directives beyond "any text". Each gives the reason that Redis 7.2 gives.
 
+use crate::base::timestamp::parse_unix_s;
+
 /// Longest announced host name, in bytes (RFC 1035 allows 255).
 const MAX_HOST_BYTES: usize = 255;
 
@@ -17,6 +19,15 @@ fn is_base_name(text: &[u8]) -> bool {
 
 pub(super) fn rdb_file_name(text: &[u8]) -> Result<(), &'static str> {
     if is_base_name(text) { Ok(()) } else { Err("dbfilename can't be a path, just a filename") }
+}
+
+/// A point in time, or nothing.
+pub(super) fn timestamp(text: &[u8]) -> Result<(), &'static str> {
+    let is_time = std::str::from_utf8(text).is_ok_and(|text| parse_unix_s(text).is_some());
+    match text.is_empty() || is_time {
+        true => Ok(()),
+        false => Err("argument must be Unix seconds or a date such as 2026-11-21T18:00:00Z"),
+    }
 }
 
 pub(super) fn aof_file_name(text: &[u8]) -> Result<(), &'static str> {
