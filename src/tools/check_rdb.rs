@@ -7,6 +7,7 @@ use crate::persist::rdb::check::{CheckFailure, CheckLine, CheckReport, FoundKey,
 use crate::persist::rdb::values;
 use crate::server::run::REDIS_VERSION;
 use crate::sys::io::{OsStorage, Storage};
+use crate::tools::convert::{self, Format, Plan};
 use crate::tools::progress::Progress;
 use crate::tools::rdb_stats::{Stats, StatsOptions};
 use serde_json::{Value as Json, json};
@@ -17,17 +18,36 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
 Usage: tine-check-rdb [options] <rdb-file-name>
+       tine-check-rdb --convert <output> [options] <input>
 
-Reads a whole RDB file of any version and says whether it is intact; if not, where the damage is.
+Reads a whole RDB file of any version and says whether it is intact; if not,
+where the damage is.
 
-  --stats           what is in it: keys by type and prefix, the largest keys, expiry
-  --json            one JSON object instead of text (with --stats: the figures too)
+  --stats           what is in it: keys by type and prefix, largest keys, expiry
   --separator <c>   the character that ends a key's prefix (default ':')
-  --top <n>         how many of the largest keys to list, at most 10000 (default 10)
+  --top <n>         how many of the largest keys to list (default 10, <= 10000)
+  --json            one JSON object instead of text
   -h, --help        this text
   -v, --version     the version
 
-Exit status: 0 the file looks right, 1 it does not or cannot be read.";
+With --convert the input (an RDB, an append-only file, a Redis 7 folder or its
+manifest) is written in another form. What that form cannot hold is counted and
+said.
+
+  --format <form>   rdb, aof (begins with an RDB, as servers write it), commands
+                    (default: aof when the output's name ends so, else rdb)
+  --to-version <n>  9 (Redis 5, 6), 10 (7.0), 11 (7.2), 12 (7.4)
+                    (default: the input's, 10 where that cannot be written)
+  --lossless        write nothing if something would be lost
+  --drop-modules    leave out data of modules instead of refusing the file
+  --no-verify       do not read the output back to compare its digest
+  --force           replace an output that is there
+
+An RDB is converted key by key, in the memory of its largest value. An append-
+only file is executed: that takes the memory of a server with its data. So does
+reading back an output of --format commands.
+
+Exit status: 0 the file looks right (the output was written), 1 not so.";
 
 /// Most keys that `--top` may ask for: they are kept in memory.
 const TOP_MAX: usize = 10_000;
@@ -44,6 +64,7 @@ struct Task {
 
 enum Command {
     Check(Task),
+    Convert { plan: Plan, json: bool },
     Help,
     Version,
 }
@@ -54,6 +75,7 @@ pub fn run() -> i32 {
     let mut out = io::stdout().lock();
     let done = match parse(&arguments) {
         Ok(Command::Check(task)) => check(&task, &mut out),
+        Ok(Command::Convert { plan, json }) => run_conversion(&plan, json, &mut out),
         Ok(Command::Help) => writeln!(out, "{HELP}").map(|()| 0),
         Ok(Command::Version) => writeln!(out, "redis-check-rdb {REDIS_VERSION}").map(|()| 0),
         Err(reason) => {
@@ -65,10 +87,74 @@ pub fn run() -> i32 {
     done.unwrap_or(1)
 }
 
+/// What the command line says of a conversion.
+#[derive(Default)]
+struct ConvertOptions {
+    output: Option<PathBuf>,
+    format: Option<Format>,
+    version: Option<u8>,
+    force: bool,
+    lossless: bool,
+    drop_modules: bool,
+    no_verify: bool,
+}
+
+impl ConvertOptions {
+    /// Takes an option of conversions; false: it is none.
+    fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<bool, String> {
+        let mut value = || parser.value().map_err(|failure| failure.to_string());
+        match name {
+            "convert" => self.output = Some(value()?.into()),
+            "format" => {
+                let word = value()?;
+                let found = Format::NAMES.iter().find(|(name, _)| word == *name);
+                self.format = Some(found.ok_or("--format takes rdb, aof or commands")?.1);
+            }
+            "to-version" => {
+                let number = value()?.to_str().and_then(|text| text.parse().ok());
+                let number =
+                    number.filter(|number| (convert::VERSION_MIN..=convert::VERSION_MAX).contains(number));
+                self.version = Some(number.ok_or("--to-version takes a number from 9 to 12")?);
+            }
+            "force" => self.force = true,
+            "lossless" => self.lossless = true,
+            "drop-modules" => self.drop_modules = true,
+            "no-verify" => self.no_verify = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The conversion, if one is asked for.
+    fn plan(self, input: PathBuf) -> Result<Option<Plan>, String> {
+        let Some(output) = self.output else {
+            let stray = self.format.is_some() || self.version.is_some() || self.force || self.lossless;
+            return match stray || self.drop_modules || self.no_verify {
+                true => Err("--format, --to-version and the like go with --convert".to_owned()),
+                false => Ok(None),
+            };
+        };
+        if self.format == Some(Format::Commands) && self.version.is_some() {
+            return Err("--to-version is for forms with an RDB, not for commands".to_owned());
+        }
+        Ok(Some(Plan {
+            input,
+            output,
+            format: self.format,
+            version: self.version,
+            force: self.force,
+            lossless: self.lossless,
+            drop_modules: self.drop_modules,
+            verify: !self.no_verify,
+        }))
+    }
+}
+
 fn parse(arguments: &[OsString]) -> Result<Command, String> {
     use lexopt::Arg::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
     let mut task = Task { path: PathBuf::new(), stats: false, json: false, separator: b':', top: 10 };
+    let mut conversion = ConvertOptions::default();
     let text = |failure: lexopt::Error| failure.to_string();
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -89,13 +175,42 @@ fn parse(arguments: &[OsString]) -> Result<Command, String> {
                 task.top = top.ok_or_else(|| format!("--top takes a number up to {TOP_MAX}"))?;
             }
             Value(name) if task.path.as_os_str().is_empty() => task.path = name.into(),
+            Long(name) => {
+                let name = name.to_owned();
+                if !conversion.take(&name, &mut parser)? {
+                    return Err(format!("invalid option '--{name}'"));
+                }
+            }
             other => return Err(other.unexpected().to_string()),
         }
     }
     if task.path.as_os_str().is_empty() {
-        Err("no file is named".to_owned())
-    } else {
-        Ok(Command::Check(task))
+        return Err("no file is named".to_owned());
+    }
+    match conversion.plan(task.path.clone())? {
+        Some(_) if task.stats => Err("--stats and --convert exclude each other".to_owned()),
+        Some(plan) => Ok(Command::Convert { plan, json: task.json }),
+        None => Ok(Command::Check(task)),
+    }
+}
+
+/// Converts and says what was done. Returns the exit status.
+///
+/// # Errors
+/// `out`'s.
+fn run_conversion(plan: &Plan, json: bool, out: &mut dyn Write) -> io::Result<i32> {
+    // What the loader warns of goes to standard error; a second call (tests) changes nothing.
+    let _ = env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Warn)
+        .format(|line, record| writeln!(line, "{}", record.args()))
+        .try_init();
+    match convert::convert(plan) {
+        Ok(done) if json => print_json(out, &done.json(plan)).map(|()| 0),
+        Ok(done) => done.lines(plan).iter().try_for_each(|line| writeln!(out, "{line}")).map(|()| 0),
+        Err(reason) if json => {
+            print_json(out, &json!({ "ok": false, "error": { "reason": reason } })).map(|()| 1)
+        }
+        Err(reason) => writeln!(out, "Cannot convert: {reason}").map(|()| 1),
     }
 }
 

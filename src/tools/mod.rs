@@ -3,5 +3,6 @@
 pub mod backup;
 pub mod check_aof;
 pub mod check_rdb;
+pub mod convert;
 mod progress;
 mod rdb_stats;

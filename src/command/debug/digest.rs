@@ -1,133 +1,10 @@
-//! DEBUG DIGEST: a checksum of the data set that does not depend on the order of keys.
-//!
-//! The algorithm is that of Redis 7.2 (`src/debug.c`), so digests of equal data sets are equal
-//! across both servers. On 20 bytes that begin as zeros:
-//!
-//! ```text
-//!   xor(data)  digest ^= SHA1(data)                         order does not matter
-//!   mix(data)  digest ^= SHA1(data); digest = SHA1(digest)  order matters
-//!   database   mix(number); for each key: xor(digest of [mix(key), mix(type), value, xor("!!expire!!")])
-//! ```
-//! Numbers are four bytes, big endian. What a value adds is decided by its type in [`add_value`].
+//! DEBUG DIGEST: a checksum of the data set that does not depend on the order of keys
+//! (`value::digest`).
 
-use crate::base::float::format_f64_digits;
-use crate::keyspace::EntryView;
 use crate::resp::Args;
 use crate::server::Ctx;
 use crate::server::error::CommandResult;
-use crate::value::set::with_text;
-use crate::value::stream::StreamId;
-use crate::value::string::Digits;
-use crate::value::{HashRef, ListRef, SetRef, StreamRef, ValueRef, ZsetRef};
-use sha1::{Digest as _, Sha1};
-
-const BYTES: usize = 20;
-
-/// A digest being made.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct DataDigest([u8; BYTES]);
-
-impl DataDigest {
-    /// Adds something whose place does not matter.
-    fn xor(&mut self, data: &[u8]) {
-        for (own, other) in self.0.iter_mut().zip(Sha1::digest(data)) {
-            *own ^= other;
-        }
-    }
-
-    /// Adds something whose place matters.
-    fn mix(&mut self, data: &[u8]) {
-        self.xor(data);
-        self.0 = Sha1::digest(self.0).into();
-    }
-
-    fn mix_number(&mut self, number: u32) {
-        self.mix(&number.to_be_bytes());
-    }
-
-    fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// The number of a type in Redis.
-fn type_number(value: &ValueRef<'_>) -> u32 {
-    match value {
-        ValueRef::String(_) => 0,
-        ValueRef::List(_) => 1,
-        ValueRef::Set(_) => 2,
-        ValueRef::Zset(_) => 3,
-        ValueRef::Hash(_) => 4,
-        ValueRef::Stream(_) => 6,
-    }
-}
-
-fn add_list(digest: &mut DataDigest, list: ListRef<'_>) {
-    list.for_each(|element| with_text(element, |text| digest.mix(text)));
-}
-
-fn add_set(digest: &mut DataDigest, set: SetRef<'_>) {
-    set.iter().for_each(|member| with_text(member, |text| digest.xor(text)));
-}
-
-fn add_zset(digest: &mut DataDigest, zset: ZsetRef<'_>) {
-    let mut score_text = Vec::new();
-    for (score, member) in zset.iter() {
-        let mut pair = DataDigest::default();
-        with_text(member, |text| pair.mix(text));
-        score_text.clear();
-        format_f64_digits(score, &mut score_text);
-        pair.mix(&score_text);
-        digest.xor(&pair.0);
-    }
-}
-
-fn add_hash(digest: &mut DataDigest, hash: HashRef<'_>) {
-    let (mut name, mut value) = (Vec::new(), Vec::new());
-    for field in hash.fields() {
-        let mut element = DataDigest::default();
-        name.clear();
-        value.clear();
-        field.name.append_to(&mut name);
-        field.value.append_to(&mut value);
-        element.mix(&name);
-        element.mix(&value);
-        if field.expiry_ms.is_some() {
-            element.xor(b"!!hexpire!!");
-        }
-        digest.xor(&element.0);
-    }
-}
-
-fn add_stream(digest: &mut DataDigest, stream: StreamRef<'_>) {
-    let mut text = Vec::new();
-    for entry in stream.stream().log().range(StreamId::MIN, StreamId::MAX) {
-        digest.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
-        for (field, value) in entry.pairs() {
-            for element in [field, value] {
-                text.clear();
-                element.append_to(&mut text);
-                digest.mix(&text);
-            }
-        }
-    }
-}
-
-fn add_value(digest: &mut DataDigest, view: &EntryView<'_>) {
-    let value = view.value();
-    digest.mix_number(type_number(&value));
-    match value {
-        ValueRef::String(string) => digest.mix(string.bytes(&mut Digits::new())),
-        ValueRef::List(list) => add_list(digest, list),
-        ValueRef::Set(set) => add_set(digest, set),
-        ValueRef::Zset(zset) => add_zset(digest, zset),
-        ValueRef::Hash(hash) => add_hash(digest, hash),
-        ValueRef::Stream(stream) => add_stream(digest, stream),
-    }
-    if view.expiry_ms().is_some() {
-        digest.xor(b"!!expire!!");
-    }
-}
+use crate::value::digest::DataDigest;
 
 /// O(keys): the whole data set.
 pub(super) fn of_everything(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
@@ -140,10 +17,7 @@ pub(super) fn of_everything(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         }
         total.mix_number(index as u32);
         for view in db.iter() {
-            let mut entry = DataDigest::default();
-            entry.mix(view.key());
-            add_value(&mut entry, &view);
-            total.xor(&entry.0);
+            total.add_key(view.key(), &view.value(), view.expiry_ms().is_some());
         }
     }
     ctx.out.simple(&total.hex());
@@ -158,30 +32,9 @@ pub(super) fn of_keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         let hash = ctx.server.hash(key);
         let mut digest = DataDigest::default();
         if let Some(view) = ctx.server.keyspace.db(ctx.db).find(hash, key) {
-            add_value(&mut digest, &view);
+            digest.add_value(&view.value(), view.expiry_ms().is_some());
         }
         ctx.out.simple(&digest.hex());
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::DataDigest;
-
-    #[test]
-    fn order_counts_for_mix_only() {
-        let digest = |steps: &[&dyn Fn(&mut DataDigest)]| {
-            let mut digest = DataDigest::default();
-            for step in steps {
-                step(&mut digest);
-            }
-            digest
-        };
-        let (xor_a, xor_b) = (|d: &mut DataDigest| d.xor(b"a"), |d: &mut DataDigest| d.xor(b"b"));
-        let (mix_a, mix_b) = (|d: &mut DataDigest| d.mix(b"a"), |d: &mut DataDigest| d.mix(b"b"));
-        assert_eq!(digest(&[&xor_a, &xor_b]), digest(&[&xor_b, &xor_a]));
-        assert_ne!(digest(&[&mix_a, &mix_b]), digest(&[&mix_b, &mix_a]));
-        assert_eq!(digest(&[&xor_a, &xor_a]).hex(), "0".repeat(40));
-    }
 }

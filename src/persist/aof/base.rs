@@ -9,7 +9,7 @@ mod set;
 mod stream;
 mod zset;
 
-use crate::keyspace::{EntryView, Keyspace};
+use crate::keyspace::Keyspace;
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::{SaveOptions, save_to};
 use crate::sys::durable::DurableFile;
@@ -97,7 +97,7 @@ fn write_commands(
         }
         push_command(&mut chunk, &[b"SELECT", itoa::Buffer::new().format(index).as_bytes()]);
         for view in db.iter() {
-            push_entry(&mut chunk, &view);
+            push_key(&mut chunk, view.key(), &view.value(), view.expiry_ms());
             link.advance(1);
             if chunk.len() >= CHUNK_BYTES {
                 file.append(&chunk)?;
@@ -109,24 +109,23 @@ fn write_commands(
     file.append(&chunk)
 }
 
-/// The commands that make one key.
-fn push_entry(out: &mut Vec<u8>, view: &EntryView<'_>) {
-    match view.value() {
-        ValueRef::String(string) => {
-            push_command(out, &[b"SET", view.key(), string.bytes(&mut Digits::new())])
-        }
-        ValueRef::List(value) => list::push(out, view.key(), value),
-        ValueRef::Set(value) => set::push(out, view.key(), value),
-        ValueRef::Zset(value) => zset::push(out, view.key(), value),
-        ValueRef::Hash(value) => hash::push(out, view.key(), value),
-        ValueRef::Stream(value) => stream::push(out, view.key(), value),
+/// Appends the commands that make one key.
+pub fn push_key(out: &mut Vec<u8>, key: &[u8], value: &ValueRef<'_>, expiry_ms: Option<i64>) {
+    match value {
+        ValueRef::String(string) => push_command(out, &[b"SET", key, string.bytes(&mut Digits::new())]),
+        ValueRef::List(value) => list::push(out, key, *value),
+        ValueRef::Set(value) => set::push(out, key, *value),
+        ValueRef::Zset(value) => zset::push(out, key, *value),
+        ValueRef::Hash(value) => hash::push(out, key, *value),
+        ValueRef::Stream(value) => stream::push(out, key, *value),
     }
-    if let Some(expiry_ms) = view.expiry_ms() {
-        push_command(out, &[b"PEXPIREAT", view.key(), itoa::Buffer::new().format(expiry_ms).as_bytes()]);
+    if let Some(expiry_ms) = expiry_ms {
+        push_command(out, &[b"PEXPIREAT", key, itoa::Buffer::new().format(expiry_ms).as_bytes()]);
     }
 }
 
-fn push_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+/// Appends a command.
+pub fn push_command(out: &mut Vec<u8>, args: &[&[u8]]) {
     begin_command(out, args.len());
     args.iter().for_each(|argument| push_argument(out, argument));
 }

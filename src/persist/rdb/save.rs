@@ -166,14 +166,15 @@ fn verify_and_rename(storage: &Arc<dyn Storage>, path: &Path, temp: &Path) -> Re
 
 fn put_header(writer: &mut Writer<'_>, options: &SaveOptions) -> IoResult<()> {
     writer.put_raw(format!("REDIS{:04}", options.version).as_bytes())?;
-    put_field(writer, "redis-ver", options.redis_version)?;
-    put_field(writer, "redis-bits", "64")?;
-    put_field(writer, "ctime", &options.unix_s.to_string())?;
-    put_field(writer, "used-mem", &data_alloc::used_bytes().to_string())?;
+    let mut put = |name: &str, value: &str| put_field(writer, name.as_bytes(), value.as_bytes());
+    put("redis-ver", options.redis_version)?;
+    put("redis-bits", "64")?;
+    put("ctime", &options.unix_s.to_string())?;
+    put("used-mem", &data_alloc::used_bytes().to_string())?;
     for (name, value) in &options.extra_fields {
-        put_field(writer, name, value)?;
+        put(name, value)?;
     }
-    put_field(writer, "aof-base", if options.aof_base { "1" } else { "0" })?;
+    put("aof-base", if options.aof_base { "1" } else { "0" })?;
     if options.version < FUNCTIONS_VERSION_MIN && !options.functions.is_empty() {
         log::warn!(
             "RDB version {} has no functions: {} libraries left out",
@@ -189,10 +190,14 @@ fn put_header(writer: &mut Writer<'_>, options: &SaveOptions) -> IoResult<()> {
     Ok(())
 }
 
-fn put_field(writer: &mut Writer<'_>, name: &str, value: &str) -> IoResult<()> {
+/// Writes a field about the file.
+///
+/// # Errors
+/// The sink's.
+pub fn put_field(writer: &mut Writer<'_>, name: &[u8], value: &[u8]) -> IoResult<()> {
     writer.put_u8(opcode::AUX);
-    string::put_bytes(writer, name.as_bytes())?;
-    string::put_bytes(writer, value.as_bytes())
+    string::put_bytes(writer, name)?;
+    string::put_bytes(writer, value)
 }
 
 struct Saver<'a, 'w> {

@@ -34,13 +34,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Longest manifest that is read, bytes.
 const MANIFEST_MAX_BYTES: u64 = 1 << 20;
 
-const USAGE: &str = "Usage: tine-check-aof [--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>   (see --help)";
+const USAGE: &str = "Usage: tine-check-aof [--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>\n\
+                     See tine-check-aof --help";
 
 const HELP: &str = "\
 Usage: tine-check-aof [options] <file.aof|file.manifest|folder>
 
-Reads an append-only file, or all parts of a Redis 7 folder, and says how far it is good.
-Commands, transactions, an RDB at the beginning, time stamps and checksum lines are checked.
+Reads an append-only file, or all parts of a Redis 7 folder, and says how far
+it is good: commands, transactions, an RDB at the beginning, time stamps and
+checksum lines.
 
   --fix             cut the (last) file where it stops being good; asks before
   --truncate-to-timestamp <time>
@@ -54,7 +56,7 @@ Commands, transactions, an RDB at the beginning, time stamps and checksum lines 
 Nothing is destroyed: what is cut off is kept beside the file, in
 <file>.cut-<unix time>-<offset>. Stop the server before you cut its file.
 
-Exit status: 0 the file is good (or is now), 1 it is not, or the arguments are not.";
+Exit status: 0 the file is good (or is good now), 1 not so.";
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
