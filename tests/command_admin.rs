@@ -252,3 +252,13 @@ fn large_requests_and_replies_are_logged() {
     assert_eq!(test.call("COMMANDLOG LEN x"), unknown);
     assert_eq!(test.call("COMMANDLOG GET x slow"), "-ERR count should be greater than or equal to -1");
 }
+
+#[test]
+fn a_slow_fork_is_an_event() {
+    let mut test = InProcess::with(&[("latency-monitor-threshold", "5")]);
+    for latest_us in [4_999, 5_000] {
+        test.server.persistence.forks.latest_us = latest_us;
+        test.server.note_fork();
+    }
+    assert_eq!(test.call("LATENCY LATEST"), "*1 *4 $4 fork :1700000000 :5 :5");
+}

@@ -47,6 +47,13 @@ fn keys_of_requests() {
     assert_eq!(test.call("COMMAND GETKEYSANDFLAGS mset a 1"), "*1 *2 $1 a *2 +OW +update");
     assert_eq!(test.call("COMMAND GETKEYSANDFLAGS set k v"), "*1 *2 $1 k *2 +OW +update");
     assert_eq!(test.call("COMMAND GETKEYSANDFLAGS set k v EX 5 GET"), "*1 *2 $1 k *3 +RW +access +update");
+    assert_eq!(test.call("COMMAND GETKEYS migrate h 1 \"\" 0 9 KEYS a b"), "*2 $1 a $1 b");
+    assert_eq!(test.call("COMMAND GETKEYS migrate h 1 k 0 9"), "*1 $1 k");
+    assert_eq!(test.call("COMMAND GETKEYSANDFLAGS bitfield k GET u8 0"), "*1 *2 $1 k *2 +RO +access");
+    assert_eq!(
+        test.call("COMMAND GETKEYSANDFLAGS bitfield k SET u8 0 1"),
+        "*1 *2 $1 k *3 +RW +access +update"
+    );
     assert_eq!(test.call("COMMAND GETKEYS nope key"), "-ERR Invalid command specified");
     assert_eq!(test.call("COMMAND GETKEYS ping"), "-ERR The command has no key arguments");
     assert_eq!(test.call("COMMAND GETKEYS spublish a b"), "-ERR The command has no key arguments");

@@ -6,9 +6,10 @@ mod common;
 use common::{Server, redis_benchmark, redis_cli, require_tool, wait_until};
 use redis::{Client, Connection, RedisResult, cmd};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -346,12 +347,21 @@ impl Endless {
         Endless(command.spawn().expect("the tool starts"))
     }
 
-    /// Ends the tool; what it wrote.
-    fn end(mut self) -> String {
-        self.0.kill().expect("the tool has not ended");
-        let mut text = Vec::new();
-        self.0.stdout.take().expect("it is piped").read_to_end(&mut text).expect("a pipe can be read");
-        text_of(&text)
+    /// Waits for a line that the tool writes.
+    #[track_caller]
+    fn await_line(mut self, wanted: &str) {
+        let output = BufReader::new(self.0.stdout.take().expect("it is piped"));
+        let (sender, lines) = channel();
+        let reader = std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                // Nobody listens any more once the line has come.
+                let _ = sender.send(line);
+            }
+        });
+        wait_until(wanted, PATIENCE, || lines.try_iter().any(|line| line.contains(wanted)));
+        // The pipe ends with the tool, and the thread with the pipe.
+        drop(self);
+        reader.join().expect("the thread only reads");
     }
 }
 
@@ -459,12 +469,7 @@ fn redis_cli_watches_the_server() {
         ask::<String>(&mut connection, &["CLIENT", "LIST"]).contains("flags=O")
     });
     ask::<()>(&mut connection, &["SET", "seen", "by the monitor"]);
-    let before_end = info(&mut connection, "total_net_output_bytes");
-    wait_until("the line to be sent", PATIENCE, || {
-        info(&mut connection, "total_net_output_bytes") > before_end
-    });
-    let seen = monitor.end();
-    assert!(seen.contains("\"SET\" \"seen\" \"by the monitor\""), "{seen}");
+    monitor.await_line("\"SET\" \"seen\" \"by the monitor\"");
 }
 
 #[test]
@@ -488,4 +493,29 @@ fn client_side_caching_over_a_socket() {
     let push = reader.next_push(PATIENCE).expect("the reader is told");
     let common::Reply::Push(parts) = &push else { panic!("a push is awaited, not {push:?}") };
     assert_eq!(parts[1].items().iter().map(common::Reply::text).collect::<Vec<_>>(), ["user:1", "user:2"]);
+}
+
+/// What a command of another client changes is told between the replies where it happened.
+#[test]
+fn invalidations_keep_their_place_in_a_pipeline() {
+    let server = Server::tine(&[]);
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
+    let mut exchange = |request: &[u8], end: &[u8]| {
+        stream.write_all(request).expect("the server reads");
+        let mut answer = Vec::new();
+        while !answer.ends_with(end) {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("the server answers");
+            answer.extend_from_slice(&byte);
+        }
+        text_of(&answer)
+    };
+    exchange(b"HELLO 3\r\nCLIENT TRACKING on\r\nLRANGE to 0 -1\r\nPING\r\n", b"+PONG\r\n");
+    let mut waiting = server.client();
+    waiting.send(&["BLMOVE", "from", "to", "LEFT", "LEFT", "0"]);
+    let mut looker = connect(&server);
+    wait_until("the other to wait", PATIENCE, || info(&mut looker, "blocked_clients") == 1);
+    let answer = exchange(b"RPUSH from x\r\nECHO a\r\nPING\r\n", b"+PONG\r\n");
+    assert_eq!(answer, ":1\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$2\r\nto\r\n$1\r\na\r\n+PONG\r\n");
 }

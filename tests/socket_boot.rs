@@ -75,6 +75,21 @@ fn wrong_configuration_is_said_on_standard_error() {
 }
 
 #[test]
+fn the_machine_is_looked_at_without_starting() {
+    let output = run(&["--check-system", "--maxmemory", "100mb"]);
+    let said = text(&output.stdout);
+    for name in
+        ["listen backlog", "memory overcommit", "transparent huge pages", "memory limit", "open files"]
+    {
+        assert_eq!(said.lines().filter(|line| line.contains(name)).count(), 1, "{said}");
+    }
+    let faults = said.lines().filter(|line| line.starts_with("BAD")).count();
+    assert_eq!(output.status.code(), Some(i32::from(faults > 0)), "{said}");
+    let refused = run(&["--check-system", "--nosuch", "1"]);
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
 fn version_and_help_are_short_answers() {
     for option in ["-v", "--version"] {
         let output = run(&[option]);

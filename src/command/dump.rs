@@ -12,6 +12,7 @@ use crate::server::{CommandSpec, Ctx};
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "dump",
+        tips: &["nondeterministic_output"],
         arity: 2,
         flags: flag::READONLY,
         categories: category::KEYSPACE,

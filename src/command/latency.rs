@@ -29,17 +29,24 @@ const fn row(
     }
 }
 
+const EACH_NODE: &[&str] =
+    &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
+
 const SUBCOMMANDS: &[CommandSpec] = &[
-    row("doctor", 2, "Reads the monitor's events like a doctor.", doctor),
-    row("graph", 3, "Draws an event's samples.", graph),
+    CommandSpec { tips: EACH_NODE, ..row("doctor", 2, "Reads the monitor's events like a doctor.", doctor) },
+    CommandSpec { tips: EACH_NODE, ..row("graph", 3, "Draws an event's samples.", graph) },
     CommandSpec {
+        tips: EACH_NODE,
         since: "7.0.0",
         complexity: "O(N) where N is the number of commands with latency information being retrieved.",
         ..row("histogram", -2, "Shows how the durations of commands are distributed.", histogram)
     },
-    row("history", 3, "Shows an event's samples.", history),
-    row("latest", 2, "Shows the last sample of every event.", latest),
-    row("reset", -2, "Forgets events.", reset),
+    CommandSpec { tips: EACH_NODE, ..row("history", 3, "Shows an event's samples.", history) },
+    CommandSpec { tips: EACH_NODE, ..row("latest", 2, "Shows the last sample of every event.", latest) },
+    CommandSpec {
+        tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
+        ..row("reset", -2, "Forgets events.", reset)
+    },
     CommandSpec {
         flags: flag::LOADING | flag::STALE,
         ..row("help", 2, "Describes the subcommands.", help_command)

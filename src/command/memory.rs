@@ -26,21 +26,29 @@ const fn row(
     }
 }
 
+const EACH_SHARD: &[&str] =
+    &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
+
 const SUBCOMMANDS: &[CommandSpec] = &[
-    row("doctor", 2, "Says in words what is wrong with the memory.", doctor),
+    CommandSpec {
+        tips: EACH_SHARD,
+        ..row("doctor", 2, "Says in words what is wrong with the memory.", doctor)
+    },
     CommandSpec {
         flags: flag::LOADING | flag::STALE,
         ..row("help", 2, "Describes the subcommands.", help_command)
     },
     CommandSpec {
         complexity: "Depends on how much memory is allocated, could be slow",
+        tips: EACH_SHARD,
         ..row("malloc-stats", 2, "Shows the allocator's own report.", malloc_stats)
     },
     CommandSpec {
         complexity: "Depends on how much memory is allocated, could be slow",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         ..row("purge", 2, "Gives unused memory back to the system.", purge)
     },
-    row("stats", 2, "Shows where memory goes.", stats),
+    CommandSpec { tips: EACH_SHARD, ..row("stats", 2, "Shows where memory goes.", stats) },
     CommandSpec {
         flags: flag::READONLY,
         complexity: "O(N) where N is the number of samples.",

@@ -15,6 +15,7 @@ const ADMIN: u32 = flag::ADMIN | flag::LOADING | flag::STALE;
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "get",
+        tips: &["nondeterministic_output", "request_policy:all_nodes"],
         arity: -2,
         flags: ADMIN,
         group: Group::Server,
@@ -26,6 +27,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "len",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:agg_sum"],
         arity: 2,
         flags: ADMIN,
         group: Group::Server,
@@ -36,6 +38,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "reset",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: 2,
         flags: ADMIN,
         group: Group::Server,

@@ -32,6 +32,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "lastsave",
+        tips: &["nondeterministic_output"],
         flags: flag::LOADING | flag::STALE | flag::FAST,
         categories: category::ADMIN | category::DANGEROUS,
         summary: "Unix time of the last successful save.",

@@ -95,6 +95,7 @@ fn round(server: &mut Server) {
     if server.tracking.is_active() {
         server.limit_tracking_table();
     }
+    server.tracking.free_some();
     serve_children(server);
     server.snapshot_cron();
     server.aof_cron();

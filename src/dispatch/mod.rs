@@ -152,6 +152,7 @@ fn push_before_reply(server: &mut Server, out: &mut Reply) -> usize {
 }
 
 /// CLIENT REPLY, and messages that were waiting for the reply to be complete.
+#[inline]
 fn finish_request(
     server: &mut Server,
     client: ClientRef,

@@ -352,6 +352,10 @@ impl Connection {
             server.call.hint = KeyHint::default();
             if server.blocked.has_ready() {
                 blocking::serve_ready(server);
+                // What those commands had to tell this client stands before its next reply.
+                if let Some(client) = server.clients.get_mut(self.client) {
+                    out.buffer.append(&mut client.output.buffer);
+                }
             }
             match outcome {
                 // SHUTDOWN: what stands behind it in the pipeline would be answered and lost.

@@ -243,7 +243,10 @@ impl Net {
         server.broadcast_invalidations();
         let start = server.clock.ticks();
         dispatch::flush_propagation(server);
-        server.stats.aof_ns += server.clock.elapsed_ns(start);
+        let aof_ns = server.clock.elapsed_ns(start);
+        server.stats.aof_ns += aof_ns;
+        // A full queue to the writer, or a sync that every reply waits for.
+        server.note_latency("aof-write", aof_ns / 1_000_000);
         self.write_pending(server);
         for action in std::mem::take(&mut server.actions) {
             self.carry_out(server, action);

@@ -155,6 +155,7 @@ impl Server {
         let child = child.map_err(|failure| failure.to_string())?;
         log::info!("Background append only file rewriting started by pid {}", child.pid);
         self.persistence.aof.rewrite.begin();
+        self.note_fork();
         self.apply_aof_settings();
         Ok(())
     }

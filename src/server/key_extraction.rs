@@ -35,6 +35,9 @@ pub fn has_keys(spec: &CommandSpec) -> bool {
 pub fn keys_of(spec: &CommandSpec, args: Args<'_>) -> Result<Vec<KeyAt>, InvalidArguments> {
     let mut found = Vec::new();
     for keys in spec.keys.iter().filter(|keys| keys.flags & key_flag::NOT_KEY == 0) {
+        if is_left_empty(spec, keys, args) {
+            continue;
+        }
         let first = match first_argument(keys, args) {
             Begin::At(first) => first,
             Begin::Missing => continue,
@@ -51,6 +54,17 @@ pub fn keys_of(spec: &CommandSpec, args: Args<'_>) -> Result<Vec<KeyAt>, Invalid
         }
     }
     Ok(found)
+}
+
+/// Whether the key's place is empty because a list behind a keyword takes it (MIGRATE ... KEYS).
+fn is_left_empty(spec: &CommandSpec, keys: &KeySpec, args: Args<'_>) -> bool {
+    let BeginSearch::Index(index) = keys.begin else { return false };
+    let is_list = |other: &KeySpec| {
+        matches!(other.begin, BeginSearch::Keyword(..))
+            && other.flags & key_flag::INCOMPLETE != 0
+            && matches!(first_argument(other, args), Begin::At(_))
+    };
+    args.get(index).is_some_and(<[u8]>::is_empty) && spec.keys.iter().any(is_list)
 }
 
 enum Begin {

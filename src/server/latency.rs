@@ -79,6 +79,11 @@ impl Server {
             self.latency.add(event, self.call.now_ms / 1000, latency_ms);
         }
     }
+
+    /// Notes how long the fork just made has stopped the server.
+    pub fn note_fork(&mut self) {
+        self.note_latency("fork", self.persistence.forks.latest_us / 1000);
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub mod output;
 pub mod pause;
 pub mod propagation;
 pub mod pubsub;
+mod reader_table;
 pub mod run;
 pub mod safety;
 pub mod slowlog;

@@ -41,7 +41,11 @@ impl Server {
     ) {
         // A command that had to wait was shown when it came.
         let again = caller == Caller::Unblocked || caller.is_replicated();
-        if again || found.spec.has(flag::SKIP_MONITOR | flag::ADMIN) || self.run.loading.is_some() {
+        if self.monitors.is_empty()
+            || again
+            || found.spec.has(flag::SKIP_MONITOR | flag::ADMIN)
+            || self.run.loading.is_some()
+        {
             return;
         }
         let Some(state) = self.clients.get(client) else { return };

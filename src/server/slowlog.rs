@@ -84,9 +84,9 @@ impl Server {
     /// Looks at the bytes of a request and of its reply. Called after every command.
     #[inline]
     pub fn note_sizes(&mut self, client: ClientRef, found: Found, args: Args<'_>, reply_bytes: usize) {
-        let request_bytes = args.total_bytes() as u64;
+        let extent_bytes = args.extent_bytes() as u64;
         let config = &self.config;
-        if exceeds(request_bytes, config.commandlog_request_larger_than)
+        if exceeds(extent_bytes, config.commandlog_request_larger_than)
             | exceeds(reply_bytes as u64, config.commandlog_reply_larger_than)
         {
             self.log_sizes(client, found, args, reply_bytes as u64);

@@ -124,6 +124,7 @@ impl Server {
                 log::info!("Background saving started by pid {}", child.pid);
                 let dirty = self.persistence.dirty;
                 self.persistence.snapshot.began(path, dirty, now_s);
+                self.note_fork();
                 Ok(())
             }
             Err(failure) => {

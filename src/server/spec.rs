@@ -52,7 +52,8 @@ pub mod flag {
     /// CLIENT CACHING still holds for the command behind this one (CLIENT).
     pub const KEEPS_CACHING: u32 = 1 << 26;
 
-    /// Names in COMMAND INFO's order; flags that are ours alone have none.
+    /// Names in COMMAND INFO's order. Flags that are ours alone have none, nor have those that Redis
+    /// keeps to itself.
     pub const NAMES: &[(u32, &str)] = &[
         (WRITE, "write"),
         (READONLY, "readonly"),
@@ -68,12 +69,10 @@ pub mod flag {
         (ASKING, "asking"),
         (FAST, "fast"),
         (NO_AUTH, "no_auth"),
-        (MAY_REPLICATE, "may_replicate"),
         (NO_ASYNC_LOADING, "no_async_loading"),
         (NO_MULTI, "no_multi"),
         (ALLOW_BUSY, "allow_busy"),
         (MOVABLEKEYS, "movablekeys"),
-        (TOUCHES_ARBITRARY_KEYS, "touches_arbitrary_keys"),
     ];
 }
 

@@ -6,23 +6,23 @@
 //! ```
 //! A client that goes is not looked for in the table: its id finds nobody later. The table holds
 //! `tracking-table-max-keys` names; beyond that names are forgotten, and their readers told so, a
-//! few at a time ([`Server::limit_tracking_table`]). It is ordered by name, since then a position to
-//! go on from is a name: with about 100 bytes a name it costs a tracking client's read 0.3 us at a
-//! million names, and nothing to anybody else. With the last tracking client the table goes.
+//! few at a time ([`Server::limit_tracking_table`]). With the last tracking client the table goes.
 
 use crate::resp::{Args, Protocol, Reply};
 use crate::server::Server;
 use crate::server::client::ClientRef;
 use crate::server::key_extraction::keys_of;
+use crate::server::reader_table::ReaderTable;
 use crate::server::spec::{Found, flag};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 /// The channel on which a RESP2 client in subscribe mode gets another's invalidations.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
 /// Names forgotten in one look at a table above its limit; that many more in each look in a row
 /// that does not suffice (as Redis), so that the table does not outgrow the effort.
 const FORGET_STEP: usize = 100;
+/// Shards of an emptied table freed in a cron round: 16,000 names at the default limit, about 1 ms.
+const SHARDS_FREED: usize = 16;
 
 /// What one client asked for with `CLIENT TRACKING on`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,34 +41,6 @@ pub struct ClientTracking {
     pub prefixes: BTreeSet<Box<[u8]>>,
 }
 
-/// Who read a key. Nearly always one.
-#[derive(Debug)]
-enum Readers {
-    One(u64),
-    Many(BTreeSet<u64>),
-}
-
-impl Readers {
-    /// Returns whether the client is new here.
-    fn add(&mut self, id: u64) -> bool {
-        match self {
-            Readers::One(other) if *other == id => false,
-            Readers::One(other) => {
-                *self = Readers::Many(BTreeSet::from([*other, id]));
-                true
-            }
-            Readers::Many(ids) => ids.insert(id),
-        }
-    }
-
-    fn into_ids(self) -> Vec<u64> {
-        match self {
-            Readers::One(id) => vec![id],
-            Readers::Many(ids) => ids.into_iter().collect(),
-        }
-    }
-}
-
 /// One prefix of broadcast mode.
 #[derive(Debug, Default)]
 struct Broadcast {
@@ -82,14 +54,10 @@ struct Broadcast {
 pub struct Tracking {
     /// Clients with tracking on (`tracking_clients`).
     pub clients: usize,
-    readers: BTreeMap<Box<[u8]>, Readers>,
-    /// Pairs of key and client (`tracking_total_items`).
-    items: usize,
+    readers: ReaderTable,
     prefixes: BTreeMap<Box<[u8]>, Broadcast>,
     /// Some prefix has changed names.
     broadcast_due: bool,
-    /// The name forgotten last for the limit's sake.
-    position: Box<[u8]>,
     /// Looks in a row that found the table above its limit and left it there.
     looks_above_limit: usize,
 }
@@ -103,11 +71,12 @@ impl Tracking {
 
     /// Names in the table (`tracking_total_keys`).
     pub fn keys(&self) -> usize {
-        self.readers.len()
+        self.readers.names()
     }
 
+    /// Pairs of key and client (`tracking_total_items`).
     pub fn items(&self) -> usize {
-        self.items
+        self.readers.items()
     }
 
     /// `tracking_total_prefixes`.
@@ -115,26 +84,9 @@ impl Tracking {
         self.prefixes.len()
     }
 
-    fn remember(&mut self, key: &[u8], id: u64) {
-        let is_new = match self.readers.get_mut(key) {
-            Some(readers) => readers.add(id),
-            None => self.readers.insert(key.into(), Readers::One(id)).is_none(),
-        };
-        self.items += usize::from(is_new);
-    }
-
-    /// Takes a name out of the table with who read it.
-    fn forget(&mut self, key: &[u8]) -> Vec<u64> {
-        let ids = self.readers.remove(key).map_or_else(Vec::new, Readers::into_ids);
-        self.items -= ids.len();
-        ids
-    }
-
-    /// The name behind the one forgotten last, in a circle.
-    fn next_to_forget(&self) -> Option<Box<[u8]>> {
-        let behind = (Bound::Excluded(&self.position), Bound::Unbounded);
-        let next = self.readers.range::<Box<[u8]>, _>(behind).next().or_else(|| self.readers.iter().next());
-        next.map(|(name, _)| name.clone())
+    /// Frees some of the memory of a table that was emptied.
+    pub fn free_some(&mut self) {
+        self.readers.free_some(SHARDS_FREED);
     }
 
     /// Notes a change for every prefix that the name begins with.
@@ -196,7 +148,7 @@ impl Server {
         }
         self.tracking.clients -= 1;
         if self.tracking.clients == 0 {
-            self.tracking = Tracking::default();
+            self.tracking.readers.clear();
         }
     }
 
@@ -212,7 +164,9 @@ impl Server {
             return;
         }
         for key in keys_of(found.spec, args).unwrap_or_default() {
-            self.tracking.remember(args.at(key.index), caller.id);
+            let name = args.at(key.index);
+            let hash = self.hash(name);
+            self.tracking.readers.remember(hash, name, caller.id);
         }
     }
 
@@ -220,12 +174,14 @@ impl Server {
     #[cold]
     pub(super) fn invalidate_key(&mut self, key: &[u8], by: Option<ClientRef>) {
         self.tracking.note_for_broadcast(key, by.map(|client| client.id));
-        self.tell_readers(key);
+        let hash = self.hash(key);
+        let ids = self.tracking.readers.forget(hash, key);
+        self.tell_readers(key, ids);
     }
 
-    /// Tells everyone who read a key, and forgets them: they read it again if they want to know.
-    fn tell_readers(&mut self, key: &[u8]) {
-        for id in self.tracking.forget(key) {
+    /// Tells everyone who read a key and was forgotten: they read it again if they want to know.
+    fn tell_readers(&mut self, key: &[u8], ids: Vec<u64>) {
+        for id in ids {
             let Some(reader) = self.clients.by_id(id) else { continue };
             let Some(tracking) = self.clients.get(reader).and_then(|client| client.tracking.as_ref()) else {
                 continue;
@@ -243,7 +199,6 @@ impl Server {
             return;
         }
         self.tracking.readers.clear();
-        self.tracking.items = 0;
         for reference in self.clients.references() {
             if self.clients.get(reference).is_some_and(|client| client.tracking.is_some()) {
                 self.send_invalidation(reference, Invalid::Everything);
@@ -259,9 +214,8 @@ impl Server {
             return;
         }
         for _ in 0..FORGET_STEP * (self.tracking.looks_above_limit + 1) {
-            let Some(name) = self.tracking.next_to_forget() else { return };
-            self.tell_readers(&name);
-            self.tracking.position = name;
+            let Some((name, ids)) = self.tracking.readers.take_any() else { return };
+            self.tell_readers(&name, ids);
             if self.tracking.keys() <= keys_max {
                 self.tracking.looks_above_limit = 0;
                 return;
@@ -372,38 +326,4 @@ fn encode_keys<'a>(names: impl ExactSizeIterator<Item = &'a Box<[u8]>>) -> Vec<u
         out.bulk(name);
     }
     out.buffer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Tracking;
-
-    #[test]
-    fn items_are_pairs_and_go_with_their_name() {
-        let mut tracking = Tracking::default();
-        for (key, id) in [(&b"a"[..], 1), (b"a", 1), (b"a", 2), (b"a", 2), (b"b", 1)] {
-            tracking.remember(key, id);
-        }
-        assert_eq!((tracking.keys(), tracking.items()), (2, 3));
-        assert_eq!(tracking.forget(b"a"), [1, 2]);
-        assert_eq!(tracking.forget(b"a"), [0; 0]);
-        assert_eq!((tracking.keys(), tracking.items()), (1, 1));
-    }
-
-    #[test]
-    fn names_are_forgotten_in_a_circle() {
-        let mut tracking = Tracking::default();
-        assert_eq!(tracking.next_to_forget(), None);
-        for key in [&b""[..], b"a", b"b"] {
-            tracking.remember(key, 1);
-        }
-        let mut order = Vec::new();
-        for _ in 0..3 {
-            let name = tracking.next_to_forget().expect("the table is not empty");
-            order.push(name.to_vec());
-            tracking.forget(&name);
-            tracking.position = name;
-        }
-        assert_eq!(order, [&b"a"[..], b"b", b""]);
-    }
 }

@@ -32,6 +32,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "set",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: -4,
         flags: ADMIN,
         group: Group::Server,
@@ -43,6 +44,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "rewrite",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: 2,
         flags: ADMIN,
         group: Group::Server,
@@ -53,6 +55,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "resetstat",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: 2,
         flags: ADMIN,
         group: Group::Server,

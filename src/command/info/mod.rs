@@ -16,6 +16,7 @@ use std::fmt::{Display, Write};
 
 pub const ROWS: &[CommandSpec] = &[CommandSpec {
     name: "info",
+    tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     arity: -1,
     flags: flag::LOADING | flag::STALE,
     categories: category::DANGEROUS,

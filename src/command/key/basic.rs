@@ -26,6 +26,7 @@ const DELETE: CommandSpec = CommandSpec {
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "del",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         flags: flag::WRITE,
         complexity: "O(N) where N is the number of keys, and O(M) for each collection of M elements.",
         summary: "Deletes keys.",
@@ -34,6 +35,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "unlink",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         flags: flag::WRITE | flag::FAST,
         since: "4.0.0",
         complexity: "O(1) for each key; what a key held is freed by another thread.",
@@ -43,6 +45,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "exists",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         keys: &[KeySpec::rest(1, key_flag::RO)],
         complexity: "O(N) where N is the number of keys.",
@@ -52,6 +55,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "touch",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         keys: &[KeySpec::rest(1, key_flag::RO)],
         since: "3.2.1",
@@ -70,6 +74,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "randomkey",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
         flags: flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS,
         summary: "Gives the name of a random key.",
         handler: randomkey,
@@ -77,6 +82,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "dbsize",
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         group: Group::Server,
         summary: "Gives the number of keys in the database.",
         handler: dbsize,

@@ -59,9 +59,16 @@ pub const ROWS: &[CommandSpec] = &[
         handler: persist_command,
         ..SET
     },
-    CommandSpec { name: "ttl", summary: "Gives a key's time to live in seconds.", handler: ttl, ..ASK },
+    CommandSpec {
+        name: "ttl",
+        tips: &["nondeterministic_output"],
+        summary: "Gives a key's time to live in seconds.",
+        handler: ttl,
+        ..ASK
+    },
     CommandSpec {
         name: "pttl",
+        tips: &["nondeterministic_output"],
         since: "2.6.0",
         summary: "Gives a key's time to live in milliseconds.",
         handler: pttl,

@@ -17,6 +17,7 @@ const ROW: CommandSpec = CommandSpec {
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "flushdb",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         complexity: "O(N) where N is the number of keys in the database.",
         summary: "Deletes all keys of the database.",
         handler: flushdb,
@@ -24,6 +25,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "flushall",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         complexity: "O(N) where N is the number of keys in all databases.",
         summary: "Deletes all keys of all databases.",
         handler: flushall,

@@ -34,12 +34,14 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "encoding",
+        tips: &["nondeterministic_output"],
         summary: "Names the encoding of a key's value.",
         handler: encoding,
         ..ROW
     },
     CommandSpec {
         name: "freq",
+        tips: &["nondeterministic_output"],
         since: "4.0.0",
         summary: "Gives the logarithmic counter of a key's use (LFU policies).",
         handler: freq,
@@ -57,12 +59,14 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "idletime",
+        tips: &["nondeterministic_output"],
         summary: "Gives the seconds since a key was used (LRU policies).",
         handler: idletime,
         ..ROW
     },
     CommandSpec {
         name: "refcount",
+        tips: &["nondeterministic_output"],
         summary: "Gives the number of references to a key's value.",
         handler: refcount,
         ..ROW

@@ -14,6 +14,7 @@ const ROW: CommandSpec =
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "keys",
+        tips: &["nondeterministic_output_order", "request_policy:all_shards"],
         arity: 2,
         flags: flag::READONLY,
         categories: category::KEYSPACE | category::DANGEROUS,
@@ -24,6 +25,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "scan",
+        tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
         flags: flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS,
         since: "2.8.0",
         complexity: "O(1) for a call, O(N) for a whole walk over N keys.",

@@ -17,6 +17,7 @@ const PICTURE_MAX: usize = 80;
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "time",
+        tips: &["nondeterministic_output"],
         arity: 1,
         flags: flag::LOADING | flag::STALE | flag::FAST,
         group: Group::Server,

@@ -24,6 +24,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "mget",
+        tips: &["request_policy:multi_shard"],
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         categories: category::STRING,

@@ -102,6 +102,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "mset",
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         categories: category::STRING,
