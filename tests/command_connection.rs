@@ -4,6 +4,7 @@ mod common;
 
 use common::InProcess;
 use tine::dispatch::Outcome;
+use tine::server::config::Config;
 
 #[test]
 fn ping_and_echo() {
@@ -58,7 +59,8 @@ fn auth_without_a_password_set() {
 
 #[test]
 fn auth_opens_the_door() {
-    let mut test = InProcess::with(&[("requirepass", "secret")]);
+    let config = Config { requirepass: "secret".into(), ..Config::default() };
+    let mut test = InProcess::with_config(config);
     assert_eq!(test.call("SET k v"), "-NOAUTH Authentication required.");
     assert_eq!(test.call("NOSUCH"), "-ERR unknown command 'NOSUCH', with args beginning with: ");
     assert_eq!(test.call("AUTH wrong"), "-WRONGPASS invalid username-password pair or user is disabled.");

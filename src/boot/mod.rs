@@ -14,6 +14,7 @@ mod fork;
 mod logging;
 mod logo;
 mod text;
+mod users;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
@@ -21,6 +22,7 @@ use crate::command;
 use crate::net::Net;
 use crate::persist::schedule::temp_name;
 use crate::replay::load_at_start;
+use crate::server::acl::Acl;
 use crate::server::config::{
     CommandLine, DiskFiles, LoadedConfig, Marks, StartAction, Supervised, load, parse_command_line,
 };
@@ -73,6 +75,8 @@ fn serve(line: &CommandLine, program: &[u8]) -> Result<i32, String> {
     let title = ProcessTitle::init();
     let loaded = load(line, &DiskFiles, &mut std::io::stdin()).map_err(|failure| failure.to_string())?;
     enter_directory(&loaded)?;
+    let commands = CommandTable::new(command::FAMILIES);
+    let acl = users::of_configuration(&commands, &loaded)?;
     let supervisor = find_supervisor(&loaded);
     let in_background = loaded.config.daemonize && supervisor.is_none();
     if in_background {
@@ -80,7 +84,7 @@ fn serve(line: &CommandLine, program: &[u8]) -> Result<i32, String> {
     }
     let log = logging::install(&loaded.config)?;
     logging::say_hello(line, &loaded);
-    let mut server = match build(loaded) {
+    let mut server = match build(loaded, commands, acl) {
         Ok(server) => server,
         Err(failure) => {
             log::warn!("{failure}");
@@ -100,12 +104,11 @@ fn serve(line: &CommandLine, program: &[u8]) -> Result<i32, String> {
 }
 
 /// The server, not listening yet.
-fn build(loaded: LoadedConfig) -> Result<Server, String> {
+fn build(loaded: LoadedConfig, mut commands: CommandTable, acl: Acl) -> Result<Server, String> {
     let show = |failure: std::io::Error| failure.to_string();
     let mut config = loaded.config;
     machine::raise_open_files(&mut config)?;
     machine::resolve_memory_limits(&mut config);
-    let mut commands = CommandTable::new(command::FAMILIES);
     for (old, new) in &loaded.directives.renamed_commands {
         if !commands.rename(old, new) {
             return Err(format!("rename-command: no such command '{}'", String::from_utf8_lossy(old)));
@@ -114,6 +117,8 @@ fn build(loaded: LoadedConfig) -> Result<Server, String> {
     let rng = Rng::from_os().map_err(show)?;
     let mut server = Server::new(config, Clock::system(), rng, commands).map_err(show)?;
     server.config_file = loaded.config_file;
+    server.acl = acl;
+    users::load_acl_file(&mut server, &loaded.directives)?;
     Ok(server)
 }
 

@@ -122,21 +122,12 @@ fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     match args.len() {
-        2 if ctx.server.config.requirepass.is_empty() => return Err(error::AUTH_NOT_CONFIGURED),
-        2 => authenticate(ctx, b"default", args.at(1))?,
-        3 => authenticate(ctx, args.at(1), args.at(2))?,
+        2 if ctx.server.acl.default_user().no_password => return Err(error::AUTH_NOT_CONFIGURED),
+        2 => ctx.server.log_in(ctx.client, b"default", args.at(1), args)?,
+        3 => ctx.server.log_in(ctx.client, args.at(1), args.at(2), args)?,
         _ => return Err(error::SYNTAX),
     }
     ctx.out.ok();
-    Ok(())
-}
-
-fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> CommandResult {
-    if !ctx.server.password_fits(user, password) {
-        ctx.server.stats.acl_denied_auth += 1;
-        return Err(error::WRONG_PASS);
-    }
-    ctx.client_mut().authenticated = true;
     Ok(())
 }
 
@@ -180,9 +171,9 @@ fn parse_hello<'a>(args: Args<'a>) -> Result<Introduction<'a>, ReplyError> {
 fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let asked = parse_hello(args)?;
     if let Some((user, password)) = asked.credentials {
-        authenticate(ctx, user, password)?;
+        ctx.server.log_in(ctx.client, user, password, args)?;
     }
-    if !ctx.client().authenticated && !ctx.server.config.requirepass.is_empty() {
+    if ctx.server.must_authenticate(ctx.client()) {
         return Err(error::HELLO_NO_AUTH);
     }
     if let Some(name) = asked.name {
@@ -213,7 +204,8 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let (client, authenticated) = (ctx.client, ctx.server.config.requirepass.is_empty());
+    let client = ctx.client;
+    ctx.server.reset_user(client);
     ctx.server.discard_transaction(client);
     ctx.server.unsubscribe_all(client);
     ctx.server.disable_tracking(client);
@@ -221,7 +213,6 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.select(0);
     let state = ctx.client_mut();
     state.protocol = Protocol::Resp2;
-    state.authenticated = authenticated;
     state.name.clear();
     state.reply_mode = ReplyMode::On;
     state.no_evict = false;

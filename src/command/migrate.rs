@@ -12,6 +12,7 @@ use crate::persist::rdb::dump;
 use crate::resp::Args;
 use crate::server::config::NotifyFlags;
 use crate::server::error::{self, CommandResult, ReplyError};
+use crate::server::key_extraction::KeyAt;
 use crate::server::migrate::MigrateTarget;
 use crate::server::spec::{BeginSearch, FindKeys, Group, KeySpec, category, flag, key_flag};
 use crate::server::{CommandSpec, Ctx};
@@ -33,6 +34,7 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
             flags: KEY_FLAGS | key_flag::INCOMPLETE,
         },
     ],
+    own_keys: Some(own_keys),
     group: Group::Generic,
     since: "2.6.0",
     complexity: "O(N) for values of N bytes, here, on the way and at the target.",
@@ -41,6 +43,25 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
     handler: migrate,
     ..CommandSpec::DEFAULT
 }];
+
+/// The key that stands third, or those behind KEYS: then the third must be empty, and if it is not,
+/// the request is refused anyway. What logs in at the other side is no word of ours.
+fn own_keys(args: Args<'_>) -> Vec<KeyAt> {
+    let mut index = 6;
+    let mut keys = 3..4;
+    while let Some(word) = args.get(index) {
+        if arg::is(word, "keys") {
+            keys = if args.at(3).is_empty() { index + 1..args.len() } else { 0..0 };
+            break;
+        }
+        index += match word {
+            word if arg::is(word, "auth") => 2,
+            word if arg::is(word, "auth2") => 3,
+            _ => 1,
+        };
+    }
+    keys.map(|index| KeyAt { index, flags: KEY_FLAGS }).collect()
+}
 
 /// Time-out when none, or none that makes sense, is given.
 const DEFAULT_TIMEOUT_MS: u64 = 1000;

@@ -1,6 +1,7 @@
 //! Floor 9: the command families. A family parses arguments, calls its type or the server's
 //! parts, and replies; its rows stand beside its handlers.
 
+pub mod acl;
 pub mod arg;
 pub mod backup;
 pub mod batch;
@@ -41,6 +42,7 @@ use crate::server::CommandSpec;
 
 /// The rows of all families, for the command table.
 pub const FAMILIES: &[&[CommandSpec]] = &[
+    acl::ROWS,
     backup::ROWS,
     client::ROWS,
     command_info::ROWS,

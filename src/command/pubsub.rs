@@ -10,7 +10,7 @@ use crate::resp::{Args, Reply};
 use crate::server::client::{Client, ReplyMode};
 use crate::server::error::CommandResult;
 use crate::server::pubsub::{self, Subscribers};
-use crate::server::spec::{Group, KeySpec, flag, key_flag};
+use crate::server::spec::{ChannelArguments, Group, KeySpec, flag, key_flag};
 use crate::server::{CommandSpec, Ctx, Server};
 
 const SUBSCRIBING: u32 = flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::SUBSCRIBE_MODE;
@@ -24,6 +24,7 @@ pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "subscribe",
         arity: -2,
+        channels: ChannelArguments::All,
         flags: SUBSCRIBING,
         complexity: "O(N), N: channels",
         summary: "Listens to channels.",
@@ -33,6 +34,7 @@ pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "psubscribe",
         arity: -2,
+        channels: ChannelArguments::AllPatterns,
         flags: SUBSCRIBING,
         complexity: "O(N), N: patterns",
         summary: "Listens to all channels that match one of the patterns.",
@@ -42,6 +44,7 @@ pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "ssubscribe",
         arity: -2,
+        channels: ChannelArguments::All,
         flags: SUBSCRIBING,
         since: "7.0.0",
         complexity: "O(N), N: shard channels",
@@ -82,6 +85,7 @@ pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "publish",
         arity: 3,
+        channels: ChannelArguments::First,
         flags: PUBLISHING,
         complexity: "O(N+M), N: subscribers of the channel, M: patterns of all clients",
         summary: "Sends a message to all who listen to a channel.",
@@ -91,6 +95,7 @@ pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "spublish",
         arity: 3,
+        channels: ChannelArguments::First,
         flags: PUBLISHING,
         since: "7.0.0",
         complexity: "O(N), N: subscribers of the shard channel",

@@ -5,10 +5,11 @@
 
 use crate::dispatch;
 use crate::resp::Args;
+use crate::server::acl::{Denial, DenialContext, DeniedBy};
 use crate::server::client::Transaction;
 use crate::server::error::{self, CommandResult};
 use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
-use crate::server::{Caller, CommandSpec, Ctx};
+use crate::server::{Caller, CommandSpec, Ctx, Found};
 
 const CONTROL: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY;
 
@@ -131,11 +132,34 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     }
 }
 
+/// The user has lost a right since the command was queued.
+fn refuse_queued(ctx: &mut Ctx<'_>, denial: Denial, found: Found, args: Args<'_>) {
+    let reason = match denial.by {
+        DeniedBy::Command => "no permission to execute the command or subcommand",
+        DeniedBy::Key => "no permission to touch the specified keys",
+        DeniedBy::Channel => "no permission to access one of the channels used as arguments to the command",
+        DeniedBy::Auth => "no permission",
+    };
+    ctx.server.note_denial(ctx.client, denial, DenialContext::Multi, found, args);
+    let error = format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
+         command is no longer allowed for the following reason: {reason}"
+    );
+    ctx.server.stats.count_error(b"NOPERM");
+    ctx.out.error(error.as_bytes());
+}
+
 fn run_queue(ctx: &mut Ctx<'_>, transaction: Transaction) -> CommandResult {
     ctx.out.array(transaction.queue.len());
     for queued in &transaction.queue {
         let found = ctx.server.commands.all()[queued.command_id as usize];
-        dispatch::call(ctx.server, ctx.client, Caller::Exec, found, queued.args.as_args(), ctx.out);
+        let args = queued.args.as_args();
+        match ctx.server.check_rights(ctx.client(), found, args) {
+            Ok(()) => {
+                dispatch::call(ctx.server, ctx.client, Caller::Exec, found, args, ctx.out);
+            }
+            Err(denial) => refuse_queued(ctx, denial, found, args),
+        }
     }
     // A queued SELECT has moved the client; the context follows.
     ctx.db = ctx.client().db;

@@ -5,6 +5,7 @@
 
 use crate::dispatch::unknown_command;
 use crate::resp::Args;
+use crate::server::acl::Denial;
 use crate::server::error::{self, ReplyError};
 use crate::server::run::PauseKind;
 use crate::server::spec::{Found, flag};
@@ -23,10 +24,25 @@ pub(super) enum Admitted {
 pub(super) struct Rejection {
     pub found: Option<Found>,
     pub error: ReplyError,
+    /// The user may not do this: to be logged.
+    pub denial: Option<Denial>,
+}
+
+/// What a check answers.
+struct Refusal {
+    error: ReplyError,
+    denial: Option<Denial>,
+}
+
+impl From<ReplyError> for Refusal {
+    fn from(error: ReplyError) -> Self {
+        Refusal { error, denial: None }
+    }
 }
 
 struct Request<'a> {
     found: Found,
+    args: Args<'a>,
     client: &'a Client,
     /// Flags of the command, and of everything queued when it is EXEC.
     flags: u32,
@@ -34,12 +50,13 @@ struct Request<'a> {
     missing_flags: u32,
 }
 
-type Check = fn(&Server, &Request<'_>) -> Result<(), ReplyError>;
+type Check = fn(&Server, &Request<'_>) -> Result<(), Refusal>;
 
 const CHECKS: &[Check] = &[
     check_protected,
     check_authenticated,
     check_multi,
+    check_rights,
     check_memory,
     check_disk,
     check_subscribe_mode,
@@ -59,12 +76,16 @@ pub(super) fn admit(
     let (queued_flags, queued_missing) = queue.map_or((0, 0), |queue| (queue.flags, queue.missing_flags));
     let request = Request {
         found,
+        args,
         client,
         flags: found.spec.flags | queued_flags & !flag::REPORTS_DISK,
         missing_flags: !found.spec.flags | queued_missing,
     };
     for check in CHECKS {
-        check(server, &request).map_err(|error| Rejection { found: Some(found), error })?;
+        check(server, &request).map_err(|refusal| {
+            let Refusal { error, denial } = refusal;
+            Rejection { found: Some(found), error, denial }
+        })?;
     }
     if is_paused(server, &request) {
         return Ok(Admitted::Postpone);
@@ -78,7 +99,7 @@ pub(super) fn admit(
 /// Unknown command, unknown subcommand, wrong arity.
 #[inline]
 fn find_exactly(server: &Server, found: Option<Found>, args: Args<'_>) -> Result<Found, Rejection> {
-    let unknown = |error| Rejection { found: None, error };
+    let unknown = |error| Rejection { found: None, error, denial: None };
     let Some(mut found) = found else { return Err(unknown(unknown_command(args))) };
     if !found.spec.subcommands.is_empty() && args.len() > 1 {
         let parent = found;
@@ -88,12 +109,13 @@ fn find_exactly(server: &Server, found: Option<Found>, args: Args<'_>) -> Result
             .ok_or_else(|| unknown(error::unknown_subcommand(&args[1], parent.spec.name)))?;
     }
     if !found.spec.arity_fits(args.len()) {
-        return Err(Rejection { found: Some(found), error: error::wrong_arity(&found.full_name()) });
+        let error = error::wrong_arity(&found.full_name());
+        return Err(Rejection { found: Some(found), error, denial: None });
     }
     Ok(found)
 }
 
-fn check_protected(server: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
+fn check_protected(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
     if !request.found.spec.has(flag::PROTECTED_DEBUG) {
         return Ok(());
     }
@@ -104,54 +126,66 @@ fn check_protected(server: &Server, request: &Request<'_>) -> Result<(), ReplyEr
         "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
          local connection, otherwise you need to set this option in the configuration file, and then restart the \
          server.",
-    ))
+    )
+    .into())
 }
 
 #[inline]
-fn check_authenticated(server: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
-    let open = request.client.authenticated || server.config.requirepass.is_empty();
-    if open || request.found.spec.has(flag::NO_AUTH) { Ok(()) } else { Err(error::NO_AUTH) }
+fn check_authenticated(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
+    let open = request.found.spec.has(flag::NO_AUTH) || !server.must_authenticate(request.client);
+    if open { Ok(()) } else { Err(error::NO_AUTH.into()) }
+}
+
+/// What the client's user may not do. A user with all rights costs one test.
+#[inline]
+fn check_rights(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
+    let (client, found, args) = (request.client, request.found, request.args);
+    server.check_rights(client, found, args).map_err(|denial| {
+        let error = server.refusal_error(client, denial, found, args);
+        Refusal { error, denial: Some(denial) }
+    })
 }
 
 /// Memory limits arrive with eviction (README lists `maxmemory` as not yet active).
 #[inline]
-fn check_memory(_: &Server, _: &Request<'_>) -> Result<(), ReplyError> {
+fn check_memory(_: &Server, _: &Request<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
 /// Writes are refused while they cannot be made safe (MISCONF).
 #[inline]
-fn check_disk(server: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
+fn check_disk(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
     if request.flags & (flag::WRITE | flag::REPORTS_DISK) == 0 {
         return Ok(());
     }
-    server.refuse_unsafe_write()
+    Ok(server.refuse_unsafe_write()?)
 }
 
 #[inline]
-fn check_subscribe_mode(_: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
+fn check_subscribe_mode(_: &Server, request: &Request<'_>) -> Result<(), Refusal> {
     if !request.client.in_subscribe_mode() || request.found.spec.has(flag::SUBSCRIBE_MODE) {
         return Ok(());
     }
     Err(ReplyError::err(format!(
         "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
         request.found.full_name()
-    )))
+    ))
+    .into())
 }
 
 #[inline]
-fn check_loading(server: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
+fn check_loading(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
     let denied = server.run.loading.is_some() && request.missing_flags & flag::LOADING != 0;
-    if denied { Err(error::LOADING) } else { Ok(()) }
+    if denied { Err(error::LOADING.into()) } else { Ok(()) }
 }
 
 /// What takes part in replication, or is shown every command, does not use the keyspace: it would get
 /// around CLIENT PAUSE.
 #[inline]
-fn check_replica(_: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
+fn check_replica(_: &Server, request: &Request<'_>) -> Result<(), Refusal> {
     const USES_KEYS: u32 = flag::READONLY | flag::WRITE | flag::MAY_REPLICATE;
     if is_fed(request.client) && request.flags & USES_KEYS != 0 {
-        return Err(ReplyError::err("Replica can't interact with the keyspace"));
+        return Err(ReplyError::err("Replica can't interact with the keyspace").into());
     }
     Ok(())
 }
@@ -163,9 +197,9 @@ fn is_fed(client: &Client) -> bool {
 }
 
 #[inline]
-fn check_multi(_: &Server, request: &Request<'_>) -> Result<(), ReplyError> {
+fn check_multi(_: &Server, request: &Request<'_>) -> Result<(), Refusal> {
     if request.client.transaction.is_some() && request.found.spec.has(flag::NO_MULTI) {
-        return Err(error::NOT_ALLOWED_IN_MULTI);
+        return Err(error::NOT_ALLOWED_IN_MULTI.into());
     }
     Ok(())
 }

@@ -179,9 +179,16 @@ fn finish_request(
 }
 
 fn reject(server: &mut Server, client: ClientRef, rejection: Rejection, args: Args<'_>, out: &mut Reply) {
-    let Rejection { found, mut error } = rejection;
+    let Rejection { found, mut error, denial } = rejection;
     if let Some(found) = found {
         server.stats.commands[found.id as usize].rejected += 1;
+        if let Some(state) = server.clients.get_mut(client) {
+            state.last_command = Some(found.id);
+        }
+    }
+    if let (Some(found), Some(denial)) = (found, denial) {
+        let context = server.denial_context(client);
+        server.note_denial(client, denial, context, found, args);
     }
     if let Some(found) = found.filter(|found| found.spec.has(flag::RUNS_QUEUE)) {
         server.discard_transaction(client);

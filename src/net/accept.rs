@@ -70,16 +70,15 @@ impl Net {
             server.stats.connections_rejected += 1;
             return;
         }
-        if server.config.protected_mode && server.config.requirepass.is_empty() && !peer.is_local {
+        if server.config.protected_mode && server.acl.default_user().no_password && !peer.is_local {
             refuse(&mut stream, PROTECTED);
             server.stats.connections_rejected += 1;
             return;
         }
         let descriptor = prepare(server, &stream);
         let client = server.clients.add(ClientKind::Normal, server.clock.monotonic_us() / 1000);
-        let open = server.config.requirepass.is_empty();
+        server.reset_user(client);
         if let Some(state) = server.clients.get_mut(client) {
-            state.authenticated = open;
             state.address = peer.address;
             state.local_address = peer.local_address;
             state.unix_socket = peer.unix;

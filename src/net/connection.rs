@@ -286,8 +286,8 @@ impl Connection {
         spans: &mut Vec<Span>,
     ) -> Option<request::ProtocolError> {
         scratch.requests.clear();
-        let authenticated = server.config.requirepass.is_empty()
-            || server.clients.get(self.client).is_some_and(|c| c.authenticated);
+        let state = server.clients.get(self.client);
+        let authenticated = state.is_some_and(|state| !server.must_authenticate(state));
         let limits = Limits { bulk_max_bytes: server.config.proto_max_bulk_len as i64, authenticated };
         let batch_max = if authenticated { BATCH_MAX } else { 1 };
         let mut first_span = 0;

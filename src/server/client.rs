@@ -5,6 +5,7 @@
 //! new one, so a look-up compares the id. Ids are never reused.
 
 use crate::resp::{OwnedArgs, Protocol};
+use crate::server::acl::UserId;
 use crate::server::blocked::DbKey;
 use crate::server::output::Output;
 use crate::server::tracking::ClientTracking;
@@ -107,6 +108,8 @@ pub struct Client {
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,
+    /// Whose rights it has; `None`: the server's own, which are all.
+    pub user: Option<UserId>,
     /// Passed AUTH, or no password is asked for.
     pub authenticated: bool,
     pub transaction: Option<Box<Transaction>>,
@@ -168,6 +171,7 @@ impl Client {
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),
+            user: (kind != ClientKind::Fake && kind != ClientKind::Primary).then_some(UserId::DEFAULT),
             authenticated: false,
             transaction: None,
             watched: Vec::new(),

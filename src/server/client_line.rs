@@ -35,7 +35,7 @@ impl Server {
         field("events", if client.kind == ClientKind::Fake { &"" } else { &"r" });
         let command = client.last_command.map(|id| self.commands.all()[id as usize].full_name());
         field("cmd", &command.unwrap_or_else(|| "NULL".into()));
-        field("user", &"default");
+        field("user", &self.user_name(client));
         field(
             "redir",
             &client.tracking.as_ref().map_or("-1".into(), |tracking| tracking.redirect.to_string()),

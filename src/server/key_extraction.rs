@@ -27,8 +27,8 @@ pub fn has_keys(spec: &CommandSpec) -> bool {
 /// The keys of a request, in the order of the specs. Arguments that only look like keys (shard
 /// channels) are left out. O(arguments).
 ///
-/// A spec that cannot be followed further (`unknown`, `incomplete`) ends the search with what was
-/// found before it.
+/// A spec that cannot be followed further (`unknown`, `incomplete`) ends the search: the row's own
+/// function says then what the keys are; without one they are what was found before.
 ///
 /// # Errors
 /// When a count or an end of keys does not fit the arguments.
@@ -42,15 +42,14 @@ pub fn keys_of(spec: &CommandSpec, args: Args<'_>) -> Result<Vec<KeyAt>, Invalid
             Begin::At(first) => first,
             Begin::Missing => continue,
             Begin::Unknown => {
-                found.extend(spec.more_keys.and_then(|more| more(args)));
-                return Ok(found);
+                return Ok(spec.own_keys.map_or(found, |own_keys| own_keys(args)));
             }
         };
         let variable = spec.key_flags.filter(|_| keys.flags & key_flag::VARIABLE_FLAGS != 0);
         let flags = variable.map_or(keys.flags, |flags_of| flags_of(args));
         add_range(&KeySpec { flags, ..*keys }, args, first, &mut found)?;
         if keys.flags & key_flag::INCOMPLETE != 0 {
-            break;
+            return Ok(spec.own_keys.map_or(found, |own_keys| own_keys(args)));
         }
     }
     Ok(found)

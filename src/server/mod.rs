@@ -11,14 +11,15 @@
 //! | `clients` | connected clients, their state and output |
 //! | `persistence` | RDB, AOF, fork (floor 5) |
 //! | `propagation` | the stream of effects on its way to the AOF and replicas |
+//! | `acl` | users, their rights, what was refused to them |
 //! | `pubsub`, `watches`, `blocked` | who waits for what |
 //! | `tracking`, `monitors` | who is told of changed keys, of commands |
 //! | `stats`, `commands` | counters; the command table |
 //! | `run` | identity and phase of this process |
 //! | `call` | the command that runs now |
 
+pub mod acl;
 pub mod aof;
-pub mod auth;
 pub mod backup;
 pub mod blocked;
 pub mod client;
@@ -63,6 +64,7 @@ use crate::base::hash::HashSeed;
 use crate::base::rng::Rng;
 use crate::keyspace::{Effects, Keyspace, Touch};
 use crate::persist::Persistence;
+use crate::server::acl::Acl;
 use crate::server::blocked::BlockedClients;
 use crate::server::config::Config;
 use crate::server::host::Host;
@@ -125,6 +127,7 @@ pub struct Server {
     pub keyspace: Keyspace,
     pub effects: Effects,
     pub clients: Clients,
+    pub acl: Acl,
     pub persistence: Persistence,
     pub propagation: Propagation,
     pub pubsub: PubSub,
@@ -162,12 +165,14 @@ impl Server {
         let keyspace = Keyspace::new(config.databases as usize, HashSeed::from_os()?)?;
         let stats = Stats::new(commands.all().len());
         let run = RunState::new(&clock)?;
+        let acl = Acl::new(&commands, &config);
         let mut server = Server {
             config,
             config_file: None,
             keyspace,
             effects: Effects::default(),
             clients: Clients::default(),
+            acl,
             persistence: Persistence::default(),
             propagation: Propagation::default(),
             pubsub: PubSub::default(),

@@ -5,6 +5,7 @@
 //! compared elsewhere. To add a command: a handler, its row in the family's `ROWS`.
 
 use crate::resp::Args;
+use crate::server::acl::COMMANDS_MAX;
 use crate::server::ctx::Ctx;
 use crate::server::error::CommandResult;
 use crate::server::key_extraction::KeyAt;
@@ -123,6 +124,12 @@ pub mod category {
         (TRANSACTION, "transaction"),
         (SCRIPTING, "scripting"),
     ];
+
+    /// The category of this name, in any case.
+    pub fn by_name(name: &[u8]) -> Option<u32> {
+        let found = NAMES.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name));
+        found.map(|(category, _)| *category)
+    }
 }
 
 /// What a command does with the keys of one key spec (COMMAND's `key-specs` flags).
@@ -211,6 +218,17 @@ impl KeySpec {
     }
 }
 
+/// Which arguments name channels that are listened to or published to (ACL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelArguments {
+    None,
+    /// The first one.
+    First,
+    All,
+    /// All, and they are patterns.
+    AllPatterns,
+}
+
 /// The group under which COMMAND DOCS lists a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -270,8 +288,9 @@ pub struct CommandSpec {
     /// What the keys of a request are used for, where that depends on the arguments
     /// ([`key_flag::VARIABLE_FLAGS`]).
     pub key_flags: Option<fn(Args<'_>) -> u32>,
-    /// A key that the specs cannot say where to find (the target of SORT's STORE).
-    pub more_keys: Option<fn(Args<'_>) -> Option<KeyAt>>,
+    /// All keys, where a spec is reached that cannot say it (SORT's STORE, MIGRATE's KEYS).
+    pub own_keys: Option<fn(Args<'_>) -> Vec<KeyAt>>,
+    pub channels: ChannelArguments,
     /// Where the argument stands that names an element of the collection at the first key; 0 for
     /// none. Requests that come together look such elements up side by side.
     pub element: usize,
@@ -294,7 +313,8 @@ impl CommandSpec {
         categories: 0,
         keys: &[],
         key_flags: None,
-        more_keys: None,
+        own_keys: None,
+        channels: ChannelArguments::None,
         element: 0,
         group: Group::Generic,
         since: "1.0.0",
@@ -379,13 +399,14 @@ pub struct CommandTable {
     names: Vec<String>,
     /// First id of each command's subcommands, 0 when it has none.
     first_child: Vec<u16>,
+    has_renamed: bool,
 }
 
 impl CommandTable {
     /// Builds the table from the families' rows.
     ///
     /// # Panics
-    /// When two rows have one name or a name is too long: a mistake in the rows.
+    /// When two rows have one name, a name is too long or there are too many: a mistake in the rows.
     pub fn new(families: &[&'static [CommandSpec]]) -> Self {
         let rows = || families.iter().flat_map(|family| family.iter());
         let size = (rows().count() * 4).next_power_of_two();
@@ -395,12 +416,14 @@ impl CommandTable {
             found: Vec::new(),
             names: Vec::new(),
             first_child: Vec::new(),
+            has_renamed: false,
         };
         for spec in rows() {
             let id = table.add(spec, None);
             table.insert_name(spec.name.as_bytes(), id);
         }
-        for id in 0..table.found.len() {
+        let top_level = table.found.len();
+        for id in 0..top_level {
             let parent = table.found[id].spec;
             for (index, spec) in parent.subcommands.iter().enumerate() {
                 let child = table.add(spec, Some(parent));
@@ -409,6 +432,7 @@ impl CommandTable {
                 }
             }
         }
+        assert!(table.found.len() <= COMMANDS_MAX, "a selector of an ACL user has a bit for each command");
         table
     }
 
@@ -449,7 +473,29 @@ impl CommandTable {
         for (name, id) in kept {
             self.insert_name(&name, id);
         }
+        self.has_renamed = true;
         true
+    }
+
+    /// The command or subcommand (`config|get`) of this name in the rows, whatever
+    /// `rename-command` made of it: rules of users stay what they are. O(commands) after a renaming.
+    pub fn find_original(&self, full_name: &[u8]) -> Option<Found> {
+        let mut parts = full_name.split(|byte| *byte == b'|');
+        let name = parts.next().unwrap_or_default();
+        let is_it =
+            |found: &&Found| found.parent.is_none() && found.spec.name.as_bytes().eq_ignore_ascii_case(name);
+        let found = if self.has_renamed { self.found.iter().find(is_it).copied() } else { self.find(name) };
+        match (found, parts.next(), parts.next()) {
+            (found, None, _) => found,
+            (Some(parent), Some(part), None) => self.find_subcommand(parent, part),
+            _ => None,
+        }
+    }
+
+    /// The subcommands of a command.
+    pub fn children(&self, parent: Found) -> &[Found] {
+        let first = self.first_child[parent.id as usize] as usize;
+        &self.found[first..first + parent.spec.subcommands.len()]
     }
 
     /// The top-level command of this name, in any case.

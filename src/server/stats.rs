@@ -85,7 +85,6 @@ pub struct Stats {
     pub writes_processed: u64,
     pub error_replies: u64,
     pub unexpected_error_replies: u64,
-    pub acl_denied_auth: u64,
     pub dump_payload_sanitizations: u64,
     pub query_buffer_limit_disconnections: u64,
     pub output_buffer_limit_disconnections: u64,

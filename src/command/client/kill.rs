@@ -3,9 +3,10 @@
 use super::ClientType;
 use crate::base::numbers::parse_i64;
 use crate::resp::Args;
+use crate::server::acl::UserId;
 use crate::server::client::{Client, ClientKind, ClientRef};
 use crate::server::error::{self, CommandResult, ReplyError};
-use crate::server::{Action, Ctx, Server};
+use crate::server::{Ctx, Server};
 
 /// All that is given must fit.
 #[derive(Default)]
@@ -13,6 +14,7 @@ struct Filter<'a> {
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
     kind: Option<ClientType>,
+    user: Option<UserId>,
     id: Option<u64>,
     /// Connected for at least so many seconds (an addition of 7.4).
     min_age_s: Option<u64>,
@@ -26,13 +28,14 @@ impl Filter<'_> {
             && self.address.is_none_or(|address| client.address.as_bytes() == address)
             && self.local_address.is_none_or(|address| client.local_address.as_bytes() == address)
             && self.kind.is_none_or(|kind| ClientType::of(client) == kind)
+            && self.user.is_none_or(|user| client.user == Some(user))
             && self.id.is_none_or(|id| client.reference.id == id)
             && self.min_age_s.is_none_or(|least_s| age_s >= least_s)
             && !(self.skip_caller && client.reference == caller)
     }
 }
 
-fn parse_filter<'a>(args: Args<'a>) -> Result<Filter<'a>, ReplyError> {
+fn parse_filter<'a>(server: &Server, args: Args<'a>) -> Result<Filter<'a>, ReplyError> {
     let mut filter = Filter { skip_caller: true, ..Filter::default() };
     let mut index = 2;
     while index < args.len() {
@@ -50,10 +53,10 @@ fn parse_filter<'a>(args: Args<'a>) -> Result<Filter<'a>, ReplyError> {
             b"type" => filter.kind = Some(ClientType::parse(value)?),
             b"addr" => filter.address = Some(value),
             b"laddr" => filter.local_address = Some(value),
-            b"user" if value != b"default" => {
-                return Err(ReplyError::err([b"No such user '", value, b"'"].concat()));
+            b"user" => {
+                let unknown = || ReplyError::err([b"No such user '", value, b"'"].concat());
+                filter.user = Some(server.acl.find(value).ok_or_else(unknown)?);
             }
-            b"user" => {}
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_caller = true,
             b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_caller = false,
             _ => return Err(error::SYNTAX),
@@ -68,18 +71,14 @@ pub(super) fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let filter = if old_form {
         Filter { address: Some(args.at(2)), ..Filter::default() }
     } else {
-        parse_filter(args)?
+        parse_filter(ctx.server, args)?
     };
     let now_ms = ctx.server.clock.monotonic_us() / 1000;
     let fits = |client: &&Client| filter.fits(client, ctx.client, now_ms);
     let doomed: Vec<ClientRef> =
         ctx.server.clients.iter().filter(fits).map(|client| client.reference).collect();
     for client in &doomed {
-        if *client == ctx.client {
-            ctx.client_mut().close_after_reply = true;
-        } else {
-            disconnect(ctx.server, *client);
-        }
+        ctx.server.disconnect(*client);
     }
     match (old_form, doomed.len()) {
         (true, 0) => return Err(ReplyError::err("No such client")),
@@ -87,11 +86,4 @@ pub(super) fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         (false, count) => ctx.out.integer(count as i64),
     }
     Ok(())
-}
-
-/// Forgets a client at once, so that nothing more of it runs or shows; its socket is closed at the
-/// end of the turn.
-fn disconnect(server: &mut Server, client: ClientRef) {
-    server.remove_client(client);
-    server.actions.push(Action::Close(client));
 }

@@ -34,10 +34,7 @@ impl Filter<'_> {
         match args.at(1).to_ascii_lowercase().as_slice() {
             b"module" => Ok(Filter::Module),
             b"pattern" => Ok(Filter::Pattern(value)),
-            b"aclcat" => {
-                let fits = |name: &&(u32, &str)| name.1.as_bytes().eq_ignore_ascii_case(value);
-                Ok(Filter::Categories(category::NAMES.iter().find(fits).map_or(0, |name| name.0)))
-            }
+            b"aclcat" => Ok(Filter::Categories(category::by_name(value).unwrap_or(0))),
             _ => Err(error::SYNTAX),
         }
     }

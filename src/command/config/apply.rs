@@ -19,6 +19,7 @@ const APPLIERS: &[(&str, Applier)] = &[
     ("maxclients", set_maxclients),
     ("dir", change_directory),
     ("loglevel", set_log_level),
+    ("requirepass", set_default_password),
     ("proc-title-template", set_title),
     ("maxmemory", resolve_memory),
     ("maxmemory-clients", resolve_memory),
@@ -166,6 +167,12 @@ fn change_directory(server: &mut Server, _: &Config) -> Result<(), String> {
 fn plain_reason(failure: &std::io::Error) -> String {
     let number = failure.raw_os_error().unwrap_or(0);
     nix::errno::Errno::from_raw(number).desc().to_owned()
+}
+
+/// The password of the user `default`; its other passwords go.
+fn set_default_password(server: &mut Server, _: &Config) -> Result<(), String> {
+    server.acl.set_default_password(server.config.requirepass.as_bytes());
+    Ok(())
 }
 
 fn set_log_level(server: &mut Server, _: &Config) -> Result<(), String> {

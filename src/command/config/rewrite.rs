@@ -25,7 +25,8 @@ pub fn rewrite_file(server: &Server, force_all: bool) -> Result<(), ReplyError> 
         Err(failure) if failure.kind() == ErrorKind::NotFound => Vec::new(),
         Err(failure) => return Err(failed(failure)),
     };
-    let options = RewriteOptions { force_all, users: None };
+    let users = server.user_lines();
+    let options = RewriteOptions { force_all, users: Some(&users) };
     let text = rewrite(&old_text, &server.config, &options);
     let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
     durable::replace(Arc::new(OsStorage), path, &temporary, &text)

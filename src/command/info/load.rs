@@ -62,8 +62,11 @@ pub(super) fn stats(server: &Server, info: &mut InfoText) {
         "reply_buffer_expands",
     ]);
     event_loop(server, info);
-    info.field("acl_access_denied_auth", stats.acl_denied_auth);
-    info.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    let denied = server.acl.log.counts;
+    info.field("acl_access_denied_auth", denied.auth);
+    info.field("acl_access_denied_cmd", denied.command);
+    info.field("acl_access_denied_key", denied.key);
+    info.field("acl_access_denied_channel", denied.channel);
 }
 
 fn traffic(server: &Server, info: &mut InfoText) {

@@ -10,7 +10,7 @@ mod options;
 mod order;
 mod pattern;
 
-use self::options::Options;
+use self::options::{Allowed, Options};
 use self::order::{Elements, numbers_of};
 use self::pattern::resolve;
 use crate::ds::element::Element;
@@ -47,7 +47,7 @@ pub const ROWS: &[CommandSpec] = &[
             UNKNOWN,
             KeySpec { flags: key_flag::OW | key_flag::UPDATE, ..UNKNOWN },
         ],
-        more_keys: Some(target_key),
+        own_keys: Some(own_keys),
         summary: "Sorts a list, a set or a sorted set, and may store the result.",
         handler: sort,
         ..ROW
@@ -74,8 +74,8 @@ fn sort_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     run(ctx, args, false)
 }
 
-/// The key behind the last STORE.
-fn target_key(args: Args<'_>) -> Option<KeyAt> {
+/// The key to sort and the one behind the last STORE.
+fn own_keys(args: Args<'_>) -> Vec<KeyAt> {
     let mut found = None;
     let mut index = 2;
     while let Some(word) = args.get(index) {
@@ -89,11 +89,15 @@ fn target_key(args: Args<'_>) -> Option<KeyAt> {
             _ => 1,
         };
     }
-    found
+    let sorted = KeyAt { index: 1, flags: key_flag::RO | key_flag::ACCESS };
+    std::iter::once(sorted).chain(found).collect()
 }
 
 fn run(ctx: &mut Ctx<'_>, args: Args<'_>, may_store: bool) -> CommandResult {
-    let mut options = Options::parse(args.tail(2), may_store)?;
+    let (server, client, found) = (&*ctx.server, ctx.client, ctx.command);
+    let read_every_key = || server.may_read_every_key(client, found, args);
+    let may = Allowed { store: may_store, read_every_key: &read_every_key };
+    let mut options = Options::parse(args.tail(2), may)?;
     let mut elements = load(ctx, args.at(1), &mut options)?;
     if !options.unsorted {
         weigh(ctx.server, ctx.db, &mut elements, &options)?;

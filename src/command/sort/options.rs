@@ -7,6 +7,19 @@ use crate::resp::Args;
 use crate::server::error::{self, ReplyError};
 use std::ops::Range;
 
+const BY_DENIED: ReplyError =
+    ReplyError::fixed("ERR BY option of SORT denied due to insufficient ACL permissions.");
+const GET_DENIED: ReplyError =
+    ReplyError::fixed("ERR GET option of SORT denied due to insufficient ACL permissions.");
+
+/// What the command and the user allow.
+#[derive(Clone, Copy)]
+pub(super) struct Allowed<'f> {
+    pub store: bool,
+    /// Patterns name keys that the request does not show.
+    pub read_every_key: &'f dyn Fn() -> bool,
+}
+
 /// The options of one SORT.
 #[derive(Debug, Default)]
 pub(super) struct Options<'a> {
@@ -25,8 +38,9 @@ impl<'a> Options<'a> {
     /// Reads everything behind the key; the last of several equal options counts.
     ///
     /// # Errors
-    /// A word that is no option, a missing value, a LIMIT that is no number.
-    pub fn parse(args: Args<'a>, may_store: bool) -> Result<Self, ReplyError> {
+    /// A word that is no option, a missing value, a LIMIT that is no number; a pattern whose keys the
+    /// user may not read.
+    pub fn parse(args: Args<'a>, may: Allowed<'_>) -> Result<Self, ReplyError> {
         let mut options = Options::default();
         let mut words = args.iter();
         while let Some(word) = words.next() {
@@ -40,11 +54,18 @@ impl<'a> Options<'a> {
             } else if arg::is(word, "limit") && left >= 2 {
                 let mut number = || arg::integer(words.next().unwrap_or_default());
                 options.limit = Some((number()?, number()?));
-            } else if may_store && arg::is(word, "store") && left >= 1 {
+            } else if may.store && arg::is(word, "store") && left >= 1 {
                 options.store = words.next();
             } else if arg::is(word, "by") && left >= 1 {
-                options.set_by(words.next().unwrap_or_default());
+                let pattern = words.next().unwrap_or_default();
+                if pattern.contains(&b'*') && !(may.read_every_key)() {
+                    return Err(BY_DENIED);
+                }
+                options.set_by(pattern);
             } else if arg::is(word, "get") && left >= 1 {
+                if !(may.read_every_key)() {
+                    return Err(GET_DENIED);
+                }
                 options.get.push(Pattern::parse(words.next().unwrap_or_default()));
             } else {
                 return Err(error::SYNTAX);
@@ -84,7 +105,7 @@ impl<'a> Options<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Options;
+    use super::{Allowed, Options};
     use crate::resp::OwnedArgs;
 
     #[test]
@@ -92,7 +113,8 @@ mod tests {
         let range = |skipped: &str, taken: &str| {
             let words = [b"LIMIT", skipped.as_bytes(), taken.as_bytes()];
             let args: OwnedArgs = words.into_iter().collect();
-            let options = Options::parse(args.as_args(), true).expect("a limit of two numbers");
+            let may = Allowed { store: true, read_every_key: &|| true };
+            let options = Options::parse(args.as_args(), may).expect("a limit of two numbers");
             options.range(10)
         };
         assert_eq!(range("2", "3"), 2..5);

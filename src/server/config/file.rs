@@ -13,6 +13,7 @@ use super::error::ValueError;
 use super::find_row;
 use super::rows::Config;
 use super::text::{glob_matches, split_arguments};
+use crate::server::acl::UserLine;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read};
@@ -33,8 +34,8 @@ const RETIRED: [&[u8]; 3] =
 /// The directives that only a file can have, for those who understand them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FileDirectives {
-    /// Words of each `user` line after `user`: the name, then the rules.
-    pub users: Vec<Vec<Vec<u8>>>,
+    /// The `user` lines, in order.
+    pub users: Vec<UserLine>,
     /// `rename-command from to`; an empty `to` takes the command away.
     pub renamed_commands: Vec<(Vec<u8>, Vec<u8>)>,
     /// Path and arguments of each `loadmodule`.
@@ -211,6 +212,8 @@ struct Loader<'f> {
     seen: HashSet<&'static str>,
     files_read: usize,
     depth: usize,
+    /// The line that is read: its source, its number, its text.
+    place: (String, usize, String),
 }
 
 impl<'f> Loader<'f> {
@@ -222,7 +225,7 @@ impl<'f> Loader<'f> {
             inactive: Vec::new(),
             warnings: Vec::new(),
         };
-        Loader { files, loaded, seen: HashSet::new(), files_read: 0, depth: 0 }
+        Loader { files, loaded, seen: HashSet::new(), files_read: 0, depth: 0, place: Default::default() }
     }
 
     fn load_file(&mut self, path: &Path) -> Result<(), ConfigFileError> {
@@ -240,13 +243,13 @@ impl<'f> Loader<'f> {
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
+            self.place = (source.to_owned(), index + 1, String::from_utf8_lossy(line).into_owned());
             self.load_line(line).map_err(|error| match error {
                 LineError::Nested(error) => error,
-                LineError::Reason(reason) => ConfigFileError {
-                    source: Some(source.to_owned()),
-                    line: Some((index + 1, String::from_utf8_lossy(line).into_owned())),
-                    reason,
-                },
+                LineError::Reason(reason) => {
+                    let (source, number, text) = std::mem::take(&mut self.place);
+                    ConfigFileError { source: Some(source), line: Some((number, text)), reason }
+                }
             })?;
         }
         Ok(())
@@ -284,7 +287,10 @@ impl<'f> Loader<'f> {
         match (name, arguments) {
             (b"include", [path]) => self.include(path)?,
             (b"rename-command", [from, to]) => directives.renamed_commands.push((from.clone(), to.clone())),
-            (b"user", [_, ..]) => directives.users.push(arguments.to_vec()),
+            (b"user", [_, ..]) => {
+                let (source, number, text) = self.place.clone();
+                directives.users.push(UserLine { words: arguments.to_vec(), source, number, text });
+            }
             (b"loadmodule", [_, ..]) => directives.modules.push(arguments.to_vec()),
             (b"sentinel", _) => return Err("sentinel directive while not in sentinel mode".into()),
             (retired, [_]) if RETIRED.contains(&retired) => {}

@@ -40,7 +40,7 @@ pub use error::{ConfigSetError, RefuseReason, ValueError};
 pub use file::{ConfigFileError, ConfigFiles, DiskFiles, FileDirectives, LoadedConfig, load};
 pub use rewrite::{RewriteOptions, rewrite};
 pub use rows::{Config, ROWS};
-pub use text::{glob_matches, quote, split_arguments};
+pub use text::{glob_matches, quote, quote_if_needed, split_arguments};
 pub use values::{
     BindAddress, BindAddresses, ClientOutputBufferLimits, ConfigText, LatencyPercentiles, MemoryLimit,
     NotifyFlags, OomScoreAdjValues, OutputBufferLimit, PrimaryAddress, ReplicaOf, SavePoint, SavePoints,

@@ -261,9 +261,9 @@ config_rows! {
 
     // Security
     "requirepass": requirepass: ConfigText = "".into(); SECRET; ACTIVE | SENSITIVE,
-    "aclfile": aclfile: ConfigText = "".into(); TEXT; START_ONLY,
-    "acllog-max-len": acllog_max_len: usize = 128; integer(0, LONG_MAX); 0,
-    "acl-pubsub-default": acl_pubsub_default: AclPubsubDefault = AclPubsubDefault::ResetChannels; names::<AclPubsubDefault>(); 0,
+    "aclfile": aclfile: ConfigText = "".into(); TEXT; ACTIVE | START_ONLY,
+    "acllog-max-len": acllog_max_len: usize = 128; integer(0, LONG_MAX); ACTIVE,
+    "acl-pubsub-default": acl_pubsub_default: AclPubsubDefault = AclPubsubDefault::ResetChannels; names::<AclPubsubDefault>(); ACTIVE,
     "enable-protected-configs": enable_protected_configs: ProtectedAction = ProtectedAction::No; names::<ProtectedAction>(); ACTIVE | START_ONLY,
     "enable-debug-command": enable_debug_command: ProtectedAction = ProtectedAction::No; names::<ProtectedAction>(); ACTIVE | START_ONLY,
     "enable-module-command": enable_module_command: ProtectedAction = ProtectedAction::No; names::<ProtectedAction>(); ACTIVE | START_ONLY,

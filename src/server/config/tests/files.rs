@@ -58,7 +58,7 @@ fn what_only_a_file_has() {
     let text =
         "user alice on >pw ~*\nrename-command FLUSHALL \"\"\nloadmodule m.so a b\nm.option 1 2\nio-threads 4";
     let loaded = load_text(text.as_bytes(), &MemoryFiles::default()).expect("good");
-    assert_eq!(loaded.directives.users[0][0], b"alice");
+    assert_eq!(loaded.directives.users[0].words[0], b"alice");
     assert_eq!(loaded.directives.renamed_commands, [(b"FLUSHALL".to_vec(), Vec::new())]);
     assert_eq!(loaded.directives.modules[0].len(), 3);
     assert_eq!(loaded.directives.module_options, [(b"m.option".to_vec(), b"1 2".to_vec())]);
