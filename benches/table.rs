@@ -238,7 +238,7 @@ fn walk_figures(table: &Table<u64>) {
     });
     report_ns("sample of 5", DRAWS, || {
         for _ in 0..DRAWS {
-            table.sample(5, &mut rng, |handle| {
+            table.sample(5, &mut rng, &Entries, |handle| {
                 black_box(handle);
             });
         }

@@ -151,13 +151,12 @@ fn run_kept(server: &mut Server, client: ClientRef, blocked: &Blocked) -> Outcom
 
 fn take_output(server: &mut Server, client: ClientRef) -> Option<Reply> {
     let state = server.clients.get_mut(client)?;
-    Some(Reply { buffer: std::mem::take(&mut state.output.buffer), protocol: state.protocol })
+    Some(Reply { buffer: state.output.lend(), protocol: state.protocol })
 }
 
 fn put_output(server: &mut Server, client: ClientRef, out: Reply) {
     if let Some(state) = server.clients.get_mut(client) {
-        let pushed = std::mem::replace(&mut state.output.buffer, out.buffer);
-        state.output.buffer.extend_from_slice(&pushed);
+        state.output.take_back(out.buffer);
     }
     server.schedule_write(client);
 }

@@ -6,8 +6,8 @@
 //! The cache misses of a batch overlap instead of following each other: two rounds of misses for
 //! 32 keys, not 64. No allocation; the hash of each key is computed once.
 
-use crate::resp::{Args, Reply};
-use crate::server::{Action, Ctx, KeyHint, Server};
+use crate::resp::Args;
+use crate::server::{Ctx, KeyHint, Server};
 
 /// Keys looked ahead at a time: enough to keep the processor's 10 to 16 line-fill buffers busy,
 /// few enough that what was loaded is still in the first-level cache when its turn comes.
@@ -19,16 +19,16 @@ const LOOK_AHEAD_MIN: usize = 4;
 /// count is only a number, and without a bound one request could ask for all memory.
 const DRAWN_BYTES_MAX: usize = 1 << 30;
 
-/// Whether a reply of repeated draws may take another one.
-#[inline]
-pub fn may_go_on(out: &Reply) -> bool {
-    out.len() < DRAWN_BYTES_MAX
+/// Where a reply of repeated draws ends, bytes of the client's whole output: what
+/// `client-output-buffer-limit` lets no client have, or [`DRAWN_BYTES_MAX`].
+pub fn drawn_bytes_max(ctx: &Ctx<'_>) -> usize {
+    ctx.server.reply_bytes_max(ctx.client).min(DRAWN_BYTES_MAX)
 }
 
-/// Closes the client whose reply of repeated draws was given up.
+/// Closes the client whose reply of repeated draws was given up, where no limit of its own does so.
 pub fn close_if_too_long(ctx: &mut Ctx<'_>) {
-    if !may_go_on(ctx.out) {
-        ctx.server.actions.push(Action::Close(ctx.client));
+    if ctx.out.len() >= DRAWN_BYTES_MAX {
+        ctx.server.close_soon(ctx.client);
     }
 }
 

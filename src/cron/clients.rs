@@ -22,7 +22,12 @@ pub(super) fn look_at_some(server: &mut Server) {
 fn look_at(server: &mut Server, reference: ClientRef) {
     let timeout_ms = u64::from(server.config.timeout) * 1000;
     let now_ms = server.clock.monotonic_us() / 1000;
-    let Some(client) = server.clients.get(reference) else { return };
+    server.enforce_output_limit(reference);
+    server.account_client(reference);
+    let Some(client) = server.clients.get_mut(reference) else { return };
+    if !server.run.debug.keep_reply_buffers {
+        client.output.give_back();
+    }
     let idle_ms = now_ms.saturating_sub(client.last_interaction_ms);
     let may_time_out = client.kind == ClientKind::Normal
         && !client.is_blocked()

@@ -35,6 +35,9 @@ const LRU_CLOCK_MASK: i64 = (1 << 24) - 1;
 
 /// How long the loop may sleep.
 pub fn time_to_next(server: &Server) -> Duration {
+    if server.eviction.unfinished {
+        return Duration::ZERO;
+    }
     let now_us = server.clock.now_monotonic_us();
     let mut due_us = server.run.next_cron_us;
     if let Some(deadline_ms) = server.blocked.next_deadline_ms() {

@@ -146,10 +146,15 @@ fn check_rights(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
     })
 }
 
-/// Memory limits arrive with eviction (README lists `maxmemory` as not yet active).
+/// `maxmemory` is exceeded and nothing may be evicted: what takes memory is refused, and so is
+/// whatever a transaction would queue.
 #[inline]
-fn check_memory(_: &Server, _: &Request<'_>) -> Result<(), Refusal> {
-    Ok(())
+fn check_memory(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
+    if !server.eviction.out_of_memory {
+        return Ok(());
+    }
+    let queues = request.client.transaction.is_some() && !request.found.spec.has(flag::TRANSACTION_CONTROL);
+    if queues || request.flags & flag::DENYOOM != 0 { Err(error::OOM.into()) } else { Ok(()) }
 }
 
 /// Writes are refused while they cannot be made safe (MISCONF).

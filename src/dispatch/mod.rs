@@ -15,8 +15,9 @@ use crate::keyspace::Touch;
 use crate::resp::{Args, Reply};
 use crate::server::client::{Blocked, BlockedOn, Queued, ReplyMode};
 use crate::server::error::{self, ReplyError};
+use crate::server::output::FIRST_REPLY_BUFFER_BYTES;
 use crate::server::spec::{Found, flag};
-use crate::server::{Action, Caller, ClientRef, Ctx, Server};
+use crate::server::{Caller, ClientRef, Ctx, Server};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub fn execute(
         return refuse_http(server, client);
     }
     let previous = server.call.client.replace(client);
+    if !make_room(server, client) {
+        server.call.client = previous;
+        return Outcome::Close;
+    }
     if server.tracking.is_active() {
         server.limit_tracking_table();
     }
@@ -63,6 +68,20 @@ pub fn execute(
     finish_request(server, client, found, out, reply_start);
     server.call.client = previous;
     outcome
+}
+
+/// Enforces the limits of memory before a command: of clients first, which spares keys. False when
+/// this client itself had to go.
+#[inline]
+fn make_room(server: &mut Server, client: ClientRef) -> bool {
+    server.evict_clients();
+    server.make_room();
+    let stays = server.clients.get(client).is_some();
+    if !stays {
+        // What was to be told to it must not reach the next client.
+        server.call.deferred_pushes.clear();
+    }
+    stays
 }
 
 fn run_admitted(
@@ -105,10 +124,7 @@ fn refuse_http(server: &mut Server, client: ClientRef) -> Outcome {
          reach this server. Connection from {} aborted.",
         server.clients.get(client).map_or("", |state| &state.address)
     );
-    if let Some(state) = server.clients.get_mut(client) {
-        state.close_now = true;
-    }
-    server.actions.push(Action::Close(client));
+    server.close_soon(client);
     Outcome::Close
 }
 
@@ -117,6 +133,10 @@ fn refuse_http(server: &mut Server, client: ClientRef) -> Outcome {
 pub fn execute_unblocked(server: &mut Server, client: ClientRef, args: Args<'_>, out: &mut Reply) -> Outcome {
     let Some(found) = resolve(server, args) else { return Outcome::Done };
     let previous = server.call.client.replace(client);
+    if !make_room(server, client) {
+        server.call.client = previous;
+        return Outcome::Close;
+    }
     let admitted = admission::admit(server, client, Some(found), args);
     let reply_start = push_before_reply(server, out);
     let outcome = match admitted {
@@ -176,6 +196,7 @@ fn finish_request(
     if !server.call.deferred_pushes.is_empty() {
         out.buffer.append(&mut server.call.deferred_pushes);
     }
+    server.account_client(client);
 }
 
 fn reject(server: &mut Server, client: ClientRef, rejection: Rejection, args: Args<'_>, out: &mut Reply) {
@@ -265,13 +286,13 @@ pub fn call(
     server.call.propagated = saved_propagated;
     let reply_bytes = out.len().saturating_sub(reply_start);
     finish_call(server, client, found, args, duration_ns, reply_bytes);
-    match result {
-        Ok(()) => true,
-        Err(failure) => {
-            answer_error(server, found, &failure, out);
-            false
-        }
+    if let Err(failure) = &result {
+        answer_error(server, found, failure, out);
     }
+    if out.len() > FIRST_REPLY_BUFFER_BYTES {
+        server.enforce_reply_limit(client, out);
+    }
+    result.is_ok()
 }
 
 /// Runs a command of a log that is being replayed: its handler and what the keyspace does under it.

@@ -438,6 +438,34 @@ impl Db {
         self.table.random(rng.generator()).map(|word| self.resolver.view(word))
     }
 
+    /// As [`Db::random`], the hash of the key.
+    pub fn random_hash(&self, rng: &mut crate::base::rng::Rng) -> Option<u64> {
+        self.table.random(rng.generator()).map(|word| self.resolver.hash(word))
+    }
+
+    /// Visits `count` entries or more with the hashes of their keys, those of whole buckets from
+    /// a random one on; `volatile_only`: those with an expiry. Returns how many there were.
+    pub fn sample(
+        &self,
+        count: usize,
+        volatile_only: bool,
+        rng: &mut crate::base::rng::Rng,
+        mut visit: impl FnMut(u64, EntryView<'_>),
+    ) -> usize {
+        let visit = |word| visit(self.resolver.hash(word), self.resolver.view(word));
+        if volatile_only {
+            self.table.sample_volatile(count, rng.generator(), &self.resolver, visit)
+        } else {
+            self.table.sample(count, rng.generator(), &self.resolver, visit)
+        }
+    }
+
+    /// An entry whose key has this hash.
+    pub fn find_by_hash(&self, hash: u64) -> Option<EntryView<'_>> {
+        let word = self.table.find(hash, |word| self.resolver.hash(word) == hash)?;
+        Some(self.resolver.view(word))
+    }
+
     /// Visits the entries of one bucket chain; the cursor protocol of `SCAN`.
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(EntryView<'_>)) -> u64 {
         self.table.scan(cursor, |word| visit(self.resolver.view(word)))

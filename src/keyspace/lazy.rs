@@ -9,7 +9,7 @@
 use crate::keyspace::db::Db;
 use crate::value::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 
@@ -17,20 +17,37 @@ use std::thread;
 const QUEUE_MAX: usize = 64 * 1024;
 /// Values that take fewer frees than this are freed at once.
 pub const LAZY_EFFORT_MIN: usize = 64;
+/// Values that take so many frees go to the thread whatever the caller wants: about 0.5 ms here.
+pub const HUGE_EFFORT_MIN: usize = 16 * 1024;
 /// A string's block from this size on is worth sending away: unmapping it takes long.
 pub const LAZY_BYTES_MIN: usize = 1 << 20;
 
 /// Something to drop elsewhere.
 pub enum Garbage {
-    Value(Value),
+    /// A value and the bytes it gives back.
+    Value(Value, usize),
     Db(Box<Db>),
 }
 
 impl Garbage {
+    /// A value; what it gives back is counted here: O(1), O(nodes) for lists and streams.
+    pub fn of_value(value: Value) -> Self {
+        let bytes = value.as_ref().out_of_line_bytes();
+        Garbage::Value(value, bytes)
+    }
+
+    /// Bytes that will be free; those of a whole database are not known without a walk.
+    fn bytes(&self) -> usize {
+        match self {
+            Garbage::Value(_, bytes) => *bytes,
+            Garbage::Db(_) => 0,
+        }
+    }
+
     /// Keys or values inside, for `lazyfree_pending_objects`.
     fn objects(&self) -> u64 {
         match self {
-            Garbage::Value(_) => 1,
+            Garbage::Value(..) => 1,
             Garbage::Db(db) => db.len() as u64,
         }
     }
@@ -39,7 +56,21 @@ impl Garbage {
 #[derive(Default)]
 struct Counters {
     pending: AtomicU64,
+    pending_bytes: AtomicUsize,
     freed: AtomicU64,
+}
+
+impl Counters {
+    fn sent(&self, objects: u64, bytes: usize) {
+        self.pending.fetch_add(objects, Ordering::Relaxed);
+        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn dropped(&self, objects: u64, bytes: usize) {
+        self.freed.fetch_add(objects, Ordering::Relaxed);
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.pending.fetch_sub(objects, Ordering::Release);
+    }
 }
 
 /// The sending side; the thread ends when this is dropped.
@@ -60,10 +91,9 @@ impl LazyFree {
         let shared = Arc::clone(&counters);
         thread::Builder::new().name("lazyfree".into()).spawn(move || {
             for garbage in receiver {
-                let objects = garbage.objects();
+                let (objects, bytes) = (garbage.objects(), garbage.bytes());
                 drop(garbage);
-                shared.freed.fetch_add(objects, Ordering::Relaxed);
-                shared.pending.fetch_sub(objects, Ordering::Release);
+                shared.dropped(objects, bytes);
             }
         })?;
         Ok(LazyFree { queue, counters, freed_base: 0 })
@@ -71,20 +101,24 @@ impl LazyFree {
 
     /// Hands garbage over, or drops it here when the queue is full.
     pub fn send(&self, garbage: Garbage) {
-        let objects = garbage.objects();
-        self.counters.pending.fetch_add(objects, Ordering::Relaxed);
+        let (objects, bytes) = (garbage.objects(), garbage.bytes());
+        self.counters.sent(objects, bytes);
         if let Err(TrySendError::Full(garbage) | TrySendError::Disconnected(garbage)) =
             self.queue.try_send(garbage)
         {
             drop(garbage);
-            self.counters.freed.fetch_add(objects, Ordering::Relaxed);
-            self.counters.pending.fetch_sub(objects, Ordering::Release);
+            self.counters.dropped(objects, bytes);
         }
     }
 
     /// Objects not freed yet (`lazyfree_pending_objects`).
     pub fn pending(&self) -> u64 {
         self.counters.pending.load(Ordering::Acquire)
+    }
+
+    /// Bytes of values not freed yet. While one is being freed all of it still counts.
+    pub fn pending_bytes(&self) -> usize {
+        self.counters.pending_bytes.load(Ordering::Relaxed)
     }
 
     /// Objects freed since the last reset (`lazyfreed_objects`).

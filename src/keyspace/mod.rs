@@ -7,6 +7,7 @@ pub mod access;
 pub mod db;
 pub mod effects;
 pub mod entry;
+pub mod evict;
 mod expire;
 pub mod lazy;
 pub mod tags;
@@ -16,11 +17,13 @@ pub use access::AccessPolicy;
 pub use db::{Db, Edit, EntryWord, ExpiryChange, StringEdit};
 pub use effects::{Effect, Effects};
 pub use entry::{EntryView, NewValue};
+pub use evict::{EvictionOrder, EvictionRule};
 pub use expire::ExpireCycle;
 
 use crate::base::hash::HashSeed;
 use crate::ds::table::{ResizePolicy, set_collection_resize_policy};
-use crate::keyspace::lazy::{Garbage, LAZY_BYTES_MIN, LAZY_EFFORT_MIN, LazyFree};
+use crate::keyspace::evict::EvictionPool;
+use crate::keyspace::lazy::{Garbage, HUGE_EFFORT_MIN, LAZY_BYTES_MIN, LAZY_EFFORT_MIN, LazyFree};
 use crate::keyspace::tags::TagPool;
 use crate::value::{StrRef, Value, ValueRef};
 
@@ -56,6 +59,7 @@ pub struct Keyspace {
     pub expired_keys: u64,
     resize: ResizePolicy,
     cycle: ExpireCycle,
+    pool: EvictionPool,
     /// Database and position in hash order where table maintenance goes on.
     maintained: (usize, u64),
 }
@@ -77,6 +81,7 @@ impl Keyspace {
             expired_keys: 0,
             resize: ResizePolicy::Allow,
             cycle: ExpireCycle::default(),
+            pool: EvictionPool::default(),
             maintained: (0, 0),
         })
     }
@@ -263,11 +268,12 @@ impl Keyspace {
         true
     }
 
-    /// Drops a value, or sends it away when that takes long and the caller allows it.
+    /// Drops a value, or sends it away when that takes long and the caller allows it. A value that
+    /// would stop the server for longer than a request may wait goes to the thread in any case.
     pub fn free(&self, value: Option<Value>, lazily: bool) {
         let Some(value) = value else { return };
-        if lazily && is_big(&value) {
-            self.lazy.send(Garbage::Value(value));
+        if lazily && is_big(&value) || value.free_effort() >= HUGE_EFFORT_MIN {
+            self.lazy.send(Garbage::of_value(value));
         }
     }
 

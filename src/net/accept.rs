@@ -3,6 +3,7 @@
 use crate::net::Net;
 use crate::net::connection::{Connection, Stream};
 use crate::net::listen::ListenSocket;
+use crate::server::config::Config;
 use crate::server::{ClientKind, Server};
 use crate::sys;
 use mio::{Interest, Token};
@@ -65,7 +66,7 @@ impl Net {
     }
 
     fn add_connection(&mut self, server: &mut Server, mut stream: Stream, peer: Peer) {
-        if server.clients.connected >= server.config.maxclients as usize {
+        if server.clients.connected >= connections_max(&server.config, peer.is_local) {
             refuse(&mut stream, b"-ERR max number of clients reached\r\n");
             server.stats.connections_rejected += 1;
             return;
@@ -103,6 +104,13 @@ impl Net {
     }
 }
 
+/// Connections up to which one more is taken: some are kept for clients of this machine
+/// (`maxclients-reserved`).
+fn connections_max(config: &Config, is_local: bool) -> usize {
+    let reserved = if is_local { 0 } else { config.maxclients_reserved };
+    config.maxclients.saturating_sub(reserved) as usize
+}
+
 fn tcp_peer(peer: SocketAddr, local: Option<SocketAddr>) -> Peer {
     let show = |address: SocketAddr| sys::net::display_address(address);
     Peer {
@@ -137,4 +145,18 @@ fn refuse(stream: &mut Stream, text: &[u8]) {
         Stream::Tcp(tcp) => tcp.write(text),
         Stream::Unix(unix) => unix.write(text),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections_max;
+    use crate::server::config::Config;
+
+    #[test]
+    fn the_reserve_is_for_clients_of_this_machine() {
+        let config = Config { maxclients: 10, maxclients_reserved: 3, ..Config::default() };
+        assert_eq!((connections_max(&config, true), connections_max(&config, false)), (10, 7));
+        let all = Config { maxclients: 10, maxclients_reserved: 99, ..Config::default() };
+        assert_eq!((connections_max(&all, true), connections_max(&all, false)), (10, 0));
+    }
 }

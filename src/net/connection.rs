@@ -205,6 +205,7 @@ impl Connection {
             client.query_free_bytes = self.query.free_bytes();
             client.pending_args_bytes = self.spans.iter().map(|span| (span.end - span.start) as usize).sum();
         }
+        server.account_client(self.client);
     }
 
     /// Runs the complete requests in `buffer`; returns how many bytes they took.
@@ -213,11 +214,10 @@ impl Connection {
         if client.is_blocked() || client.close_after_reply {
             return if client.close_after_reply { buffer.len() } else { 0 };
         }
-        let mut out = Reply { buffer: std::mem::take(&mut client.output.buffer), protocol: client.protocol };
+        let mut out = Reply { buffer: client.output.lend(), protocol: client.protocol };
         let consumed = self.run_batches(server, scratch, buffer, &mut out);
         if let Some(client) = server.clients.get_mut(self.client) {
-            let pushed = std::mem::replace(&mut client.output.buffer, out.buffer);
-            client.output.buffer.extend_from_slice(&pushed);
+            client.output.take_back(out.buffer);
             // Without output too (CLIENT REPLY OFF), a client that is to go must be looked at.
             if !client.output.is_empty() || client.close_after_reply {
                 server.schedule_write(self.client);

@@ -116,6 +116,7 @@ impl Net {
         server.refresh_time();
         server.stats.event_loop_cycles += 1;
         let commands_before = server.stats.commands_processed;
+        server.go_on_evicting();
         self.take_events(server);
         self.serve_ready(server);
         blocking::serve_timeouts(server);
@@ -248,6 +249,7 @@ impl Net {
         // A full queue to the writer, or a sync that every reply waits for.
         server.note_latency("aof-write", aof_ns / 1_000_000);
         self.write_pending(server);
+        server.evict_clients();
         for action in std::mem::take(&mut server.actions) {
             self.carry_out(server, action);
         }
@@ -281,7 +283,8 @@ impl Net {
         let Some(connection) = self.connections.get_mut(client.slot as usize).and_then(Option::as_mut) else {
             return;
         };
-        if connection.client != client {
+        if connection.client != client || server.clients.get(client).is_none_or(|state| state.close_now) {
+            // Whoever closed it has left an action.
             return;
         }
         let sent = connection.send(server, released);
@@ -292,17 +295,15 @@ impl Net {
                 self.close(server, client);
             }
             Ok(true) if state.close_after_reply => self.close(server, client),
-            Ok(_) if state.close_now => self.close(server, client),
             Ok(true) => {}
             Ok(false) => {
                 if state.output.is_gated() {
                     self.gated.push(client);
                 }
-                if over_limit(server, client) {
-                    self.close(server, client);
-                }
+                server.enforce_output_limit(client);
             }
         }
+        server.account_client(client);
     }
 
     fn carry_out(&mut self, server: &mut Server, action: Action) {
@@ -335,28 +336,4 @@ impl Net {
         server.pending_writes = server.clients.references();
         self.write_pending(server);
     }
-}
-
-/// Output-buffer limits: a client that does not read is dropped before it takes the memory.
-fn over_limit(server: &mut Server, reference: ClientRef) -> bool {
-    let now_ms = server.clock.monotonic_us() / 1000;
-    let limits = server.config.client_output_buffer_limit;
-    let Some(client) = server.clients.get_mut(reference) else { return false };
-    let limit = if client.subscriptions() > 0 || client.monitor { limits.pubsub } else { limits.normal };
-    let bytes = client.output.pending_bytes() as u64;
-    let hard = limit.hard_bytes > 0 && bytes >= limit.hard_bytes;
-    let over_soft = limit.soft_bytes > 0 && bytes >= limit.soft_bytes;
-    let since_ms = if over_soft { *client.output.soft_limit_since_ms.get_or_insert(now_ms) } else { now_ms };
-    if !over_soft {
-        client.output.soft_limit_since_ms = None;
-    }
-    let soft = over_soft && now_ms.saturating_sub(since_ms) > limit.soft_seconds * 1000;
-    if hard || soft {
-        log::warn!(
-            "Client id={} scheduled to be closed ASAP for overcoming of output buffer limits.",
-            reference.id
-        );
-        server.stats.output_buffer_limit_disconnections += 1;
-    }
-    hard || soft
 }

@@ -7,6 +7,7 @@
 use crate::resp::{OwnedArgs, Protocol};
 use crate::server::acl::UserId;
 use crate::server::blocked::DbKey;
+use crate::server::client_memory::Account;
 use crate::server::output::Output;
 use crate::server::tracking::ClientTracking;
 use crate::value::ValueType;
@@ -155,6 +156,8 @@ pub struct Client {
     pub pending_args_bytes: usize,
     /// Bytes of the queue of a transaction.
     pub multi_bytes: usize,
+    /// What `maxmemory-clients` knows of it.
+    pub account: Account,
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub commands: u64,
@@ -201,6 +204,7 @@ impl Client {
             query_free_bytes: 0,
             pending_args_bytes: 0,
             multi_bytes: 0,
+            account: Account::default(),
             bytes_in: 0,
             bytes_out: 0,
             commands: 0,
@@ -218,17 +222,25 @@ impl Client {
         self.protocol == Protocol::Resp2 && self.subscriptions() > 0
     }
 
-    /// Bytes this client takes: itself, its buffers, its queue (`tot-mem` of CLIENT LIST).
+    /// Bytes of a request that is kept: one that is not complete, or that waits.
+    pub fn kept_argument_bytes(&self) -> usize {
+        let waiting = self.blocked.as_ref().map_or(0, |blocked| blocked.args.as_args().total_bytes());
+        self.pending_args_bytes + waiting
+    }
+
+    /// Bytes this client takes: itself, its buffers, its queue, what it watches and is subscribed
+    /// to (`tot-mem` of CLIENT LIST, without the arguments of a running command). O(1).
     pub fn memory_bytes(&self) -> usize {
+        /// A watched key or a subscription, here and in the table that finds the client by it:
+        /// two places in tables and a short name.
+        const NOTED_NAME_BYTES: usize = 128;
         size_of::<Client>()
-            + self.output.memory_bytes()
+            + self.output.memory_bytes().max(self.output.reply_buffer_bytes())
             + self.query_bytes
             + self.query_free_bytes
-            + self.pending_args_bytes
+            + self.kept_argument_bytes()
             + self.multi_bytes
-            + self.name.capacity()
-            + self.address.capacity()
-            + self.local_address.capacity()
+            + NOTED_NAME_BYTES * (self.watched.len() + self.subscriptions())
     }
 
     /// Whether the client waits for this key.

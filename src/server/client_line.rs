@@ -4,9 +4,7 @@
 use crate::resp::{Args, Protocol};
 use crate::server::Server;
 use crate::server::client::{Client, ClientKind, ClientRef};
-
-/// Size of Redis's first, fixed reply buffer, bytes: what `obl` counts; the rest is `oll`, `omem`.
-const FIRST_REPLY_BUFFER_BYTES: usize = 16 * 1024;
+use crate::server::output::FIRST_REPLY_BUFFER_BYTES;
 
 impl Server {
     /// Adds the line of one client, without a line end; nothing when it has gone. `running` are the
@@ -28,8 +26,8 @@ impl Server {
         field("fd", &descriptor);
         field("name", &client.name);
         self.describe_state(client, &mut field);
-        let argument_bytes = running.map_or_else(|| kept_argument_bytes(client), |args| args.total_bytes());
-        for (name, value) in memory_fields(client, argument_bytes) {
+        let running_bytes = running.map_or(0, |args| args.total_bytes());
+        for (name, value) in memory_fields(client, running_bytes) {
             field(name, &value.to_string());
         }
         field("events", if client.kind == ClientKind::Fake { &"" } else { &"r" });
@@ -43,6 +41,13 @@ impl Server {
         field("resp", if client.protocol == Protocol::Resp3 { &"3" } else { &"2" });
         field("lib-name", &client.library_name);
         field("lib-ver", &client.library_version);
+    }
+
+    /// The line of a client that runs no command, as text for the log.
+    pub fn client_line(&self, reference: ClientRef) -> String {
+        let mut line = Vec::new();
+        self.describe_client(reference, None, &mut line);
+        String::from_utf8_lossy(&line).into_owned()
     }
 
     /// From `age` to `multi`.
@@ -61,29 +66,21 @@ impl Server {
     }
 }
 
-fn kept_argument_bytes(client: &Client) -> usize {
-    client.pending_args_bytes
-        + client.blocked.as_ref().map_or(0, |blocked| blocked.args.as_args().total_bytes())
-}
-
-/// From `qbuf` to `tot-mem`, bytes (`oll`: blocks).
-fn memory_fields(client: &Client, argument_bytes: usize) -> [(&'static str, usize); 10] {
-    let pending = client.output.pending_bytes();
-    let beyond = pending.saturating_sub(FIRST_REPLY_BUFFER_BYTES);
-    let reply_buffer = client.output.memory_bytes().max(FIRST_REPLY_BUFFER_BYTES);
-    let query = client.query_bytes + client.query_free_bytes;
-    let total = size_of::<Client>() + query + argument_bytes + client.multi_bytes + reply_buffer + beyond;
+/// From `qbuf` to `tot-mem`, bytes (`oll`: blocks). `running_bytes`: arguments of its running command.
+fn memory_fields(client: &Client, running_bytes: usize) -> [(&'static str, usize); 10] {
+    let beyond = client.output.queued_bytes();
+    let reply_buffer = client.output.reply_buffer_bytes();
     [
         ("qbuf", client.query_bytes),
         ("qbuf-free", client.query_free_bytes),
-        ("argv-mem", argument_bytes),
+        ("argv-mem", client.kept_argument_bytes() + running_bytes),
         ("multi-mem", client.multi_bytes),
         ("rbs", reply_buffer),
         ("rbp", reply_buffer),
-        ("obl", pending - beyond),
+        ("obl", client.output.pending_bytes() - beyond),
         ("oll", beyond.div_ceil(FIRST_REPLY_BUFFER_BYTES)),
         ("omem", beyond),
-        ("tot-mem", total),
+        ("tot-mem", client.memory_bytes() + running_bytes),
     ]
 }
 

@@ -285,30 +285,30 @@ impl Server {
         let list = std::mem::take(&mut self.effects.list);
         for effect in &list {
             match effect {
-                Effect::Expired { db, key } => self.report_removed(*db, key, NotifyFlags::EXPIRED, "expired"),
+                Effect::Expired { db, key } => {
+                    let lazily = self.config.lazyfree_lazy_expire;
+                    self.report_removed(*db, key, lazily, NotifyFlags::EXPIRED, "expired");
+                }
                 Effect::Evicted { db, key } => {
                     self.stats.evicted_keys += 1;
-                    self.report_removed(*db, key, NotifyFlags::EVICTED, "evicted");
+                    let lazily = self.config.lazyfree_lazy_eviction;
+                    self.report_removed(*db, key, lazily, NotifyFlags::EVICTED, "evicted");
                 }
             }
         }
     }
 
-    fn report_removed(&mut self, db: usize, key: &[u8], class: NotifyFlags, event: &str) {
-        self.propagate_removal(db, key);
+    /// `lazily`: the stream says UNLINK.
+    fn report_removed(&mut self, db: usize, key: &[u8], lazily: bool, class: NotifyFlags, event: &str) {
+        if self.propagation.wanted {
+            let verb: &[u8] = if lazily { b"UNLINK" } else { b"DEL" };
+            self.propagate_aside(db, &[verb, key]);
+        }
         self.tell_observers(db, key, None);
         self.notify(class, event, db, key);
         if self.blocked.any_on_keys() {
             self.blocked.key_ready(db, key);
         }
-    }
-
-    fn propagate_removal(&mut self, db: usize, key: &[u8]) {
-        if !self.propagation.wanted {
-            return;
-        }
-        let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
-        self.propagate_aside(db, &[verb, key]);
     }
 
     /// Adds a command to the stream for something that happened besides what was asked for: before

@@ -24,9 +24,11 @@ pub mod backup;
 pub mod blocked;
 pub mod client;
 pub mod client_line;
+pub mod client_memory;
 pub mod config;
 pub mod ctx;
 pub mod error;
+pub mod eviction;
 pub mod flush;
 pub mod host;
 pub mod hot_keys;
@@ -41,6 +43,7 @@ pub mod monitor;
 pub mod notify;
 pub mod observers;
 pub mod output;
+pub mod output_limits;
 pub mod pause;
 pub mod propagation;
 pub mod pubsub;
@@ -66,7 +69,9 @@ use crate::keyspace::{Effects, Keyspace, Touch};
 use crate::persist::Persistence;
 use crate::server::acl::Acl;
 use crate::server::blocked::BlockedClients;
+use crate::server::client_memory::ClientMemory;
 use crate::server::config::Config;
+use crate::server::eviction::Eviction;
 use crate::server::host::Host;
 use crate::server::hot_keys::HotKeys;
 use crate::server::latency::LatencyMonitor;
@@ -128,6 +133,7 @@ pub struct Server {
     pub effects: Effects,
     pub clients: Clients,
     pub acl: Acl,
+    pub client_memory: ClientMemory,
     pub persistence: Persistence,
     pub propagation: Propagation,
     pub pubsub: PubSub,
@@ -146,6 +152,7 @@ pub struct Server {
     pub command_logs: CommandLogs,
     pub latency: LatencyMonitor,
     pub memory: MemorySamples,
+    pub eviction: Eviction,
     /// Connections of MIGRATE.
     pub migrate: MigrateSockets,
     pub call: CallState,
@@ -173,6 +180,7 @@ impl Server {
             effects: Effects::default(),
             clients: Clients::default(),
             acl,
+            client_memory: ClientMemory::default(),
             persistence: Persistence::default(),
             propagation: Propagation::default(),
             pubsub: PubSub::default(),
@@ -188,6 +196,7 @@ impl Server {
             command_logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             memory: MemorySamples::default(),
+            eviction: Eviction::default(),
             migrate: MigrateSockets::default(),
             call: CallState {
                 client: None,
@@ -230,6 +239,7 @@ impl Server {
         self.unsubscribe_all(reference);
         self.disable_tracking(reference);
         self.remove_monitor(reference);
+        self.close_account(reference);
         self.clients.remove(reference)
     }
 

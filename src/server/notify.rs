@@ -18,7 +18,10 @@ impl Server {
             return;
         }
         target.output.buffer.extend_from_slice(bytes);
-        self.schedule_write(client);
+        if !self.enforce_output_limit(client) {
+            self.schedule_write(client);
+        }
+        self.account_client(client);
     }
 
     /// The client's output is to be sent at the end of the turn.

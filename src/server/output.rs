@@ -13,6 +13,11 @@ use std::collections::VecDeque;
 
 /// Buffers that have grown beyond this are given back when they are empty, bytes.
 const KEEP_CAPACITY_MAX: usize = 64 * 1024;
+/// Size of Redis's first, fixed reply buffer, bytes: what `obl` of CLIENT LIST counts. The rest is
+/// `oll`, `omem`, and is what the output-buffer limits are compared with.
+pub const FIRST_REPLY_BUFFER_BYTES: usize = 16 * 1024;
+/// The least that CLIENT LIST shows as size of a reply buffer, as Redis's is never smaller.
+const REPLY_BUFFER_BYTES_MIN: usize = 1024;
 
 #[derive(Debug, Clone, Copy)]
 struct Gate {
@@ -29,6 +34,10 @@ pub struct Output {
     sent: usize,
     sealed: usize,
     gates: VecDeque<Gate>,
+    /// Room of the buffer while a command of this client has it.
+    lent_bytes: usize,
+    /// Most bytes held since the last [`Output::give_back`].
+    peak: usize,
     /// Since when the soft limit has been exceeded, monotonic ms.
     pub soft_limit_since_ms: Option<u64>,
 }
@@ -45,6 +54,47 @@ impl Output {
         self.pending_bytes() == 0
     }
 
+    /// Hands the buffer to a command of this client, which appends to it.
+    pub fn lend(&mut self) -> Vec<u8> {
+        self.lent_bytes = self.buffer.capacity();
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Takes the buffer back; what others have pushed meanwhile follows.
+    pub fn take_back(&mut self, buffer: Vec<u8>) {
+        self.lent_bytes = 0;
+        let pushed = std::mem::replace(&mut self.buffer, buffer);
+        self.buffer.extend_from_slice(&pushed);
+    }
+
+    /// Bytes at the buffer's start that have been sent.
+    pub fn sent_bytes(&self) -> usize {
+        self.sent
+    }
+
+    /// Bytes not sent yet beyond the first reply buffer (`omem`).
+    pub fn queued_bytes(&self) -> usize {
+        self.pending_bytes().saturating_sub(FIRST_REPLY_BUFFER_BYTES)
+    }
+
+    /// Size of the first reply buffer as CLIENT LIST shows it (`rbs`).
+    pub fn reply_buffer_bytes(&self) -> usize {
+        self.room_bytes().clamp(REPLY_BUFFER_BYTES_MIN, FIRST_REPLY_BUFFER_BYTES)
+    }
+
+    fn room_bytes(&self) -> usize {
+        self.buffer.capacity().max(self.lent_bytes)
+    }
+
+    /// Gives back room that has not been used since the last call; called now and then.
+    pub fn give_back(&mut self) {
+        if self.is_empty() && self.buffer.capacity() > 2 * self.peak.max(REPLY_BUFFER_BYTES_MIN / 2) {
+            self.buffer = Vec::with_capacity(self.peak);
+            self.reset();
+        }
+        self.peak = self.pending_bytes();
+    }
+
     /// Marks everything made so far as waiting for the AOF to reach `offset`; `None` when no
     /// write is pending.
     pub fn seal(&mut self, offset: Option<u64>) {
@@ -54,6 +104,7 @@ impl Output {
             self.gates.push_back(Gate { start: self.sealed, offset });
         }
         self.sealed = self.buffer.len();
+        self.peak = self.peak.max(self.sealed);
     }
 
     /// The bytes that may be sent when the AOF has been released up to `released`.
@@ -93,7 +144,7 @@ impl Output {
 
     /// Heap bytes held.
     pub fn memory_bytes(&self) -> usize {
-        self.buffer.capacity() + self.gates.capacity() * size_of::<Gate>()
+        self.room_bytes() + self.gates.capacity() * size_of::<Gate>()
     }
 }
 

@@ -45,6 +45,8 @@ pub struct DebugSettings {
     pub aof_flush_sleep_us: u64,
     /// From this size on a list element has a node of its own; 0: the built-in threshold.
     pub packed_threshold_bytes: u64,
+    /// Reply buffers of idle clients are not given back.
+    pub keep_reply_buffers: bool,
     /// Scripts may run commands marked NOSCRIPT.
     pub allow_everything_in_scripts: bool,
 }

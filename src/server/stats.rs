@@ -79,6 +79,8 @@ pub struct Stats {
     pub keyspace_misses: u64,
     pub evicted_keys: u64,
     pub evicted_clients: u64,
+    /// Time during which memory exceeded `maxmemory`, without the present one.
+    pub eviction_exceeded_us: u64,
     pub expire_cycle_timeouts: u64,
     pub expire_cycle_us: u64,
     pub reads_processed: u64,

@@ -21,8 +21,8 @@ const APPLIERS: &[(&str, Applier)] = &[
     ("loglevel", set_log_level),
     ("requirepass", set_default_password),
     ("proc-title-template", set_title),
-    ("maxmemory", resolve_memory),
-    ("maxmemory-clients", resolve_memory),
+    ("maxmemory", set_memory_limit),
+    ("maxmemory-clients", set_clients_limit),
     ("fork-cow-limit", resolve_memory),
     ("maxmemory-policy", set_access_policy),
     ("lfu-log-factor", set_access_policy),
@@ -187,6 +187,21 @@ fn set_title(server: &mut Server, _: &Config) -> Result<(), String> {
 
 fn resolve_memory(server: &mut Server, _: &Config) -> Result<(), String> {
     machine::resolve_memory_limits(&mut server.config);
+    Ok(())
+}
+
+/// A lower limit evicts from the next turn on, whether requests come or not.
+fn set_memory_limit(server: &mut Server, _: &Config) -> Result<(), String> {
+    machine::resolve_memory_limits(&mut server.config);
+    server.memory_limit_changed();
+    // A share of it may be what clients may have.
+    server.client_memory_limit_changed();
+    Ok(())
+}
+
+fn set_clients_limit(server: &mut Server, _: &Config) -> Result<(), String> {
+    machine::resolve_memory_limits(&mut server.config);
+    server.client_memory_limit_changed();
     Ok(())
 }
 

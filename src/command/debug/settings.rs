@@ -50,13 +50,17 @@ pub(super) fn packed_threshold(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResu
     Ok(())
 }
 
-/// Reply buffers have no fixed size here, so there is nothing to switch.
+/// Reply buffers have no fixed size here: only whether idle clients give theirs back can be switched.
 pub(super) fn reply_buffer(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let value = args.at(3).to_ascii_lowercase();
     match args.at(2).to_ascii_lowercase().as_slice() {
         b"peak-reset-time" if matches!(value.as_slice(), b"never" | b"reset") => {}
-        b"peak-reset-time" | b"resizing" => {
+        b"peak-reset-time" => {
             parse_i64(&value).ok_or(error::NOT_INTEGER)?;
+        }
+        b"resizing" => {
+            let on = parse_i64(&value).ok_or(error::NOT_INTEGER)?;
+            ctx.server.run.debug.keep_reply_buffers = on == 0;
         }
         _ => return Err(super::unknown(b"replybuffer")),
     }

@@ -1,7 +1,7 @@
 //! HSCAN and HRANDFIELD.
 
 use crate::command::arg;
-use crate::command::batch::{close_if_too_long, may_go_on};
+use crate::command::batch::{close_if_too_long, drawn_bytes_max};
 use crate::command::hash::{field_time, put_element};
 use crate::command::key::scan::{ScanOptions, parse_cursor};
 use crate::resp::{Args, OwnedArgs, Reply};
@@ -135,6 +135,7 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn random_fields(ctx: &mut Ctx<'_>, key: &[u8], wanted: &Wanted) -> CommandResult {
     let now_ms = field_time(ctx.server);
     let mut rng = fastrand::Rng::with_seed(ctx.server.rng.next_u64());
+    let max_bytes = drawn_bytes_max(ctx);
     let out = &mut *ctx.out;
     let Some(hash) = ctx.server.read_as::<HashValue>(ctx.db, key)?.filter(|_| wanted.count > 0) else {
         out.array(0);
@@ -152,7 +153,7 @@ fn random_fields(ctx: &mut Ctx<'_>, key: &[u8], wanted: &Wanted) -> CommandResul
     hash.random_repeated(wanted.count, now_ms, &mut rng, |field| {
         put_field(out, &field, wanted.values);
         sent += 1;
-        may_go_on(out)
+        out.len() < max_bytes
     });
     if sent == 0 {
         // All fields have expired, whose removal is still to come.

@@ -30,7 +30,9 @@ pub(super) fn stats(server: &Server, info: &mut InfoText) {
     info.field("expire_cycle_cpu_milliseconds", stats.expire_cycle_us / 1000);
     info.field("evicted_keys", stats.evicted_keys);
     info.field("evicted_clients", stats.evicted_clients);
-    info.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    let exceeded_us = server.limit_exceeded_us();
+    info.field("total_eviction_exceeded_time", (stats.eviction_exceeded_us + exceeded_us) / 1000);
+    info.field("current_eviction_exceeded_time", exceeded_us / 1000);
     info.field("keyspace_hits", stats.keyspace_hits);
     info.field("keyspace_misses", stats.keyspace_misses);
     info.field("pubsub_channels", server.pubsub.channels.len());
@@ -61,6 +63,8 @@ pub(super) fn stats(server: &Server, info: &mut InfoText) {
         "reply_buffer_shrinks",
         "reply_buffer_expands",
     ]);
+    info.field("client_query_buffer_limit_disconnections", stats.query_buffer_limit_disconnections);
+    info.field("client_output_buffer_limit_disconnections", stats.output_buffer_limit_disconnections);
     event_loop(server, info);
     let denied = server.acl.log.counts;
     info.field("acl_access_denied_auth", denied.auth);

@@ -103,7 +103,7 @@ pub(super) fn memory(server: &Server, info: &mut InfoText) {
     info.field("rss_overhead_bytes", difference(rss_bytes, allocator.resident_bytes));
     info.ratio("mem_fragmentation_ratio", ratio(rss_bytes, report.total_bytes));
     info.field("mem_fragmentation_bytes", difference(rss_bytes, report.total_bytes));
-    info.field("mem_not_counted_for_evict", report.aof_buffer_bytes);
+    info.field("mem_not_counted_for_evict", server.bytes_not_counted());
     info.zeros(&["mem_replication_backlog", "mem_total_replication_buffers"]);
     info.field("mem_clients_slaves", report.replicas_bytes);
     info.field("mem_clients_normal", report.clients_bytes);

@@ -6,7 +6,7 @@
 use super::read::reply_all;
 use super::{READ, WRITE, limits, put_element};
 use crate::command::arg;
-use crate::command::batch::{close_if_too_long, may_go_on};
+use crate::command::batch::{close_if_too_long, drawn_bytes_max};
 use crate::ds::element::Element;
 use crate::resp::{Args, Reply};
 use crate::server::config::NotifyFlags;
@@ -174,6 +174,7 @@ fn srandmember_one(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
 fn srandmember_many(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let count = arg::integer_in(args.at(2), -i64::MAX, i64::MAX)?;
     let mut rng = ctx.server.rng.clone();
+    let max_bytes = drawn_bytes_max(ctx);
     let out = &mut *ctx.out;
     let set = ctx.server.read_as::<SetValue>(ctx.db, args.at(1))?;
     match set.filter(|_| count != 0) {
@@ -182,7 +183,7 @@ fn srandmember_many(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             out.array(count.unsigned_abs() as usize);
             set.sample_repeating(count.unsigned_abs(), &mut rng, |member| {
                 put_element(out, member);
-                may_go_on(out)
+                out.len() < max_bytes
             });
             close_if_too_long(ctx);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::command::arg;
-use crate::command::batch::{close_if_too_long, may_go_on};
+use crate::command::batch::{close_if_too_long, drawn_bytes_max};
 use crate::command::zset::{READ_ROW, begin_members, put_element, put_entry};
 use crate::resp::{Args, Reply};
 use crate::server::error::{self, CommandResult};
@@ -56,6 +56,7 @@ fn one_member(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
 
 fn many_members(ctx: &mut Ctx<'_>, key: &[u8], count: i64, with_scores: bool) -> CommandResult {
     let mut generator = fastrand::Rng::with_seed(ctx.server.rng.next_u64());
+    let max_bytes = drawn_bytes_max(ctx);
     let zset = ctx.server.read_as::<ZsetValue>(ctx.db, key)?;
     let Some(zset) = zset.filter(|_| count != 0) else {
         ctx.out.array(0);
@@ -73,7 +74,7 @@ fn many_members(ctx: &mut Ctx<'_>, key: &[u8], count: i64, with_scores: bool) ->
     if count < 0 {
         for _ in 0..wanted {
             put_ranked(ctx.out, zset, generator.usize(..len), with_scores);
-            if !may_go_on(ctx.out) {
+            if ctx.out.len() >= max_bytes {
                 break;
             }
         }

@@ -127,6 +127,7 @@ impl<H: Handle> Table<H> {
             found += self.sample_where(
                 count - found,
                 rng,
+                resolver,
                 |segment| segment.header().volatile_count > 0,
                 |handle| resolver.expiry_ms(handle).is_some(),
                 &mut visit,

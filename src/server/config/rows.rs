@@ -125,6 +125,8 @@ config_rows! {
     /// Seconds; 0 = off.
     "tcp-keepalive": tcp_keepalive: u32 = 300; integer(0, INT_MAX); ACTIVE,
     "maxclients": maxclients: u32 = 10000; integer(1, UINT_MAX); ACTIVE,
+    /// Of those, only for clients of this machine.
+    "maxclients-reserved": maxclients_reserved: u32 = 0; integer(0, UINT_MAX); ACTIVE,
 
     // TLS
     "tls-port": tls_port: u16 = 0; integer(0, 65535); 0,
@@ -270,14 +272,14 @@ config_rows! {
 
     // Memory
     /// `.bytes` is 0 while there is no limit.
-    "maxmemory": maxmemory: MemoryLimit = MemoryLimit::default(); memory_or_percent(ULONG_MAX); 0,
-    "maxmemory-policy": maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::NoEviction; names::<MaxmemoryPolicy>(); 0,
-    "maxmemory-samples": maxmemory_samples: u32 = 5; integer(1, INT_MAX); 0,
-    "maxmemory-eviction-tenacity": maxmemory_eviction_tenacity: u8 = 10; integer(0, 100); 0,
-    "maxmemory-clients": maxmemory_clients: MemoryLimit = MemoryLimit::default(); memory_or_percent(LONG_MAX); 0,
-    "lfu-log-factor": lfu_log_factor: u32 = 10; integer(0, INT_MAX); 0,
+    "maxmemory": maxmemory: MemoryLimit = MemoryLimit::default(); memory_or_percent(ULONG_MAX); ACTIVE,
+    "maxmemory-policy": maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::NoEviction; names::<MaxmemoryPolicy>(); ACTIVE,
+    "maxmemory-samples": maxmemory_samples: u32 = 5; integer(1, INT_MAX); ACTIVE,
+    "maxmemory-eviction-tenacity": maxmemory_eviction_tenacity: u8 = 10; integer(0, 100); ACTIVE,
+    "maxmemory-clients": maxmemory_clients: MemoryLimit = MemoryLimit::default(); memory_or_percent(LONG_MAX); ACTIVE,
+    "lfu-log-factor": lfu_log_factor: u32 = 10; integer(0, INT_MAX); ACTIVE,
     /// Minutes.
-    "lfu-decay-time": lfu_decay_time: u32 = 1; integer(0, INT_MAX); 0,
+    "lfu-decay-time": lfu_decay_time: u32 = 1; integer(0, INT_MAX); ACTIVE,
     /// 1 to 10.
     "active-expire-effort": active_expire_effort: u8 = 1; integer(1, 10); 0,
     "lazyfree-lazy-eviction": lazyfree_lazy_eviction: bool = false; YES_NO; ACTIVE | DEBUG,
