@@ -1,6 +1,7 @@
 //! Floor 10: periodic work, `hz` times a second, and what signals ask for.
 //!
-//! Nothing here runs per iteration of the loop but [`run_due`]'s look at the clock.
+//! Nothing here runs per iteration of the loop but [`run_due`]'s look at the clock, and what a round
+//! has left to do: expiry works in slices, so that requests are served between them.
 //!
 //! | how often | what |
 //! | --- | --- |
@@ -30,12 +31,15 @@ const DUE_HASHES_STEP: usize = 16;
 const DUE_FIELDS_STEP: usize = 64;
 /// Share of a round that active expiry may take, percent (Redis's default effort).
 const EXPIRE_SHARE_PERCENT: u64 = 25;
+/// Longest time of it in one turn of the loop, microseconds: a request waits for no more than that.
+/// Redis spends the whole share of a round at once, 25 ms with the default `hz`.
+const EXPIRE_SLICE_US: u64 = 500;
 /// The LRU clock of Redis has 24 bits.
 const LRU_CLOCK_MASK: i64 = (1 << 24) - 1;
 
 /// How long the loop may sleep.
 pub fn time_to_next(server: &Server) -> Duration {
-    if server.eviction.unfinished {
+    if server.eviction.unfinished || server.run.expire_left_us > 0 {
         return Duration::ZERO;
     }
     let now_us = server.clock.now_monotonic_us();
@@ -54,6 +58,9 @@ pub fn time_to_next(server: &Server) -> Duration {
 pub fn run_due(server: &mut Server) -> bool {
     let now_us = server.clock.now_monotonic_us();
     if now_us < server.run.next_cron_us {
+        if server.run.expire_left_us > 0 {
+            expire_slice(server);
+        }
         return false;
     }
     server.run.hz = rounds_per_second(server);
@@ -139,30 +146,43 @@ fn sample_rates(server: &mut Server) {
     stats.rate_busy_us.sample(stats.event_loop_us, now_ms);
 }
 
+/// Begins a round's expiry with its first slice; the turns that follow go on.
 fn expire_keys(server: &mut Server) {
-    if !server.run.active_expire
+    // What the last round had no turn for, because the loop was busy elsewhere, ran out of time too.
+    server.stats.expire_cycle_timeouts += u64::from(server.run.expire_left_us > 0);
+    server.run.expire_left_us = 1_000_000 * EXPIRE_SHARE_PERCENT / 100 / server.run.hz as u64;
+    expire_slice(server);
+}
+
+/// Removes keys and hash fields whose time has passed until none is left or the slice is over.
+fn expire_slice(server: &mut Server) {
+    let left_us = std::mem::take(&mut server.run.expire_left_us);
+    let held = !server.run.active_expire
         || server.keyspace.expire_rule != ExpireRule::Remove
         || server.run.loading.is_some()
-    {
+        || server.run.pause_at(server.now_ms()).is_some();
+    if held {
         return;
     }
-    if server.run.pause_at(server.now_ms()).is_some() {
-        return;
-    }
-    let budget_us = 1_000_000 * EXPIRE_SHARE_PERCENT / 100 / server.run.hz as u64;
+    let slice_us = left_us.min(EXPIRE_SLICE_US);
     let start_us = server.clock.now_monotonic_us();
-    let timed_out = server.keyspace.active_expire(server.now_ms(), budget_us, &mut server.effects);
+    let more_keys = server.keyspace.active_expire(server.now_ms(), slice_us, &mut server.effects);
     server.drain_effects();
-    let spent_us = server.clock.now_monotonic_us() - start_us;
+    let more_fields = expire_fields(server, start_us + slice_us);
+    let spent_us = server.clock.now_monotonic_us().saturating_sub(start_us);
     server.note_latency("expire-cycle", spent_us / 1000);
     server.stats.expire_cycle_us += spent_us;
-    server.stats.expire_cycle_timeouts += timed_out as u64;
-    expire_fields(server, start_us + budget_us);
+    if more_keys || more_fields {
+        // A slice counts whole, so that a round ends even by a clock that stands still.
+        server.run.expire_left_us = left_us.saturating_sub(spent_us.max(slice_us));
+        server.stats.expire_cycle_timeouts += u64::from(server.run.expire_left_us == 0);
+    }
 }
 
 /// Removes hash fields whose time has passed until none is left or the time is up, but at least
-/// one step of them in each round: keys that expire all the time must not keep fields alive.
-fn expire_fields(server: &mut Server, end_us: u64) {
+/// one step of them in each slice: keys that expire all the time must not keep fields alive. True
+/// when the time was up first.
+fn expire_fields(server: &mut Server, end_us: u64) -> bool {
     let mut due: Vec<Vec<u8>> = Vec::new();
     for db in 0..server.keyspace.databases() {
         while server.keyspace.db(db).may_have_field_expiry() {
@@ -178,10 +198,11 @@ fn expire_fields(server: &mut Server, end_us: u64) {
                 break;
             }
             if server.clock.now_monotonic_us() >= end_us {
-                return;
+                return true;
             }
         }
     }
+    false
 }
 
 /// `activerehashing`: gives table maintenance at most [`MAINTAIN_US`] of a round.

@@ -104,6 +104,8 @@ pub struct RunState {
     pub cron_rounds: u64,
     /// When the next cron round is due, monotonic microseconds.
     pub next_cron_us: u64,
+    /// What is left of this round's time for expiry, microseconds; 0: nothing is due.
+    pub expire_left_us: u64,
     /// Rounds a second in force now (dynamic-hz).
     pub hz: u32,
     pub debug: DebugSettings,
@@ -135,6 +137,7 @@ impl RunState {
             cron_paused: false,
             cron_rounds: 0,
             next_cron_us: 0,
+            expire_left_us: 0,
             hz: 10,
             debug: DebugSettings::default(),
             client_cursor: 0,
