@@ -63,6 +63,8 @@ pub struct Acl {
     free: Vec<u32>,
     /// In the order of ACL LIST.
     by_name: BTreeMap<Vec<u8>, UserId>,
+    /// Of the user `default`, whose requests are nearly all: they need not look for it.
+    default_is_unrestricted: bool,
     pub log: AclLog,
 }
 
@@ -72,7 +74,8 @@ impl Acl {
         let user = User::default_user(&RuleContext::new(commands, config));
         let by_name = BTreeMap::from([(user.name().to_vec(), UserId::DEFAULT)]);
         let slots = vec![Slot { generation: 0, user: Some(user) }];
-        let mut acl = Acl { slots, free: Vec::new(), by_name, log: AclLog::default() };
+        let mut acl =
+            Acl { slots, free: Vec::new(), by_name, default_is_unrestricted: true, log: AclLog::default() };
         acl.set_default_password(config.requirepass.as_bytes());
         acl
     }
@@ -104,6 +107,7 @@ impl Acl {
     #[inline]
     pub fn is_unrestricted(&self, user: Option<UserId>) -> bool {
         match user {
+            Some(UserId::DEFAULT) => self.default_is_unrestricted,
             None => true,
             Some(id) => self.user(id).is_some_and(|user| user.unrestricted),
         }
@@ -112,6 +116,9 @@ impl Acl {
     /// Adds a user or gives the one of that name these rights. Returns its id.
     pub(super) fn put(&mut self, user: User) -> UserId {
         if let Some(id) = self.find(user.name()) {
+            if id == UserId::DEFAULT {
+                self.default_is_unrestricted = user.unrestricted;
+            }
             self.slots[id.slot as usize].user = Some(user);
             return id;
         }
