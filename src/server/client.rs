@@ -229,7 +229,7 @@ impl Client {
     }
 
     /// Bytes this client takes: itself, its buffers, its queue, what it watches and is subscribed
-    /// to (`tot-mem` of CLIENT LIST, without the arguments of a running command). O(1).
+    /// to or tracks (`tot-mem` of CLIENT LIST, without the arguments of a running command). O(1).
     pub fn memory_bytes(&self) -> usize {
         /// A watched key or a subscription, here and in the table that finds the client by it:
         /// two places in tables and a short name.
@@ -240,7 +240,12 @@ impl Client {
             + self.query_free_bytes
             + self.kept_argument_bytes()
             + self.multi_bytes
-            + NOTED_NAME_BYTES * (self.watched.len() + self.subscriptions())
+            + NOTED_NAME_BYTES * (self.watched.len() + self.subscriptions() + self.tracked_prefixes())
+    }
+
+    /// Prefixes of CLIENT TRACKING in BCAST mode.
+    fn tracked_prefixes(&self) -> usize {
+        self.tracking.as_ref().map_or(0, |tracking| tracking.prefixes.len())
     }
 
     /// Whether the client waits for this key.
