@@ -354,3 +354,25 @@ fn idle_clients_give_their_reply_buffers_back() {
     });
     assert!(idle >= 1024);
 }
+
+/// What trackers are told about an evicted key takes more memory than the key: that must not evict on.
+#[test]
+fn messages_about_evicted_keys_do_not_evict_more() {
+    let server = Server::tine(&["save ''", "maxmemory-eviction-tenacity 100"]);
+    let mut control = server.client();
+    let keys: Vec<String> = (0..300).map(|number| format!("{number}{}", "x".repeat(1000))).collect();
+    for key in &keys {
+        control.ok(&["SET", key, "v"]);
+    }
+    let mut trackers: Vec<Client> = (0..10).map(|_| server.client()).collect();
+    for tracker in &mut trackers {
+        tracker.call(&["HELLO", "3"]);
+        tracker.ok(&["CLIENT", "TRACKING", "on"]);
+        tracker.pipeline(&keys.iter().map(|key| vec!["GET", key]).collect::<Vec<_>>());
+    }
+    let limit_bytes = (info(&mut control, "used_memory") - 40_000).to_string();
+    control.ok(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    control.ok(&["CONFIG", "SET", "maxmemory", &limit_bytes]);
+    let evicted = info(&mut control, "evicted_keys");
+    assert!((5..150).contains(&evicted), "{evicted} of 300");
+}

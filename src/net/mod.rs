@@ -295,6 +295,7 @@ impl Net {
                 self.close(server, client);
             }
             Ok(true) if state.close_after_reply => self.close(server, client),
+            Ok(true) if server.config.maxmemory.bytes != 0 => state.output.keep_little(),
             Ok(true) => {}
             Ok(false) => {
                 if state.output.is_gated() {

@@ -15,7 +15,7 @@
 //! What is compared with the limit is `used_memory` without the buffers of the AOF (an evicted key
 //! makes them grow) and without values that the lazy-free thread is about to free.
 
-use crate::keyspace::{EvictionOrder, EvictionRule};
+use crate::keyspace::{Effect, EvictionOrder, EvictionRule};
 use crate::server::Server;
 use crate::server::config::MaxmemoryPolicy;
 
@@ -40,6 +40,8 @@ pub struct Eviction {
     over_since_us: Option<u64>,
     /// Microseconds spent evicting in this turn of the loop.
     spent_us: u64,
+    /// Memory that messages about keys evicted in this turn take: most of it leaves at the turn's end.
+    told_bytes: usize,
 }
 
 /// How an attempt to make room ended.
@@ -95,7 +97,8 @@ impl Server {
         if used_bytes <= limit_bytes {
             return 0;
         }
-        let spared_bytes = self.bytes_not_counted() + self.keyspace.bytes_being_freed();
+        let spared_bytes =
+            self.bytes_not_counted() + self.keyspace.bytes_being_freed() + self.eviction.told_bytes;
         used_bytes.saturating_sub(spared_bytes).saturating_sub(limit_bytes)
     }
 
@@ -112,6 +115,7 @@ impl Server {
     /// Once a turn, before its requests: goes on with what the last turn left.
     pub fn go_on_evicting(&mut self) {
         self.eviction.spent_us = 0;
+        self.eviction.told_bytes = 0;
         if std::mem::take(&mut self.eviction.unfinished) {
             self.make_room();
         }
@@ -161,15 +165,13 @@ impl Server {
     }
 
     fn evict(&mut self, rule: EvictionRule, start_us: u64) -> Attempt {
-        let lazily = self.config.lazyfree_lazy_eviction;
+        let mut wanted_bytes = self.bytes_over_limit();
         let budget = budget_us(self.config.maxmemory_eviction_tenacity);
         loop {
             for _ in 0..KEYS_PER_LOOK {
-                if !self.keyspace.evict_one(rule, lazily, &mut self.rng, &mut self.effects) {
-                    return Attempt::NothingToEvict;
-                }
-                self.drain_effects();
-                if self.bytes_over_limit() == 0 {
+                let Some(freed_bytes) = self.evict_key(rule) else { return Attempt::NothingToEvict };
+                wanted_bytes = wanted_bytes.saturating_sub(freed_bytes);
+                if wanted_bytes == 0 {
                     return Attempt::Fits;
                 }
             }
@@ -178,6 +180,30 @@ impl Server {
                 return Attempt::TimeUp;
             }
         }
+    }
+
+    /// Evicts one key and says how much that alone has freed. Who is told of it (trackers, the AOF,
+    /// subscribers) takes memory in turn, which must not evict the next key: messages about a key may
+    /// be larger than the key, and one after the other would empty the data set.
+    fn evict_key(&mut self, rule: EvictionRule) -> Option<usize> {
+        let lazily = self.config.lazyfree_lazy_eviction;
+        let before_bytes = self.bytes_held();
+        if !self.keyspace.evict_one(rule, lazily, &mut self.rng, &mut self.effects) {
+            return None;
+        }
+        let report_bytes = match self.effects.list.last() {
+            Some(Effect::Evicted { key, .. }) => key.len(),
+            _ => 0,
+        };
+        let left_bytes = self.bytes_held().saturating_sub(report_bytes);
+        self.drain_effects();
+        self.eviction.told_bytes += self.bytes_held().saturating_sub(left_bytes);
+        Some(before_bytes.saturating_sub(left_bytes))
+    }
+
+    /// Memory in use without what the lazy-free thread is going to free.
+    fn bytes_held(&self) -> usize {
+        self.used_memory().saturating_sub(self.keyspace.bytes_being_freed())
     }
 
     fn note_fits(&mut self) {

@@ -86,6 +86,15 @@ impl Output {
         self.buffer.capacity().max(self.lent_bytes)
     }
 
+    /// Gives all room back but a little, when nothing is left to send: memory is limited, and room
+    /// that is only kept for the next reply would cost keys.
+    pub fn keep_little(&mut self) {
+        if self.is_empty() && self.buffer.capacity() > REPLY_BUFFER_BYTES_MIN {
+            self.buffer = Vec::new();
+            self.reset();
+        }
+    }
+
     /// Gives back room that has not been used since the last call; called now and then.
     pub fn give_back(&mut self) {
         if self.is_empty() && self.buffer.capacity() > 2 * self.peak.max(REPLY_BUFFER_BYTES_MIN / 2) {
