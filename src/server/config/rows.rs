@@ -215,7 +215,7 @@ config_rows! {
     "aof-use-rdb-preamble": aof_use_rdb_preamble: bool = true; YES_NO; ACTIVE,
     "aof-timestamp-enabled": aof_timestamp_enabled: bool = false; YES_NO; ACTIVE,
     /// Unix seconds or a date; empty = none.
-    "aof-restore-to-timestamp": aof_restore_to_timestamp: ConfigText = "".into(); text(checks::timestamp); ACTIVE | START_ONLY,
+    "aof-restore-to-timestamp": aof_restore_to_timestamp: ConfigText = "".into(); text(checks::timestamp); ACTIVE | START_ONLY | HIDDEN,
     "aof-checksum": aof_checksum: bool = false; YES_NO; ACTIVE,
     "aof-rewrite-incremental-fsync": aof_rewrite_incremental_fsync: bool = true; YES_NO; ACTIVE,
     "aof-rewrite-buffer-limit": aof_rewrite_buffer_limit: u64 = 1 << 30; memory(0, LONG_MAX); ACTIVE,
