@@ -11,6 +11,9 @@ CONF ?= redis.conf
 # Seconds of `make fuzz` and of `make soak`, for each program of theirs.
 FUZZ_SECONDS ?= 300
 SOAK_SECONDS ?= 1800
+# Kills of each policy and seeds of each scenario of `make crash`.
+CRASH_KILLS ?= 200
+CRASH_SEEDS ?= 50
 # Alternating rounds of `make bench`, and more of its options: BENCH_ARGS="--only memory".
 ROUNDS ?= 3
 BENCH_ARGS ?=
@@ -24,7 +27,7 @@ SHAREDIR := $(DESTDIR)$(PREFIX)/share/tine
 # `--test x` for each tests/<prefix>*.rs.
 test_programs = $(patsubst tests/%.rs,--test %,$(wildcard $(addprefix tests/,$(addsuffix *.rs,$(1)))))
 
-.PHONY: build run test test-redis bench lint install fuzz soak clean
+.PHONY: build run test test-redis bench lint install fuzz crash soak clean
 
 build:
 	$(CARGO) build --release --bins
@@ -72,6 +75,10 @@ endif
 fuzz:
 	@test -n "$(call test_programs,fuzz)" || { echo "make fuzz: there is no tests/fuzz*.rs"; exit 1; }
 	TINE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test $(call test_programs,fuzz) -- --nocapture
+
+# The kill loop and the crash-state explorer, longer than `make test` runs them.
+crash:
+	TINE_CRASH_KILLS=$(CRASH_KILLS) TINE_CRASH_SEEDS=$(CRASH_SEEDS) $(CARGO) test $(call test_programs,crash) -- --nocapture
 
 soak:
 	@test -n "$(call test_programs,soak)" || { echo "make soak: there is no tests/soak*.rs"; exit 1; }

@@ -5,7 +5,8 @@
 //!  state    ─► a new server loads it ─► its data must be that after some command, and not of one
 //!              before the last that was promised
 //! ```
-//! A scenario appends under one policy, saves, rewrites with changes meanwhile, and syncs. Cuts:
+//! A scenario appends under one policy, saves, rewrites with changes meanwhile, and syncs; others
+//! also spill the rewrite buffer, switch the log off and on, and replace its file. Cuts:
 //! everything unsynced lost; everything kept (the process was killed, the machine lives on); twice
 //! a random part (names by directory, contents by page, so syncs that are missing show). Each
 //! start must succeed; some states are written to and cut a second time.
@@ -25,9 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tine::persist::aof::Aof;
 use tine::persist::aof::base::{self, BaseForm};
 use tine::persist::aof::rewrite::RewritePhase;
+use tine::persist::aof::{Aof, AofState};
 use tine::persist::child::ChildLink;
 use tine::persist::rdb::save::Walk;
 use tine::replay::{LoadEnd, load_at_start};
@@ -94,6 +95,8 @@ struct Scenario {
     digests: Vec<String>,
     /// The offset in the stream behind each command.
     offsets: Vec<u64>,
+    /// The log is off, or its file is not ours: what is answered is promised to nobody.
+    exposed: bool,
 }
 
 fn server_on(storage: Arc<dyn Storage>, policy: &str, commands_base: bool) -> InProcess {
@@ -145,7 +148,15 @@ impl Scenario {
         plan.observe(move |_| observer.look(seed));
         load_at_start(&mut server.server, &mut |_| {}).expect("an empty disk is a good start");
         let digests = vec![digest(&mut server)];
-        Scenario { server, watch, policy, random: fastrand::Rng::with_seed(seed), digests, offsets: vec![0] }
+        Scenario {
+            server,
+            watch,
+            policy,
+            random: fastrand::Rng::with_seed(seed),
+            digests,
+            offsets: vec![0],
+            exposed: false,
+        }
     }
 
     fn run(&mut self) {
@@ -196,6 +207,9 @@ impl Scenario {
 
     /// Notes which commands would have been answered by now.
     fn acknowledge(&mut self) {
+        if self.exposed {
+            return;
+        }
         let released = self.server.server.persistence.released_aof_offset();
         let answered = self.offsets.iter().rposition(|offset| *offset <= released).unwrap_or(0);
         self.watch.safe_from_kill.fetch_max(answered, Ordering::SeqCst);
@@ -247,6 +261,63 @@ impl Scenario {
             !self.server.server.persistence.aof.rewrite.in_progress()
         });
         assert!(self.server.server.persistence.aof.rewrite.last_ok, "the switch succeeds");
+    }
+
+    /// Rewrites whose changes go to a side file, the log off and on, the file replaced.
+    fn run_with_upheavals(&mut self) {
+        self.server.server.config.aof_rewrite_buffer_limit = 100;
+        self.server.server.apply_aof_settings();
+        for _ in 0..STEPS {
+            match self.random.u32(..12) {
+                0 => self.switch_off_and_on(),
+                1 => self.replace_file(),
+                2 | 3 => self.rewrite(),
+                4 => self.sync(),
+                _ => self.command(),
+            }
+        }
+        self.sync();
+        self.watch.look(u64::MAX >> 32);
+    }
+
+    /// CONFIG SET appendonly no, changes that are not logged, CONFIG SET appendonly yes.
+    fn switch_off_and_on(&mut self) {
+        self.server.server.turn_aof_off();
+        self.everything_is_safe();
+        self.exposed = true;
+        for _ in 0..self.random.usize(..3) {
+            self.command();
+        }
+        let aof = &mut self.server.server.persistence.aof;
+        aof.state = AofState::WaitRewrite;
+        self.server.server.propagation.wanted = true;
+        self.rewrite();
+        assert_eq!(self.server.server.persistence.aof.state, AofState::On);
+        self.exposed = false;
+        self.sync();
+    }
+
+    /// Somebody puts a copy in the place of the file; a rewrite heals it. Until then a crash finds
+    /// what that somebody has put there.
+    fn replace_file(&mut self) {
+        self.sync();
+        self.exposed = true;
+        self.watch.safe_from_kill.store(0, Ordering::SeqCst);
+        self.watch.safe_from_power_cut.store(0, Ordering::SeqCst);
+        let (disk, log, copy) = (&self.watch.disk, Path::new("/appendonly.aof"), Path::new("/copy"));
+        let content = disk.read_whole(log, 1 << 30).expect("it is there");
+        let mut file = disk.create(copy).expect("the memory takes a file");
+        file.write_all(&content).and_then(|()| file.sync_data()).expect("the memory is well");
+        disk.rename(copy, log).and_then(|()| disk.sync_dir(Path::new("/"))).expect("the memory is well");
+        wait_until(|| {
+            self.server.server.persistence.aof.look_at_file();
+            self.server.server.persistence.aof.refusal().is_some()
+        });
+        assert!(self.server.call("SET refused 1").starts_with("-MISCONF Errors writing to the AOF file: "));
+        self.rewrite();
+        assert_eq!(self.server.server.persistence.aof.refusal(), None);
+        self.exposed = false;
+        self.sync();
     }
 
     /// Starts a server on every disk that was found. Returns how many there were, or the first
@@ -326,11 +397,15 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
 }
 
 fn explore(policy: &'static str) -> usize {
-    let seeds = std::env::var("TINE_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
+    explore_by(policy, SEEDS, Scenario::run)
+}
+
+fn explore_by(policy: &'static str, seeds: u64, run: fn(&mut Scenario)) -> usize {
+    let seeds = std::env::var("TINE_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(seeds);
     let mut states = 0;
     for seed in 1..=seeds {
         let mut scenario = Scenario::new(policy, seed);
-        scenario.run();
+        run(&mut scenario);
         states += scenario.check(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
     println!("{policy}: {states} crash states, {seeds} seeds");
@@ -350,6 +425,14 @@ fn everysec_loses_nothing_to_a_kill_and_nothing_synced_to_a_power_cut() {
 #[test]
 fn no_sync_loses_nothing_to_a_kill() {
     assert!(explore("no") > 1_700);
+}
+
+/// Side files of rewrites, the log off and on, the file replaced by somebody.
+#[test]
+fn upheavals_lose_nothing_that_was_promised() {
+    for policy in ["always", "everysec"] {
+        assert!(explore_by(policy, 2, Scenario::run_with_upheavals) > 600);
+    }
 }
 
 /// The explorer must find what it is there to find.

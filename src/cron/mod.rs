@@ -19,7 +19,7 @@ use crate::server::Server;
 use crate::server::run::{Exit, ShutdownRequest};
 use crate::sys::info;
 use crate::sys::signals::SignalEvents;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time that table maintenance may take in a round, microseconds (Redis gives it as much).
 const MAINTAIN_US: u64 = 1_000;
@@ -222,9 +222,10 @@ fn maintain_tables(server: &mut Server) {
 /// Reaps a child that has ended and hands its end on. Signals of children coalesce, so this is
 /// called by the clock too.
 fn serve_children(server: &mut Server) {
+    let start = Instant::now();
     let Some(end) = server.persistence.poll_child(&mut server.keyspace) else { return };
     match end.kind {
-        ChildKind::AofRewrite => server.rewrite_child_ended(&end),
+        ChildKind::AofRewrite => server.rewrite_child_ended(&end, start),
         ChildKind::Snapshot => server.snapshot_child_ended(&end),
         ChildKind::Replication => {}
     }

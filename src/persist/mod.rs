@@ -16,7 +16,7 @@ use crate::persist::backup::BackupState;
 use crate::persist::child::{ChildLink, ChildSetup};
 use crate::persist::fork::{ChildEnd, ChildKind, ChildProcess, ForkError, ForkLog};
 use crate::persist::schedule::SnapshotState;
-use crate::sys::io::{OsStorage, Storage};
+use crate::sys::io::{FaultPlan, FaultyStorage, OsStorage, Storage};
 use std::sync::Arc;
 
 /// State of persistence.
@@ -26,6 +26,8 @@ pub struct Persistence {
     pub dirty: u64,
     /// Where files live.
     pub storage: Arc<dyn Storage>,
+    /// Faults that DEBUG DISK-FAULT asks for; passed by at the cost of one load while there are none.
+    pub faults: FaultPlan,
     /// The one child, while it lives.
     pub child: Option<ChildProcess>,
     /// What children are given; filled by boot.
@@ -42,14 +44,17 @@ pub struct Persistence {
 
 impl Default for Persistence {
     fn default() -> Self {
+        let faults = FaultPlan::dormant();
+        let storage: Arc<dyn Storage> = Arc::new(FaultyStorage::new(OsStorage, faults.clone()));
         Persistence {
             dirty: 0,
-            storage: Arc::new(OsStorage),
+            storage: Arc::clone(&storage),
+            faults,
             child: None,
             child_setup: ChildSetup::default(),
             forks: ForkLog::default(),
             snapshot: SnapshotState::default(),
-            aof: Aof::default(),
+            aof: Aof::new(storage),
             backup: BackupState::default(),
         }
     }

@@ -9,7 +9,7 @@
 
 use crate::persist::aof::base::{self, BaseForm, BaseOptions};
 use crate::persist::aof::rewrite::RewritePhase;
-use crate::persist::aof::{AofSettings, AofState, SwitchOutcome, SyncPolicy};
+use crate::persist::aof::{self, AofSettings, AofState, SwitchOutcome, SyncPolicy};
 use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
 use crate::persist::rdb::save::Walk;
 use crate::persist::rdb::{FIELD_EXPIRY_VERSION_MIN, SaveOptions};
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// How long switching off, a reload or a shutdown waits for the disk.
 pub const SYNC_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Microseconds of a second that main works from which on it writes the AOF itself.
+const MAIN_BUSY_US: u64 = 850_000;
 
 /// What became of a request for a rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,7 @@ impl Server {
             policy,
             sync_paused: config.no_appendfsync_on_rewrite && self.persistence.child_kind().is_some(),
             buffer_limit_bytes: config.aof_rewrite_buffer_limit,
+            spill_limit_bytes: config.aof_rewrite_buffer_spill_limit,
             sync_lag_max_ms: config.aof_max_sync_lag,
             timestamps: config.aof_timestamp_enabled,
             checksums: config.aof_checksum,
@@ -127,14 +131,15 @@ impl Server {
     pub fn start_rewrite(&mut self) -> Result<(), String> {
         self.flush_to_aof();
         self.persistence.flush_aof();
+        self.persistence.aof.look_at_file();
         let path = self.aof_path();
         if self.persistence.aof.state == AofState::Off {
             self.persistence.aof.set_path(path.clone());
         }
         let outcome = self.fork_rewrite(path);
-        if outcome.is_err() {
+        if let Err(reason) = &outcome {
             self.persistence.aof.abort_rewrite();
-            self.persistence.aof.rewrite.note_failed_start();
+            self.persistence.aof.rewrite.note_failed_start(reason.clone());
         }
         self.refresh_stream_wanted();
         outcome
@@ -187,9 +192,8 @@ impl Server {
         }
     }
 
-    /// The child of a rewrite has been reaped.
-    pub fn rewrite_child_ended(&mut self, end: &ChildEnd) {
-        let start = Instant::now();
+    /// The child of a rewrite has been reaped; main has been busy with that since `start`.
+    pub fn rewrite_child_ended(&mut self, end: &ChildEnd, start: Instant) {
         self.persistence.aof.rewrite.last_cow_bytes = end.progress.cow_peak_bytes;
         let temp = base::temp_path(self.persistence.aof.path(), end.pid);
         match &end.result {
@@ -201,22 +205,20 @@ impl Server {
             ChildResult::Cancelled => self.drop_rewrite(temp, None),
             ChildResult::Failed(reason) => {
                 log::warn!("Background AOF rewrite terminated with error: {reason}");
-                self.drop_rewrite(temp, Some(()));
+                self.drop_rewrite(temp, Some(reason.clone()));
             }
         }
         self.apply_aof_settings();
-        self.persistence.aof.rewrite.final_step_us = start.elapsed().as_micros() as u64;
+        self.persistence.aof.rewrite.child_end_us = start.elapsed().as_micros() as u64;
     }
 
-    fn drop_rewrite(&mut self, temp: PathBuf, failed: Option<()>) {
+    fn drop_rewrite(&mut self, temp: PathBuf, failed: Option<String>) {
         self.persistence.aof.abort_rewrite();
         match failed {
-            Some(()) => self.persistence.aof.rewrite.end(false),
+            Some(reason) => self.persistence.aof.rewrite.failed(reason),
             None => self.persistence.aof.rewrite.cancel(),
         }
-        if let Err(fault) = self.persistence.aof.storage().remove(&temp)
-            && !fault.is_not_found()
-        {
+        if let Err(fault) = aof::remove_elsewhere(&*self.persistence.aof.storage(), &temp) {
             log::warn!("Error removing the temporary AOF file: {fault}");
         }
         self.refresh_stream_wanted();
@@ -224,13 +226,17 @@ impl Server {
 
     /// A few times a second: ends of switches, overflow of the buffer, rewrites that are due.
     pub fn aof_cron(&mut self) {
-        if self.persistence.aof.take_overflow()
+        if let Some(reason) = self.persistence.aof.take_overflow()
             && self.persistence.aof.rewrite.phase == RewritePhase::Child
             && let Some(child) =
                 self.persistence.child.as_mut().filter(|child| child.kind == ChildKind::AofRewrite)
         {
-            child.kill();
+            child.kill_for(reason);
         }
+        let busy_us = self.stats.rate_busy_us.per_second();
+        let child_writes = self.persistence.child_kind().is_some();
+        self.persistence.aof.set_main_may_write(busy_us > MAIN_BUSY_US && !child_writes);
+        self.persistence.aof.look_if_due();
         self.persistence.aof.report_lateness();
         self.finish_switch();
         self.start_due_rewrite();
@@ -244,8 +250,8 @@ impl Server {
         let aof = &mut self.persistence.aof;
         match outcome {
             SwitchOutcome::Done { appended_bytes, final_step_us, .. } => {
-                aof.rewrite.switch_us = final_step_us;
-                aof.rewrite.end(true);
+                aof.rewrite.switch_us.add(final_step_us);
+                aof.rewrite.succeeded();
                 log::info!(
                     "Background AOF rewrite finished successfully ({appended_bytes} bytes of changes appended, last \
                      step {final_step_us} us)"
@@ -256,12 +262,12 @@ impl Server {
             }
             SwitchOutcome::Failed(reason) => {
                 log::warn!("Error putting the rewritten AOF in place: {reason}");
-                aof.rewrite.end(false);
+                aof.rewrite.failed(reason);
             }
         }
         self.refresh_stream_wanted();
         let rewrite = &mut self.persistence.aof.rewrite;
-        rewrite.final_step_us = rewrite.final_step_us.max(start.elapsed().as_micros() as u64);
+        rewrite.final_step_us.add(rewrite.child_end_us.max(start.elapsed().as_micros() as u64));
     }
 
     fn start_due_rewrite(&mut self) {
@@ -289,10 +295,11 @@ impl Server {
         if aof.rewrite.scheduled {
             return Some(None);
         }
-        if aof.rewrite.is_held_back() {
+        let wanted = aof.state == AofState::WaitRewrite || aof.needs_rewrite();
+        if if wanted { aof.rewrite.is_healing_held_back() } else { aof.rewrite.is_held_back() } {
             return None;
         }
-        if aof.state == AofState::WaitRewrite || aof.needs_rewrite() {
+        if wanted {
             return Some(Some("Starting an AOF rewrite: the file is missing or not whole".to_owned()));
         }
         if aof.state != AofState::On {
@@ -373,7 +380,7 @@ impl Server {
         }
         if let Some(end) = self.persistence.cancel_child(&mut self.keyspace) {
             log::info!("Killing running AOF rewrite child: {}", end.pid);
-            self.rewrite_child_ended(&end);
+            self.rewrite_child_ended(&end, Instant::now());
         }
     }
 

@@ -187,6 +187,9 @@ pub struct FileMetadata {
     pub modified: SystemTime,
     /// Whether it is a directory.
     pub is_dir: bool,
+    /// With `inode`: which file it is, whatever its names.
+    pub device: u64,
+    pub inode: u64,
 }
 
 /// A place that holds files: real, in memory, or faulty.
@@ -265,6 +268,8 @@ pub trait StorageFile: Send + fmt::Debug {
     fn seek(&mut self, position: SeekFrom) -> IoResult<u64>;
     /// Length in bytes.
     fn len(&self) -> IoResult<u64>;
+    /// `fstat`: what is known of the open file, whatever its names are now.
+    fn metadata(&self) -> IoResult<FileMetadata>;
     /// Sets the length; the position stays.
     fn truncate(&mut self, len: u64) -> IoResult<()>;
     /// `fdatasync`: content and length are durable after it. After an error the state of

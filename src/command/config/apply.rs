@@ -33,6 +33,7 @@ const APPLIERS: &[(&str, Applier)] = &[
     ("appendfsync", set_append_policy),
     ("no-appendfsync-on-rewrite", set_append_policy),
     ("aof-rewrite-buffer-limit", set_append_policy),
+    ("aof-rewrite-buffer-spill-limit", set_append_policy),
     ("aof-max-sync-lag", set_append_policy),
     ("aof-timestamp-enabled", set_append_policy),
     ("aof-checksum", set_append_policy),

@@ -4,6 +4,7 @@
 //! each takes, so that an unknown one gets the error Redis gives.
 
 mod digest;
+mod faults;
 mod protocol;
 mod reload;
 mod settings;
@@ -58,6 +59,7 @@ const SUBCOMMANDS: &[(&str, usize, usize, Handler)] = &[
     ("set-active-expire", 1, 1, settings::active_expire),
     ("set-skip-checksum-validation", 1, 1, settings::skip_checksum),
     ("aof-flush-sleep", 1, 1, settings::aof_flush_sleep),
+    ("disk-fault", 1, 4, faults::disk_fault),
     ("pause-cron", 1, 1, settings::pause_cron),
     ("quicklist-packed-threshold", 1, 1, settings::packed_threshold),
     ("set-disable-deny-scripts", 1, 1, settings::disable_deny_scripts),
@@ -224,6 +226,8 @@ fn help_command(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         ctx.out,
         "DEBUG",
         &[
+            "DISK-FAULT <call> <stall:<ms>|fail:<errno>|lie> [<times> [<path>]]",
+            "    The next system calls of this kind on data files stall or fail; DISK-FAULT clear ends it.",
             "AOF-FLUSH-SLEEP <microsec>",
             "    Wait before each write of the AOF.",
             "ASSERT | PANIC | SEGFAULT",

@@ -1,7 +1,7 @@
 //! INFO persistence, replication, cluster, keyspace: the data set and its copies.
 
 use super::{InfoText, flag_of};
-use crate::persist::aof::AofState;
+use crate::persist::aof::{Aof, AofState};
 use crate::persist::fork::ChildKind;
 use crate::server::Server;
 
@@ -91,8 +91,11 @@ fn append_only_file(server: &Server, info: &mut InfoText) {
     info.field("aof_rewrites_consecutive_failures", rewrite.failures);
     info.field("aof_last_write_status", status(aof.last_write_ok()));
     info.field("aof_last_cow_size", rewrite.last_cow_bytes);
-    info.field("aof_rewrite_final_step_us", rewrite.final_step_us);
-    info.field("aof_rewrite_switch_us", rewrite.switch_us);
+    info.field("aof_rewrite_final_step_us", rewrite.final_step_us.last());
+    info.field("aof_rewrite_final_step_us_history", &rewrite.final_step_us);
+    info.field("aof_rewrite_switch_us", rewrite.switch_us.last());
+    info.field("aof_rewrite_switch_us_history", &rewrite.switch_us);
+    aof_faults(aof, info);
     info.field("aof_sync_lag_ms", aof.sync_lag_ms());
     info.field("aof_unwritten_bytes", aof.unwritten_bytes());
     if aof.state == AofState::Off {
@@ -103,8 +106,22 @@ fn append_only_file(server: &Server, info: &mut InfoText) {
     info.field("aof_pending_rewrite", 0);
     info.field("aof_buffer_length", aof.buffer_length());
     info.field("aof_rewrite_buffer_length", aof.rewrite_buffer_length());
+    info.field("aof_rewrite_buffer_spilled_bytes", aof.rewrite_buffer_spilled_bytes());
     info.field("aof_pending_bio_fsync", aof.pending_fsyncs());
     info.field("aof_delayed_fsync", aof.delayed_fsyncs());
+}
+
+/// What is wrong with the log now, and why the last rewrite failed: gone when healed.
+fn aof_faults(aof: &Aof, info: &mut InfoText) {
+    if let Some(fault) = aof.fault() {
+        info.field("aof_last_error_kind", fault.kind.name());
+        info.field("aof_last_error", one_line(&fault.text));
+        info.field("aof_last_error_age_sec", fault.since.elapsed().as_secs());
+    }
+    if let Some((reason, time)) = &aof.rewrite.last_error {
+        info.field("aof_rewrite_last_error", one_line(reason));
+        info.field("aof_rewrite_last_error_age_sec", time.elapsed().as_secs());
+    }
 }
 
 fn progress(server: &Server, loading: &crate::server::run::LoadingState, info: &mut InfoText) {

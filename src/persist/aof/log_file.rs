@@ -3,7 +3,8 @@
 //! A write that fails half-way is cut back, so that the file always ends with a whole batch; when
 //! even that fails, the caller goes on behind what is there, so that no byte is written twice.
 
-use crate::sys::io::{IoFault, IoResult, Operation, Storage, StorageFile};
+use crate::persist::aof::file_watch;
+use crate::sys::io::{FileMetadata, IoFault, IoResult, Operation, Storage, StorageFile};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,8 @@ pub(super) struct LogFile {
     /// Length, bytes.
     size: u64,
     path: PathBuf,
+    /// The name and the open file can be compared: not so where a file system makes numbers up.
+    watched: bool,
 }
 
 /// A write that failed.
@@ -29,7 +32,32 @@ impl LogFile {
     pub fn open(storage: &dyn Storage, path: &Path) -> IoResult<LogFile> {
         let file = storage.open_append(path)?;
         let size = file.len()?;
-        Ok(LogFile { file, size, path: path.to_path_buf() })
+        let mut log = LogFile { file, size, path: path.to_path_buf(), watched: false };
+        log.moved_to(storage, path);
+        Ok(log)
+    }
+
+    /// The file has this name now.
+    pub fn moved_to(&mut self, storage: &dyn Storage, path: &Path) {
+        self.path = path.to_path_buf();
+        self.watched = match (storage.metadata(path), self.metadata()) {
+            (Ok(named), Ok(own)) => file_watch::is_same(&named, &own),
+            _ => false,
+        };
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a look at the name tells something.
+    pub fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// What the open descriptor says.
+    pub fn metadata(&self) -> IoResult<FileMetadata> {
+        self.file.metadata()
     }
 
     /// Appends a batch whole, or cuts back what was written of it.
@@ -81,4 +109,30 @@ impl LogFile {
     pub fn size(&self) -> u64 {
         self.size
     }
+}
+
+/// Drops something big in a thread of its own: the kernel frees the blocks of a file without a name
+/// in the thread that closes it, and the allocator those of memory.
+pub(super) fn drop_elsewhere<T: Send + 'static>(thing: T) {
+    let spawned = std::thread::Builder::new().name("aof-close".into()).spawn(move || drop(thing));
+    if let Err(failure) = spawned {
+        log::debug!("A file or buffer was freed by the thread that used it: {failure}");
+    }
+}
+
+/// Removes a file if it is there, however big: the name goes now, the blocks in another thread.
+///
+/// # Errors
+/// The name could not be removed.
+pub fn remove_elsewhere(storage: &dyn Storage, path: &Path) -> IoResult<()> {
+    // Without the open descriptor, unlink itself would free the blocks.
+    let file = storage.open_read(path);
+    match storage.remove(path) {
+        Err(fault) if !fault.is_not_found() => return Err(fault),
+        _ => {}
+    }
+    if let Ok(file) = file {
+        drop_elsewhere(file);
+    }
+    Ok(())
 }

@@ -10,32 +10,41 @@
 //! | `shared` | what the threads share |
 //! | `writer`, `syncer` | the two threads |
 //! | `log_file` | appending, cutting back a torn write |
+//! | `file_watch` | noticing that somebody else was at the file |
 //! | `rewrite` | state of rewrites, when one is due |
+//! | `rewrite_buffer`, `switch` | changes during a rewrite; putting the new file in place |
 //! | `base` | what a rewrite's child writes |
 //! | `reader` | reading a log in blocks, judging its tail |
 //! | `manifest`, `take_over` | Redis 7's folder form |
 //!
 //! Rules (decision 2): with `always` a reply leaves when its offset is synced; with `everysec` and
-//! `no` when write(2) has returned. A write that the disk holds back for [`WRITE_LATE_US`] releases
+//! `no` when write(2) has returned. Main writes itself only when it has no time for the hand-over
+//! and the disk is quiet ([`Aof::set_main_may_write`]). A write that the disk holds back for [`WRITE_LATE_US`] releases
 //! replies anyway and says so; after a failed write or sync, writes are refused.
 
 mod annotate;
 pub mod base;
+mod file_watch;
 mod log_file;
 pub mod manifest;
 pub mod reader;
 pub mod rewrite;
+mod rewrite_buffer;
 mod shared;
+mod switch;
 mod syncer;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use shared::{CaptureOutcome, Captured, SwitchOutcome, SyncPolicy};
+pub use log_file::remove_elsewhere;
+pub use rewrite_buffer::spill_path;
+pub use shared::{AofFault, CaptureOutcome, Captured, FaultKind, SwitchOutcome, SyncPolicy};
 
 use crate::persist::aof::annotate::Annotations;
 use crate::persist::aof::log_file::LogFile;
 use crate::persist::aof::rewrite::RewriteState;
+use crate::persist::aof::rewrite_buffer::BufferLimits;
 use crate::persist::aof::shared::{Message, Shared, SwitchOrder, lock};
 use crate::persist::aof::writer::Writer;
 use crate::sys::io::{IoResult, OsStorage, Storage};
@@ -53,6 +62,12 @@ pub const QUEUE_REFUSE_BYTES: u64 = 64 << 20;
 /// Unwritten bytes beyond which even what cannot be refused (expired keys) is dropped and the file
 /// given up: a bound on memory.
 const QUEUE_MAX_BYTES: u64 = 1 << 30;
+/// Pause between two looks whether the file is still ours.
+const LOOK_PAUSE: Duration = Duration::from_secs(10);
+/// A write(2) of main that takes longer sends its writes to the writer for a while, microseconds.
+const SLOW_WRITE_US: u64 = 10_000;
+/// How long then, microseconds: slow disks are slow for more than one write.
+const SLOW_WRITE_MEMORY_US: u64 = 60_000_000;
 /// Batch buffers that have grown beyond this are given back, bytes.
 const KEEP_BATCH_BYTES: usize = 1 << 20;
 
@@ -74,6 +89,8 @@ pub struct AofSettings {
     pub sync_paused: bool,
     /// `aof-rewrite-buffer-limit`, 0: none.
     pub buffer_limit_bytes: u64,
+    /// `aof-rewrite-buffer-spill-limit`, 0: no side file.
+    pub spill_limit_bytes: u64,
     /// `aof-max-sync-lag`, 0: none.
     pub sync_lag_max_ms: u64,
     /// `aof-timestamp-enabled`.
@@ -88,6 +105,7 @@ impl Default for AofSettings {
             policy: SyncPolicy::EverySecond,
             sync_paused: false,
             buffer_limit_bytes: 0,
+            spill_limit_bytes: 0,
             sync_lag_max_ms: 0,
             timestamps: false,
             checksums: false,
@@ -115,6 +133,12 @@ pub struct Aof {
     buffering: bool,
     /// The late write has been logged.
     late_logged: bool,
+    /// The last look at the file.
+    looked: Option<Instant>,
+    /// See [`Aof::set_main_may_write`].
+    main_may_write: bool,
+    /// After a slow write(2) main leaves writing to the writer until then.
+    slow_until_us: u64,
 }
 
 impl Default for Aof {
@@ -139,6 +163,9 @@ impl Aof {
             annotations: Annotations::default(),
             buffering: false,
             late_logged: false,
+            looked: None,
+            main_may_write: true,
+            slow_until_us: 0,
         }
     }
 
@@ -246,6 +273,10 @@ impl Aof {
     /// Hands the batch to the disk: inline while that cannot block on anybody, else to the writer.
     #[inline]
     pub fn flush(&mut self) {
+        if !self.late_logged && self.shared.write_runs_for_us() > WRITE_LATE_US {
+            // Each turn flushes before it sends: the line is in the log before the first late reply.
+            self.report_lateness();
+        }
         if !self.batch.is_empty() {
             self.flush_batch();
         }
@@ -267,25 +298,43 @@ impl Aof {
         self.shared.push_batch(&mut self.batch, self.appended);
     }
 
+    /// Whether main may call write(2) itself. The writer's way costs some microseconds a turn, and a
+    /// write(2) that the disk holds back blocks nobody. A main thread without time to spare does
+    /// better with its own way, as long as nothing tells of a busy disk: no child writes, no sync is
+    /// late, no write was slow.
+    pub fn set_main_may_write(&mut self, may: bool) {
+        self.main_may_write = may;
+    }
+
     fn may_write_inline(&self) -> bool {
         self.state == AofState::On
+            && self.main_may_write
             && !self.buffering
             && self.shared.policy_in_force() != SyncPolicy::Always
             && self.shared.is_idle()
-            && !self.shared.syncer.is_late(self.shared.now_us())
+            && self.disk_is_quiet(self.shared.now_us())
             && !self.shared.write_failed()
+    }
+
+    fn disk_is_quiet(&self, now_us: u64) -> bool {
+        now_us >= self.slow_until_us && !self.shared.syncer.is_late(now_us)
     }
 
     /// Writes the batch from here; false when (a part of) it is still to be written.
     fn write_inline(&mut self) -> bool {
         let mut slot = lock(&self.shared.file);
         let Some(file) = slot.as_mut() else { return false };
+        let start_us = self.shared.now_us();
         match file.append(&self.batch) {
             Ok(()) => {
                 self.shared.file_bytes.store(file.size(), Ordering::Release);
                 drop(slot);
                 self.shared.written.store(self.appended, Ordering::SeqCst);
-                self.shared.syncer.mark_unsynced(self.shared.now_us());
+                let now_us = self.shared.now_us();
+                if now_us - start_us > SLOW_WRITE_US {
+                    self.slow_until_us = now_us + SLOW_WRITE_MEMORY_US;
+                }
+                self.shared.syncer.mark_unsynced(now_us);
                 true
             }
             Err(failure) => {
@@ -320,12 +369,12 @@ impl Aof {
 
     /// The disk holds a write back, or refuses it: replies do not wait for it.
     fn write_is_late(&self) -> bool {
-        self.shared.write_failed() || self.shared.queued_for_us() > WRITE_LATE_US
+        self.shared.write_failed() || self.shared.write_runs_for_us() > WRITE_LATE_US
     }
 
-    /// Logs once that replies leave before their write; called a few times a second.
+    /// Logs once that replies leave before their write; by the clock, and by a turn that finds it.
     pub fn report_lateness(&mut self) {
-        let late = self.state == AofState::On && self.shared.queued_for_us() > WRITE_LATE_US;
+        let late = self.state == AofState::On && self.shared.write_runs_for_us() > WRITE_LATE_US;
         if late && !self.late_logged {
             log::warn!(
                 "Writing to the AOF file is held back by the disk for more than {} ms: replies no longer wait for it \
@@ -347,10 +396,18 @@ impl Aof {
         if self.state != AofState::On {
             return None;
         }
-        match self.shared.problem_errno() {
-            0 => {}
-            errno => return Some(nix::errno::Errno::from_raw(errno).desc().to_owned()),
+        if self.shared.has_problem() {
+            return Some(self.problem_text());
         }
+        self.slowness()
+    }
+
+    fn problem_text(&self) -> String {
+        self.shared.fault().map_or_else(|| "Input/output error".to_owned(), |fault| fault.text)
+    }
+
+    /// Why the disk is too far behind, if so.
+    fn slowness(&self) -> Option<String> {
         let lag_ms = self.sync_lag_ms();
         if self.settings.sync_lag_max_ms > 0 && lag_ms > self.settings.sync_lag_max_ms {
             return Some(format!("the disk has not synced for {lag_ms} ms (aof-max-sync-lag)"));
@@ -358,6 +415,35 @@ impl Aof {
         let unwritten = self.shared.queued_bytes();
         (unwritten > QUEUE_REFUSE_BYTES)
             .then(|| format!("the disk is behind, {unwritten} bytes are unwritten"))
+    }
+
+    /// What is wrong now, for INFO; `None` when writes are taken.
+    pub fn fault(&self) -> Option<AofFault> {
+        if self.state != AofState::On {
+            return None;
+        }
+        let slow = || {
+            let text = self.slowness()?;
+            let since = Instant::now().checked_sub(Duration::from_millis(self.sync_lag_ms()))?;
+            Some(AofFault { kind: FaultKind::Slow, text, since })
+        };
+        self.shared.fault().or_else(slow)
+    }
+
+    /// Has the writer look, a few times a minute, whether the file is still the one with the name.
+    pub fn look_if_due(&mut self) {
+        if self.looked.is_none_or(|time| time.elapsed() >= LOOK_PAUSE) {
+            self.look_at_file();
+        }
+    }
+
+    /// Has the writer look whether the file is still the one with the name. Main does not write
+    /// meanwhile, since the writer is not idle then.
+    pub fn look_at_file(&mut self) {
+        if self.state == AofState::On {
+            self.looked = Some(Instant::now());
+            self.shared.push(Message::Look);
+        }
     }
 
     /// Whether only a rewrite into a new file heals what has failed.
@@ -376,10 +462,7 @@ impl Aof {
         }
         self.shared.push(Message::Sync);
         self.wait_drained(patience)?;
-        match self.shared.problem_errno() {
-            0 => Ok(()),
-            errno => Err(nix::errno::Errno::from_raw(errno).desc().to_owned()),
-        }
+        if self.shared.has_problem() { Err(self.problem_text()) } else { Ok(()) }
     }
 
     /// Asks for the file as it is behind everything flushed so far, for a copy. The answer comes
@@ -430,7 +513,12 @@ impl Aof {
         let storage = self.storage();
         self.start_threads(&*storage)?;
         lock(&self.shared.outcome).take();
-        self.shared.push(Message::RewriteBegin { limit_bytes: self.settings.buffer_limit_bytes });
+        let limits = BufferLimits {
+            memory_bytes: self.settings.buffer_limit_bytes,
+            spill_bytes: self.settings.spill_limit_bytes,
+        };
+        let spill_path = spill_path(&self.path, std::process::id());
+        self.shared.push(Message::RewriteBegin { limits, spill_path });
         self.buffering = true;
         Ok(())
     }
@@ -463,9 +551,12 @@ impl Aof {
         Some(outcome)
     }
 
-    /// The rewrite buffer has exceeded its limit; the child is to be stopped.
-    pub fn take_overflow(&mut self) -> bool {
-        self.buffering && self.shared.buffer_overflow.swap(false, Ordering::AcqRel)
+    /// Why the rewrite buffer could not be kept, once; the child is to be stopped.
+    pub fn take_overflow(&mut self) -> Option<String> {
+        if !self.buffering || !self.shared.buffer_overflow.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        lock(&self.shared.overflow_reason).take()
     }
 
     /// `aof_current_size`.
@@ -483,9 +574,14 @@ impl Aof {
         self.shared.queued_bytes() + self.batch.len() as u64
     }
 
-    /// `aof_rewrite_buffer_length`.
+    /// `aof_rewrite_buffer_length`: the part in memory.
     pub fn rewrite_buffer_length(&self) -> u64 {
-        self.shared.buffer_bytes.load(Ordering::Acquire)
+        lock(&self.shared.buffer_sizes).memory_bytes.load(Ordering::Acquire)
+    }
+
+    /// `aof_rewrite_buffer_spilled_bytes`: the part in a side file.
+    pub fn rewrite_buffer_spilled_bytes(&self) -> u64 {
+        lock(&self.shared.buffer_sizes).spilled_bytes.load(Ordering::Acquire)
     }
 
     /// `aof_pending_bio_fsync`: 1 while something written is not synced under `everysec`.
@@ -518,7 +614,7 @@ impl Aof {
 
     /// `aof_last_write_status`: whether the last write and all syncs went well.
     pub fn last_write_ok(&self) -> bool {
-        self.shared.problem_errno() == 0
+        !self.shared.has_problem()
     }
 }
 

@@ -1,5 +1,7 @@
 //! State of AOF rewrites: what runs, how the last one ended, when the next one is due.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Failures in a row after which automatic rewrites are held back.
@@ -40,10 +42,47 @@ pub struct RewriteState {
     pub last_cow_bytes: u64,
     /// `aof_base_size`: length of the file after the last rewrite or at the start.
     pub base_bytes: u64,
-    /// `aof_rewrite_final_step_us`: how long the main thread stopped at the end of the last rewrite.
-    pub final_step_us: u64,
+    /// `aof_rewrite_last_error`: why the last one failed, and when.
+    pub last_error: Option<(String, Instant)>,
+    /// How long main was busy with the end of the last child, microseconds.
+    pub child_end_us: u64,
+    /// `aof_rewrite_final_step_us`: how long the main thread stopped at the end of a rewrite.
+    pub final_step_us: StepHistory,
     /// `aof_rewrite_switch_us`: the writer's last step: rest, fdatasync, rename, fsync.
-    pub switch_us: u64,
+    pub switch_us: StepHistory,
+    last_failure: Option<Instant>,
+}
+
+/// Rewrites of which the times of their steps are kept.
+const HISTORY_LEN: usize = 16;
+
+/// Times of the last rewrites, the latest first, microseconds.
+#[derive(Debug, Default)]
+pub struct StepHistory {
+    times_us: VecDeque<u64>,
+}
+
+impl StepHistory {
+    pub fn add(&mut self, time_us: u64) {
+        self.times_us.truncate(HISTORY_LEN - 1);
+        self.times_us.push_front(time_us);
+    }
+
+    /// Of the last rewrite; 0 before the first.
+    pub fn last(&self) -> u64 {
+        self.times_us.front().copied().unwrap_or(0)
+    }
+}
+
+/// As INFO shows it: `1200,900`.
+impl fmt::Display for StepHistory {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, time_us) in self.times_us.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(out, "{comma}{time_us}")?;
+        }
+        Ok(())
+    }
 }
 
 impl Default for RewriteState {
@@ -59,8 +98,11 @@ impl Default for RewriteState {
             next_automatic: None,
             last_cow_bytes: 0,
             base_bytes: 0,
-            final_step_us: 0,
-            switch_us: 0,
+            last_error: None,
+            child_end_us: 0,
+            final_step_us: StepHistory::default(),
+            switch_us: StepHistory::default(),
+            last_failure: None,
         }
     }
 }
@@ -84,12 +126,22 @@ impl RewriteState {
         self.count += 1;
     }
 
-    /// The rewrite has ended.
-    pub fn end(&mut self, ok: bool) {
+    /// The new file is in place.
+    pub fn succeeded(&mut self) {
+        self.end();
+        (self.last_ok, self.last_error, self.last_failure) = (true, None, None);
+        (self.failures, self.next_automatic) = (0, None);
+    }
+
+    /// The rewrite has ended without a new file.
+    pub fn failed(&mut self, reason: String) {
+        self.end();
+        self.note_failed_start(reason);
+    }
+
+    fn end(&mut self) {
         self.phase = RewritePhase::Idle;
         self.last_duration_s = self.started.take().map_or(-1, |start| start.elapsed().as_secs() as i64);
-        self.last_ok = ok;
-        self.note_try(ok, Instant::now());
     }
 
     /// The rewrite was cancelled: neither a success nor a failure.
@@ -99,16 +151,11 @@ impl RewriteState {
     }
 
     /// A try that could not even start counts like one that failed.
-    pub fn note_failed_start(&mut self) {
+    pub fn note_failed_start(&mut self, reason: String) {
+        let now = Instant::now();
         self.last_ok = false;
-        self.note_try(false, Instant::now());
-    }
-
-    fn note_try(&mut self, ok: bool, now: Instant) {
-        if ok {
-            (self.failures, self.next_automatic) = (0, None);
-            return;
-        }
+        self.last_error = Some((reason, now));
+        self.last_failure = Some(now);
         self.failures += 1;
         if self.failures >= FAILURES_FREE {
             let doublings = (self.failures - FAILURES_FREE).min(16);
@@ -126,6 +173,11 @@ impl RewriteState {
         self.next_automatic.is_some_and(|time| Instant::now() < time)
     }
 
+    /// The same for a rewrite without which writes are refused: a minute is the longest pause.
+    pub fn is_healing_held_back(&self) -> bool {
+        self.is_held_back() && self.last_failure.is_some_and(|time| time.elapsed() < PAUSE_FIRST)
+    }
+
     /// Growth since the last rewrite in percent, when that makes one due.
     pub fn growth_due(&self, current_bytes: u64, percentage: u32, size_min_bytes: u64) -> Option<u64> {
         if percentage == 0 || current_bytes <= size_min_bytes {
@@ -139,7 +191,7 @@ impl RewriteState {
 
 #[cfg(test)]
 mod tests {
-    use super::RewriteState;
+    use super::{RewriteState, StepHistory};
 
     #[test]
     fn growth_counts_from_the_last_rewrite() {
@@ -156,11 +208,22 @@ mod tests {
         for _ in 0..3 {
             assert!(!state.is_held_back());
             state.begin();
-            state.end(false);
+            state.failed("on purpose".to_owned());
         }
-        assert!(state.is_held_back() && !state.last_ok);
+        assert!(state.is_held_back() && state.is_healing_held_back() && !state.last_ok);
         state.begin();
-        state.end(true);
-        assert!(!state.is_held_back() && state.last_ok);
+        state.succeeded();
+        assert!(!state.is_held_back() && state.last_ok && state.last_error.is_none());
+    }
+
+    #[test]
+    fn a_history_shows_the_latest_first_and_is_bounded() {
+        let mut history = StepHistory::default();
+        assert_eq!((history.last(), history.to_string().as_str()), (0, ""));
+        for time_us in 0..40 {
+            history.add(time_us);
+        }
+        assert_eq!(history.last(), 39);
+        assert!(history.to_string().starts_with("39,38,37,") && history.to_string().ends_with(",24"));
     }
 }

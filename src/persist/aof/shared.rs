@@ -10,7 +10,10 @@
 //! Lock order: `queue` before `file`; the writer holds neither while it waits for the disk, except
 //! `file` during its own write.
 
+use crate::persist::aof::file_watch::Intrusion;
 use crate::persist::aof::log_file::{AppendFailure, LogFile};
+use crate::persist::aof::rewrite_buffer::{BufferLimits, BufferSizes};
+use crate::persist::aof::switch::RoundEnd;
 use crate::sys::io::{IoFault, Storage, StorageFile};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -60,17 +63,56 @@ pub(super) enum Message {
     /// Bytes to append; `end` is the stream's offset behind them.
     Batch { bytes: Vec<u8>, end: u64 },
     /// From here on batches go to the rewrite buffer too.
-    RewriteBegin { limit_bytes: u64 },
+    RewriteBegin { limits: BufferLimits, spill_path: PathBuf },
     /// The rewrite has failed: forget the buffer.
     RewriteAbort,
     /// The child is done.
     Switch(SwitchOrder),
     /// A helper has appended a part of the buffer to the new file and synced it.
-    RoundDone { file: LogFile, failure: Option<IoFault> },
+    RoundDone(Box<RoundEnd>),
     /// Sync what has been written.
     Sync,
     /// Hand out the file as it is between two batches, for a copy.
     Capture(SyncSender<CaptureOutcome>),
+    /// Look whether the file is still the one that has the name.
+    Look,
+}
+
+/// What kind of thing is wrong with the AOF (`aof_last_error_kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A write fails; it is tried again each second.
+    Write,
+    /// A sync has failed: the file is never trusted again.
+    Sync,
+    /// Somebody has changed, replaced or removed the file.
+    File,
+    /// The file lacks changes that could not be written.
+    Gap,
+    /// The disk is behind.
+    Slow,
+}
+
+impl FaultKind {
+    /// As INFO shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::Write => "write",
+            FaultKind::Sync => "sync",
+            FaultKind::File => "file",
+            FaultKind::Gap => "gap",
+            FaultKind::Slow => "slow",
+        }
+    }
+}
+
+/// Why writes are refused.
+#[derive(Clone, Debug)]
+pub struct AofFault {
+    pub kind: FaultKind,
+    /// Cause, path and errno.
+    pub text: String,
+    pub since: Instant,
 }
 
 /// An AOF at the end of a batch: a handle that survives renames, and the length that counts.
@@ -127,17 +169,25 @@ pub(super) struct Shared {
     pub written: AtomicU64,
     pub synced: AtomicU64,
     queued_bytes: AtomicU64,
-    /// When the oldest batch that waits for its write was handed over, 0: none waits.
-    queued_since_us: AtomicU64,
+    /// When the write(2) that the writer is in began, 0: it is in none. Time in the queue does not
+    /// count: a writer without a processor, or busy with a switch, must not cost a promise.
+    writing_since_us: AtomicU64,
     pub file_bytes: AtomicU64,
-    pub buffer_bytes: AtomicU64,
+    /// Of the present rewrite buffer.
+    pub buffer_sizes: Mutex<Arc<BufferSizes>>,
+    /// The rewrite buffer cannot be kept while the child still writes.
     pub buffer_overflow: AtomicBool,
+    pub overflow_reason: Mutex<Option<String>>,
     /// errno of the last write when it failed, 0 when it succeeded.
     write_errno: AtomicI32,
     /// errno of a failed sync of this file: it is never trusted again.
     sync_errno: AtomicI32,
     /// A batch is missing in this file: only a rewrite makes it whole again.
     abandoned: AtomicBool,
+    /// Somebody else was at the file.
+    intruded: AtomicBool,
+    /// The first of the faults that last; its text for replies and INFO.
+    fault: Mutex<Option<AofFault>>,
     pub outcome: Mutex<Option<SwitchOutcome>>,
     /// `always` cannot be kept: the process must end.
     fatal: OnceLock<String>,
@@ -160,13 +210,16 @@ impl Shared {
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             queued_bytes: AtomicU64::new(0),
-            queued_since_us: AtomicU64::new(0),
+            writing_since_us: AtomicU64::new(0),
             file_bytes: AtomicU64::new(0),
-            buffer_bytes: AtomicU64::new(0),
+            buffer_sizes: Mutex::default(),
             buffer_overflow: AtomicBool::new(false),
+            overflow_reason: Mutex::default(),
             write_errno: AtomicI32::new(0),
             sync_errno: AtomicI32::new(0),
             abandoned: AtomicBool::new(false),
+            intruded: AtomicBool::new(false),
+            fault: Mutex::default(),
             outcome: Mutex::new(None),
             fatal: OnceLock::new(),
             waker: OnceLock::new(),
@@ -208,9 +261,7 @@ impl Shared {
     pub fn push_batch(&self, bytes: &mut Vec<u8>, end: u64) {
         let mut queue = self.lock_queue();
         self.idle.store(false, Ordering::Release);
-        if self.queued_bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel) == 0 {
-            self.queued_since_us.store(self.now_us(), Ordering::Release);
-        }
+        self.queued_bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel);
         match queue.messages.back_mut() {
             Some(Message::Batch { bytes: last, end: last_end })
                 if last.len() + bytes.len() <= JOIN_MAX_BYTES =>
@@ -245,9 +296,7 @@ impl Shared {
 
     /// Bytes of a batch have left the queue for good.
     pub fn batch_done(&self, bytes: usize, end: u64) {
-        let before = self.queued_bytes.fetch_sub(bytes as u64, Ordering::AcqRel);
-        let since_us = if before == bytes as u64 { 0 } else { self.now_us() };
-        self.queued_since_us.store(since_us, Ordering::Release);
+        self.queued_bytes.fetch_sub(bytes as u64, Ordering::AcqRel);
         self.written.store(end, Ordering::SeqCst);
     }
 
@@ -260,9 +309,15 @@ impl Shared {
         self.queued_bytes.load(Ordering::Acquire)
     }
 
-    /// How long the oldest unwritten batch has waited, microseconds.
-    pub fn queued_for_us(&self) -> u64 {
-        match self.queued_since_us.load(Ordering::Acquire) {
+    /// The writer enters write(2), or has come back.
+    pub fn note_writing(&self, begins: bool) {
+        let since_us = if begins { self.now_us() } else { 0 };
+        self.writing_since_us.store(since_us, Ordering::Release);
+    }
+
+    /// How long the writer has been in the write(2) it is in, microseconds; 0: in none.
+    pub fn write_runs_for_us(&self) -> u64 {
+        match self.writing_since_us.load(Ordering::Acquire) {
             0 => 0,
             since_us => self.now_us().saturating_sub(since_us),
         }
@@ -296,7 +351,9 @@ impl Shared {
 
     pub fn note_written(&self, file: &LogFile) {
         self.file_bytes.store(file.size(), Ordering::Release);
-        if self.write_errno.swap(0, Ordering::AcqRel) != 0 {
+        if self.write_errno.load(Ordering::Acquire) != 0 {
+            self.write_errno.store(0, Ordering::Release);
+            self.heal(FaultKind::Write);
             log::warn!("AOF write error looks solved. The server can write again.");
         }
     }
@@ -305,6 +362,7 @@ impl Shared {
         let errno = failure.fault.errno().unwrap_or(libc::EIO);
         if self.write_errno.swap(errno, Ordering::AcqRel) != errno {
             log::warn!("Error writing to the AOF file: {}", failure.fault);
+            self.note_fault(FaultKind::Write, failure.fault.to_string());
         }
         if self.policy() == SyncPolicy::Always {
             self.set_fatal(format!(
@@ -318,6 +376,7 @@ impl Shared {
     pub fn note_sync_failure(&self, fault: &IoFault) {
         let errno = fault.errno().unwrap_or(libc::EIO);
         if self.sync_errno.swap(errno, Ordering::AcqRel) == 0 {
+            self.note_fault(FaultKind::Sync, fault.to_string());
             log::warn!(
                 "AOF fsync error, this file is not trusted any more, a rewrite will replace it: {fault}"
             );
@@ -333,9 +392,50 @@ impl Shared {
     /// The file lacks a batch from here on.
     pub fn abandon_file(&self) {
         if !self.abandoned.swap(true, Ordering::AcqRel) {
-            log::warn!("The AOF file lacks changes that could not be written; a rewrite will replace it");
+            let text = "the AOF file lacks changes that could not be written; a rewrite will replace it";
+            self.note_fault(FaultKind::Gap, text.to_owned());
+            log::warn!("Error writing to the AOF file: {text}");
         }
         self.wake_main();
+    }
+
+    /// What a look at the file has found.
+    pub fn note_intrusion(&self, file: &LogFile, found: Option<Intrusion>) {
+        let before = self.intruded.swap(found.is_some(), Ordering::AcqRel);
+        match found {
+            Some(intrusion) if !before => {
+                let text = intrusion.text(file.path());
+                log::warn!("{text}: writes are refused until a rewrite has made a new file");
+                self.note_fault(FaultKind::File, text);
+            }
+            None if before => {
+                log::warn!("{} is whole again", file.path().display());
+                self.heal(FaultKind::File);
+            }
+            _ => return,
+        }
+        self.wake_main();
+    }
+
+    /// Remembers what is wrong. An older fault of another kind is kept: it came first and lasts.
+    fn note_fault(&self, kind: FaultKind, text: String) {
+        let mut fault = lock(&self.fault);
+        if fault.as_ref().is_none_or(|known| known.kind == kind || known.kind == FaultKind::Write) {
+            let since = fault.as_ref().filter(|known| known.kind == kind).map(|known| known.since);
+            *fault = Some(AofFault { kind, text, since: since.unwrap_or_else(Instant::now) });
+        }
+    }
+
+    fn heal(&self, kind: FaultKind) {
+        let mut fault = lock(&self.fault);
+        if fault.as_ref().is_some_and(|known| known.kind == kind) {
+            *fault = None;
+        }
+    }
+
+    /// What is wrong with the file, if something is.
+    pub fn fault(&self) -> Option<AofFault> {
+        if self.has_problem() { lock(&self.fault).clone() } else { None }
     }
 
     pub fn is_abandoned(&self) -> bool {
@@ -344,18 +444,15 @@ impl Shared {
 
     /// Only a rewrite makes the file whole.
     pub fn needs_rewrite(&self) -> bool {
-        self.is_abandoned() || self.sync_errno.load(Ordering::Acquire) != 0
+        self.is_abandoned()
+            || self.sync_errno.load(Ordering::Acquire) != 0
+            || self.intruded.load(Ordering::Acquire)
     }
 
-    /// errno of what is wrong with the file, 0 when nothing is.
-    pub fn problem_errno(&self) -> i32 {
-        match self.write_errno.load(Ordering::Acquire) {
-            0 => match self.sync_errno.load(Ordering::Acquire) {
-                0 if self.is_abandoned() => libc::EIO,
-                errno => errno,
-            },
-            errno => errno,
-        }
+    /// Whether something is wrong with the file.
+    #[inline]
+    pub fn has_problem(&self) -> bool {
+        self.write_errno.load(Ordering::Acquire) != 0 || self.needs_rewrite()
     }
 
     pub fn write_failed(&self) -> bool {
@@ -367,6 +464,8 @@ impl Shared {
         self.write_errno.store(0, Ordering::Release);
         self.sync_errno.store(0, Ordering::Release);
         self.abandoned.store(false, Ordering::Release);
+        self.intruded.store(false, Ordering::Release);
+        *lock(&self.fault) = None;
     }
 
     pub fn set_fatal(&self, text: String) {

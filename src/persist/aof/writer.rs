@@ -1,4 +1,4 @@
-//! The writer thread: appends batches, feeds the rewrite buffer, switches to a new file.
+//! The writer thread: appends batches, feeds the rewrite buffer; `switch` is its other half.
 //!
 //! ```text
 //!  RewriteBegin          child ended: Switch         buffer < 1 MiB
@@ -8,44 +8,36 @@
 //! ```
 //! Batches go on to the old file and the buffer while the helper works. The last step lies between
 //! two batches: nothing is released from the new file before the directory is synced, and nothing
-//! that was released is missing in it. The old file is closed by a thread of its own, since freeing
-//! the blocks of a big file takes long.
+//! that was released is missing in it.
 
-use crate::persist::aof::log_file::LogFile;
-use crate::persist::aof::shared::{
-    CaptureOutcome, Captured, Message, Shared, SwitchOrder, SwitchOutcome, SyncPolicy, lock,
-};
-use crate::sys::io::{IoFault, IoResult, parent_dir};
+use crate::persist::aof::file_watch;
+use crate::persist::aof::log_file::drop_elsewhere;
+use crate::persist::aof::rewrite_buffer::{BufferLimits, RewriteBuffer};
+use crate::persist::aof::shared::{CaptureOutcome, Captured, Message, Shared, SyncPolicy, lock};
+use crate::persist::aof::switch::Switching;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is left of the rewrite buffer when the last step begins, bytes: some milliseconds of disk.
-const FINAL_STEP_MAX_BYTES: u64 = 1 << 20;
 /// Pause before a failed write is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1000 });
 
-/// Batches since the fork.
-#[derive(Debug)]
-struct RewriteBuffer {
-    batches: Vec<Vec<u8>>,
-    bytes: u64,
-    limit_bytes: u64,
-    /// Bytes moved to the new file so far.
-    appended_bytes: u64,
-}
-
 /// State of the thread.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    buffer: Option<RewriteBuffer>,
-    switch: Option<SwitchOrder>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) buffer: Option<RewriteBuffer>,
+    /// Why there is no buffer any more.
+    pub(super) buffer_failure: Option<String>,
+    pub(super) switch: Option<Switching>,
+    /// Number of the rewrite: what comes late from an earlier one is not taken for this one's.
+    pub(super) rewrite: u64,
 }
 
 impl Writer {
     pub fn new(shared: Arc<Shared>) -> Writer {
-        Writer { shared, buffer: None, switch: None }
+        Writer { shared, buffer: None, buffer_failure: None, switch: None, rewrite: 0 }
     }
 
     /// Runs until the queue is stopped and empty.
@@ -53,15 +45,16 @@ impl Writer {
         while let Some(message) = self.shared.next_message() {
             match message {
                 Message::Batch { bytes, end } => self.take_batch(bytes, end),
-                Message::RewriteBegin { limit_bytes } => self.begin_buffer(limit_bytes),
+                Message::RewriteBegin { limits, spill_path } => self.begin_buffer(limits, spill_path),
                 Message::RewriteAbort => {
                     self.give_up("it was stopped");
                     self.forget_buffer();
                 }
                 Message::Switch(order) => self.begin_switch(order),
-                Message::RoundDone { file, failure } => self.finish_round(file, failure),
+                Message::RoundDone(end) => self.finish_round(*end),
                 Message::Sync => self.sync(),
                 Message::Capture(reply) => self.capture(&reply),
+                Message::Look => self.look_at_file(),
             }
         }
     }
@@ -76,13 +69,23 @@ impl Writer {
             return;
         }
         self.shared.batch_done(bytes.len(), end);
-        self.feed_buffer(bytes);
         if always {
             self.sync();
         } else {
             self.shared.syncer.mark_unsynced(self.shared.now_us());
         }
         self.shared.wake_main();
+        self.feed_buffer(bytes);
+    }
+
+    /// A failed `stat` says nothing about the file; the next look will.
+    fn look_at_file(&self) {
+        let slot = lock(&self.shared.file);
+        let Some(file) = slot.as_ref() else { return };
+        match file_watch::look(&*self.shared.storage, file) {
+            Ok(found) => self.shared.note_intrusion(file, found),
+            Err(fault) => log::debug!("Can't look at the AOF file: {fault}"),
+        }
     }
 
     /// Appends to the file, if there is one; waits and tries again while the disk refuses.
@@ -91,7 +94,10 @@ impl Writer {
         while !self.shared.is_abandoned() {
             let mut slot = lock(&self.shared.file);
             let Some(file) = slot.as_mut() else { return };
-            let failure = match file.append(rest) {
+            self.shared.note_writing(true);
+            let appended = file.append(rest);
+            self.shared.note_writing(false);
+            let failure = match appended {
                 Ok(()) => return self.shared.note_written(file),
                 Err(failure) => failure,
             };
@@ -160,177 +166,35 @@ impl Writer {
         let _ = reply.try_send(outcome);
     }
 
-    fn begin_buffer(&mut self, limit_bytes: u64) {
+    fn begin_buffer(&mut self, limits: BufferLimits, spill_path: PathBuf) {
+        self.forget_buffer();
+        self.rewrite += 1;
+        self.buffer_failure = None;
         self.shared.buffer_overflow.store(false, Ordering::Release);
-        self.buffer = Some(RewriteBuffer { batches: Vec::new(), bytes: 0, limit_bytes, appended_bytes: 0 });
-        self.shared.buffer_bytes.store(0, Ordering::Release);
+        let buffer = RewriteBuffer::new(limits, spill_path);
+        *lock(&self.shared.buffer_sizes) = Arc::clone(&buffer.sizes);
+        self.buffer = Some(buffer);
     }
 
-    fn forget_buffer(&mut self) {
-        self.buffer = None;
-        self.switch = None;
-        self.shared.buffer_bytes.store(0, Ordering::Release);
+    /// Drops the buffer; a switch that needs it has been given up before.
+    pub(super) fn forget_buffer(&mut self) {
+        if let Some(buffer) = self.buffer.take()
+            && buffer.changes.is_heavy()
+        {
+            drop_elsewhere(buffer);
+        }
+        *lock(&self.shared.buffer_sizes) = Arc::default();
     }
 
     fn feed_buffer(&mut self, bytes: Vec<u8>) {
         let Some(buffer) = &mut self.buffer else { return };
-        buffer.bytes += bytes.len() as u64;
-        if buffer.limit_bytes > 0 && buffer.bytes > buffer.limit_bytes {
-            log::warn!(
-                "The AOF rewrite buffer exceeds aof-rewrite-buffer-limit ({} bytes): the rewrite is given up",
-                buffer.limit_bytes
-            );
-            self.give_up("the rewrite buffer overflowed");
-            self.forget_buffer();
-            self.shared.buffer_overflow.store(true, Ordering::Release);
-            return self.shared.wake_main();
-        }
-        buffer.batches.push(bytes);
-        self.shared.buffer_bytes.store(buffer.bytes, Ordering::Release);
-    }
-
-    fn begin_switch(&mut self, order: SwitchOrder) {
-        if self.buffer.is_none() {
-            let reason = "the rewrite buffer is gone".to_owned();
-            return self.fail_switch(order, reason);
-        }
-        match LogFile::open(&*self.shared.storage, &order.temp) {
-            Ok(file) => {
-                self.switch = Some(order);
-                self.next_round(file);
-            }
-            Err(fault) => self.fail_switch(order, fault.to_string()),
-        }
-    }
-
-    /// Appends what the buffer holds to the new file: little of it here, much of it in a helper.
-    fn next_round(&mut self, file: LogFile) {
-        let Some(buffer) = &mut self.buffer else { return self.give_up("the rewrite buffer overflowed") };
-        let batches = std::mem::take(&mut buffer.batches);
-        let bytes = std::mem::take(&mut buffer.bytes);
-        buffer.appended_bytes += bytes;
-        self.shared.buffer_bytes.store(0, Ordering::Release);
-        if bytes < FINAL_STEP_MAX_BYTES {
-            return self.final_step(file, &batches);
-        }
-        log::info!(
-            "Residual parent diff: {:.2} MB are appended to the rewritten AOF",
-            bytes as f64 / 1048576.0
-        );
-        let shared = Arc::clone(&self.shared);
-        let round = move || append_round(&shared, file, &batches);
-        if let Err(failure) = std::thread::Builder::new().name("aof-round".into()).spawn(round) {
-            self.give_up(&format!("no thread for the rewrite buffer: {failure}"));
-        }
-    }
-
-    fn finish_round(&mut self, file: LogFile, failure: Option<IoFault>) {
-        if self.switch.is_none() {
-            // Aborted meanwhile.
-            return;
-        }
-        match failure {
-            None => self.next_round(file),
-            Some(fault) => self.give_up(&fault.to_string()),
-        }
-    }
-
-    /// The step between two batches.
-    fn final_step(&mut self, mut file: LogFile, batches: &[Vec<u8>]) {
-        let Some(order) = self.switch.take() else { return };
-        let start = Instant::now();
-        if let Err(fault) = self.put_in_place(&mut file, batches, &order) {
-            return self.fail_switch(order, fault.to_string());
-        }
-        let directory = self.shared.storage.sync_dir(parent_dir(&order.target));
-        let appended_bytes = self.buffer.as_ref().map_or(0, |buffer| buffer.appended_bytes);
+        let Err(reason) = buffer.push(&*self.shared.storage, bytes) else { return };
+        log::warn!("The AOF rewrite is given up: {reason}");
+        self.give_up(&reason);
         self.forget_buffer();
-        let size = file.size();
-        self.install(order.keep_open.then_some(file));
-        if let Err(fault) = &directory {
-            // The name may go back to the old file at a power cut: nothing more is promised on it.
-            self.shared.note_sync_failure(fault);
-        }
-        let final_step_us = start.elapsed().as_micros() as u64;
-        let outcome = match directory {
-            Ok(()) => SwitchOutcome::Done { size, appended_bytes, final_step_us },
-            Err(fault) => SwitchOutcome::Failed(fault.to_string()),
-        };
-        self.report(outcome);
-    }
-
-    fn put_in_place(&self, file: &mut LogFile, batches: &[Vec<u8>], order: &SwitchOrder) -> IoResult<()> {
-        for batch in batches {
-            file.append(batch).map_err(|failure| failure.fault)?;
-        }
-        file.sync()?;
-        self.shared.storage.rename(&order.temp, &order.target)
-    }
-
-    /// From here on `file` is the one that is appended to.
-    fn install(&self, file: Option<LogFile>) {
-        let handle = match file.as_ref().map(LogFile::sync_handle).transpose() {
-            Ok(handle) => handle,
-            Err(fault) => {
-                self.shared.note_sync_failure(&fault);
-                None
-            }
-        };
-        if let Some(file) = &file {
-            self.shared.forgive();
-            self.shared.file_bytes.store(file.size(), Ordering::Release);
-        }
-        let old = std::mem::replace(&mut *lock(&self.shared.file), file);
-        self.shared.syncer.replace_handle(handle);
-        self.shared.synced.fetch_max(self.shared.written.load(Ordering::Acquire), Ordering::AcqRel);
-        close_elsewhere(old);
-    }
-
-    fn give_up(&mut self, reason: &str) {
-        if let Some(order) = self.switch.take() {
-            self.fail_switch(order, reason.to_owned());
-        }
-    }
-
-    fn fail_switch(&mut self, order: SwitchOrder, reason: String) {
-        self.forget_buffer();
-        remove_if_there(&self.shared, &order);
-        self.report(SwitchOutcome::Failed(reason));
-    }
-
-    fn report(&self, outcome: SwitchOutcome) {
-        *lock(&self.shared.outcome) = Some(outcome);
+        *lock(&self.shared.overflow_reason) = Some(reason.clone());
+        self.buffer_failure = Some(reason);
+        self.shared.buffer_overflow.store(true, Ordering::Release);
         self.shared.wake_main();
-    }
-}
-
-fn remove_if_there(shared: &Shared, order: &SwitchOrder) {
-    if let Err(fault) = shared.storage.remove(&order.temp)
-        && !fault.is_not_found()
-    {
-        log::warn!("Error removing the temporary AOF file: {fault}");
-    }
-}
-
-fn append_round(shared: &Shared, mut file: LogFile, batches: &[Vec<u8>]) {
-    let mut failure = None;
-    for batch in batches {
-        if let Err(failed) = file.append(batch) {
-            failure = Some(failed.fault);
-            break;
-        }
-    }
-    if failure.is_none() {
-        failure = file.sync().err();
-    }
-    shared.push(Message::RoundDone { file, failure });
-}
-
-/// Closes a file whose name is gone: the kernel frees its blocks in the calling thread.
-fn close_elsewhere(old: Option<LogFile>) {
-    let Some(old) = old else { return };
-    let spawned = std::thread::Builder::new().name("aof-close".into()).spawn(move || drop(old));
-    if let Err(failure) = spawned {
-        log::debug!("The old AOF file was closed by the writer: {failure}");
     }
 }

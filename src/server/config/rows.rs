@@ -219,6 +219,7 @@ config_rows! {
     "aof-checksum": aof_checksum: bool = false; YES_NO; ACTIVE,
     "aof-rewrite-incremental-fsync": aof_rewrite_incremental_fsync: bool = true; YES_NO; ACTIVE,
     "aof-rewrite-buffer-limit": aof_rewrite_buffer_limit: u64 = 1 << 30; memory(0, LONG_MAX); ACTIVE,
+    "aof-rewrite-buffer-spill-limit": aof_rewrite_buffer_spill_limit: u64 = 8 << 30; memory(0, LONG_MAX); ACTIVE,
     /// Milliseconds.
     "aof-max-sync-lag": aof_max_sync_lag: u64 = 60_000; integer(0, LONG_MAX); ACTIVE,
     "aof-disable-auto-gc": aof_disable_auto_gc: bool = false; YES_NO; HIDDEN,

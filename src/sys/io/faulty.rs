@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,6 +95,29 @@ impl Counts {
     }
 }
 
+/// A fault of the next calls that fit, counted by itself.
+#[derive(Debug)]
+struct NextFault {
+    operation: Operation,
+    path: String,
+    left: u64,
+    effect: FaultEffect,
+}
+
+impl PlanState {
+    fn take_next(&mut self, operation: Operation, path: &Path) -> Option<FaultEffect> {
+        let path = path.to_string_lossy();
+        let fits = |fault: &NextFault| fault.operation == operation && path.contains(&fault.path);
+        let index = self.next.iter().position(fits)?;
+        let effect = self.next[index].effect;
+        self.next[index].left -= 1;
+        if self.next[index].left == 0 {
+            self.next.remove(index);
+        }
+        Some(effect)
+    }
+}
+
 /// Called before each call on the storage, from whatever thread makes it.
 type Observer = dyn Fn(Operation) + Send + Sync;
 
@@ -100,6 +125,7 @@ type Observer = dyn Fn(Operation) + Send + Sync;
 struct PlanState {
     counts: Counts,
     faults: Vec<Fault>,
+    next: Vec<NextFault>,
     observer: Option<Arc<Observer>>,
 }
 
@@ -114,6 +140,8 @@ impl fmt::Debug for PlanState {
 #[derive(Clone, Debug, Default)]
 pub struct FaultPlan {
     state: Arc<Mutex<PlanState>>,
+    /// Nothing was asked for yet: calls pass without a lock and are not counted.
+    dormant: Arc<AtomicBool>,
 }
 
 impl FaultPlan {
@@ -122,9 +150,22 @@ impl FaultPlan {
         Self::default()
     }
 
+    /// A plan that costs one load of a flag for each call until a fault is added: for the storage
+    /// of a server, where a child after a fork must find no lock taken.
+    pub fn dormant() -> Self {
+        Self { dormant: Arc::new(AtomicBool::new(true)), ..Self::default() }
+    }
+
     /// Adds a fault. The first one that fits a call decides.
     pub fn add(&self, fault: Fault) {
         self.lock().faults.push(fault);
+        self.dormant.store(false, Ordering::Release);
+    }
+
+    /// The next `times` calls of a kind on paths that contain `path` have this effect.
+    pub fn add_next(&self, operation: Operation, path: &str, times: u64, effect: FaultEffect) {
+        self.lock().next.push(NextFault { operation, path: path.to_owned(), left: times.max(1), effect });
+        self.dormant.store(false, Ordering::Release);
     }
 
     /// Has `observer` called before each call: a test looks at the storage as it is then.
@@ -134,7 +175,9 @@ impl FaultPlan {
 
     /// Removes all faults; counts stay.
     pub fn clear(&self) {
-        self.lock().faults.clear();
+        let mut state = self.lock();
+        state.faults.clear();
+        state.next.clear();
     }
 
     /// Calls of one kind so far.
@@ -153,6 +196,9 @@ impl FaultPlan {
     }
 
     fn count(&self, operation: Operation, path: &Path) -> Option<FaultEffect> {
+        if self.dormant.load(Ordering::Acquire) {
+            return None;
+        }
         let observer = self.lock().observer.clone();
         if let Some(observer) = observer {
             observer(operation);
@@ -160,6 +206,9 @@ impl FaultPlan {
         let mut state = self.lock();
         state.counts.total += 1;
         *state.counts.by_operation.entry(operation).or_insert(0) += 1;
+        if let Some(effect) = state.take_next(operation, path) {
+            return Some(effect);
+        }
         let PlanState { counts, faults, .. } = &*state;
         let hit = faults.iter().find(|fault| fault.hits(operation, counts, path));
         hit.map(|fault| fault.effect)
@@ -308,8 +357,7 @@ impl StorageFile for FaultyFile {
     }
 
     fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
-        let path: PathBuf = self.inner.path().to_path_buf();
-        match self.plan.count(Operation::Write, &path) {
+        match self.plan.count(Operation::Write, self.inner.path()) {
             Some(FaultEffect::Fail(errno)) => self.write_torn(bytes, 0, errno),
             Some(FaultEffect::Torn { bytes: keep, errno }) => self.write_torn(bytes, keep, errno),
             Some(FaultEffect::Short(keep)) => self.inner.write(&bytes[..keep.max(1).min(bytes.len())]),
@@ -342,6 +390,11 @@ impl StorageFile for FaultyFile {
         self.inner.len()
     }
 
+    fn metadata(&self) -> IoResult<FileMetadata> {
+        self.admit_real(Operation::Metadata)?;
+        self.inner.metadata()
+    }
+
     fn truncate(&mut self, len: u64) -> IoResult<()> {
         if self.admit(Operation::Truncate)? { self.inner.truncate(len) } else { Ok(()) }
     }
@@ -360,6 +413,14 @@ impl StorageFile for FaultyFile {
 
     fn advise_dontneed(&self, offset: u64, len: u64) -> IoResult<()> {
         if self.admit(Operation::Advise)? { self.inner.advise_dontneed(offset, len) } else { Ok(()) }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor()
+    }
+
+    fn share_blocks_of(&mut self, source: &dyn StorageFile) -> IoResult<bool> {
+        if self.admit(Operation::Share)? { self.inner.share_blocks_of(source) } else { Ok(true) }
     }
 
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>> {

@@ -195,6 +195,12 @@ impl State {
         }
     }
 
+    fn describe(&mut self, id: InodeId) -> FileMetadata {
+        let inode = self.inode(id);
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(inode.modified_ns);
+        FileMetadata { len: inode.now.len() as u64, modified, is_dir: false, device: 0, inode: id }
+    }
+
     fn set_len(&mut self, id: InodeId, len: u64) -> Result<(), i32> {
         let len = usize::try_from(len).map_err(|_| libc::EFBIG)?;
         let modified_ns = self.tick();
@@ -416,12 +422,11 @@ impl Storage for MemoryStorage {
         let path = normal(path);
         let mut state = lock(&self.state);
         if state.is_dir(&path) {
-            return Ok(FileMetadata { len: 0, modified: SystemTime::UNIX_EPOCH, is_dir: true });
+            let modified = SystemTime::UNIX_EPOCH;
+            return Ok(FileMetadata { len: 0, modified, is_dir: true, device: 0, inode: 0 });
         }
         let id = state.find(Operation::Metadata, &path)?;
-        let inode = state.inode(id);
-        let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(inode.modified_ns);
-        Ok(FileMetadata { len: inode.now.len() as u64, modified, is_dir: false })
+        Ok(state.describe(id))
     }
 
     fn truncate(&self, path: &Path, len: u64) -> IoResult<()> {
@@ -492,6 +497,10 @@ impl StorageFile for MemoryFile {
 
     fn len(&self) -> IoResult<u64> {
         Ok(lock(&self.state).inode(self.inode).now.len() as u64)
+    }
+
+    fn metadata(&self) -> IoResult<FileMetadata> {
+        Ok(lock(&self.state).describe(self.inode))
     }
 
     fn truncate(&mut self, len: u64) -> IoResult<()> {

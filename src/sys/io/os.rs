@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -44,6 +44,8 @@ fn describe(metadata: &fs::Metadata) -> FileMetadata {
         // Linux always has a modification time; the epoch stands for "unknown" elsewhere.
         modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         is_dir: metadata.is_dir(),
+        device: metadata.dev(),
+        inode: metadata.ino(),
     }
 }
 
@@ -191,6 +193,13 @@ impl StorageFile for OsFile {
     fn len(&self) -> IoResult<u64> {
         match self.file.metadata() {
             Ok(metadata) => Ok(metadata.len()),
+            Err(source) => Err(self.fault(Operation::Metadata, source)),
+        }
+    }
+
+    fn metadata(&self) -> IoResult<FileMetadata> {
+        match self.file.metadata() {
+            Ok(metadata) => Ok(describe(&metadata)),
             Err(source) => Err(self.fault(Operation::Metadata, source)),
         }
     }

@@ -1,0 +1,103 @@
+//! Notices that somebody else has removed, replaced or changed the AOF under the running server.
+//!
+//! ```text
+//!  name ──stat──► device, inode ─┐
+//!  open descriptor ──fstat──► device, inode, length ─┴─ same file? as long as what we wrote?
+//! ```
+//! What is appended to a file that has lost its name is gone with the process, so the file counts
+//! as spoilt: writes are refused, and a rewrite makes a new one. A file that another put in our
+//! place may be somebody's only copy of something: it is set aside under another name before.
+
+use crate::persist::aof::log_file::LogFile;
+use crate::sys::io::{FileMetadata, IoResult, Storage};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What has become of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intrusion {
+    Removed,
+    Replaced,
+    Truncated,
+    Grown,
+}
+
+impl Intrusion {
+    /// For the log, the refusal and INFO.
+    pub fn text(self, path: &Path) -> String {
+        let what = match self {
+            Intrusion::Removed => "was removed",
+            Intrusion::Replaced => "was replaced by another file",
+            Intrusion::Truncated => "was truncated",
+            Intrusion::Grown => "was appended to",
+        };
+        format!("{} {what} by somebody else while the server has it open", path.display())
+    }
+}
+
+/// Compares the file with its name and with what was written to it.
+///
+/// # Errors
+/// A failed `stat`, which says nothing about the file.
+pub(super) fn look(storage: &dyn Storage, file: &LogFile) -> IoResult<Option<Intrusion>> {
+    if !file.is_watched() {
+        return Ok(None);
+    }
+    let own = file.metadata()?;
+    let found = match storage.metadata(file.path()) {
+        Ok(named) if is_same(&named, &own) => match own.len.cmp(&file.size()) {
+            std::cmp::Ordering::Less => Some(Intrusion::Truncated),
+            std::cmp::Ordering::Equal => None,
+            std::cmp::Ordering::Greater => Some(Intrusion::Grown),
+        },
+        Ok(_) => Some(Intrusion::Replaced),
+        Err(fault) if fault.is_not_found() => Some(Intrusion::Removed),
+        Err(fault) => return Err(fault),
+    };
+    Ok(found)
+}
+
+/// Whether two answers of `stat` mean one file.
+pub(super) fn is_same(one: &FileMetadata, other: &FileMetadata) -> bool {
+    (one.device, one.inode) == (other.device, other.inode)
+}
+
+/// Gives what somebody has put in the place of `old`, if so, the name `<name>.replaced-<unix time>`.
+///
+/// # Errors
+/// That failed: better no rewrite than overwriting what is not ours.
+pub(super) fn set_foreign_aside(storage: &dyn Storage, old: &LogFile, target: &Path) -> IoResult<()> {
+    if !old.is_watched() {
+        return Ok(());
+    }
+    let foreign = match (storage.metadata(target), old.metadata()) {
+        (Ok(named), Ok(own)) => !is_same(&named, &own),
+        _ => false,
+    };
+    if !foreign {
+        return Ok(());
+    }
+    let aside = aside_name(storage, target);
+    // A link keeps the name taken until ours replaces it; some file systems have none.
+    if storage.hard_link(target, &aside).is_err() {
+        storage.rename(target, &aside)?;
+    }
+    log::warn!("{} was not written by this server; it is kept as {}", target.display(), aside.display());
+    Ok(())
+}
+
+fn aside_name(storage: &dyn Storage, target: &Path) -> PathBuf {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut name = target.as_os_str().to_owned();
+    name.push(format!(".replaced-{}", now.as_secs()));
+    let mut number = 1;
+    let mut path = PathBuf::from(name.clone());
+    // Two in one second; a name that cannot be looked at is taken as free, and the rename tells.
+    while storage.exists(&path).unwrap_or(false) {
+        number += 1;
+        let mut next = name.clone();
+        next.push(format!("-{number}"));
+        path = PathBuf::from(next);
+    }
+    path
+}
