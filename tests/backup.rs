@@ -408,3 +408,25 @@ fn the_command_says_what_it_does_and_what_it_cannot() {
     assert!(error.contains("mkdir(") && error.contains("os error 2"), "{error}");
     assert_eq!(backups_in(Path::new(dir)).len(), 1);
 }
+
+/// The name of the snapshot changes while the child writes it.
+#[test]
+fn a_backup_holds_the_file_that_its_child_wrote() {
+    let server = Server::tine(&["enable-protected-configs yes", "dbfilename old.rdb"]);
+    let dir = server.dir().join("backups");
+    let mut client = server.client();
+    client.ok(&["SET", "key", "value"]);
+    client.ok(&["SAVE"]);
+    client.ok(&["CONFIG", "SET", "dbfilename", "dump.rdb", "rdb-key-save-delay", "5000"]);
+    for number in 0..40 {
+        client.ok(&["SET", &number.to_string(), "value"]);
+    }
+    let name = client.call(&["BACKUP", "TO", text(&dir), "RDB"]).text();
+    client.ok(&["CONFIG", "SET", "dbfilename", "old.rdb"]);
+    wait_until("the end of the backup", DEADLINE, || info(&mut client, "backup_in_progress") == "0");
+    assert_eq!(info(&mut client, "backup_last_error"), "");
+    let manifest = read_manifest(&OsStorage, &dir.join(name)).expect("it was taken");
+    assert_eq!(manifest.keys, Some(41));
+    let forged = format!("{}/x\r\nbackup_last_status:ok", text(&dir));
+    assert!(client.call(&["BACKUP", "TO", &forged]).is_error(), "INFO has one field a line");
+}

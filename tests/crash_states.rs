@@ -246,13 +246,14 @@ impl Scenario {
         let temp = base::temp_path(&target, 4711);
         let storage = server.persistence.aof.storage();
         let mut link = ChildLink::disconnected();
-        base::write(storage, &server.keyspace, &mut link, &options, &temp).expect("the disk is well");
+        let bytes =
+            base::write(storage, &server.keyspace, &mut link, &options, &temp).expect("the disk is well");
         server.persistence.aof.rewrite.begin();
         for _ in 0..self.random.usize(..4) {
             self.command();
         }
         self.server.server.persistence.aof.rewrite.phase = RewritePhase::Switching;
-        self.server.server.persistence.aof.switch_to(temp);
+        self.server.server.persistence.aof.switch_to(temp, bytes);
         for _ in 0..self.random.usize(..3) {
             self.command();
         }

@@ -319,6 +319,26 @@ fn a_snapshot_alone_becomes_a_first_aof() {
     assert_eq!(get(&mut third, "a"), Some("1".to_owned()));
 }
 
+/// Libraries cannot be run yet, but they are somebody's: the first base of a log keeps them.
+#[test]
+fn function_libraries_survive_the_first_log() {
+    for preamble in [true, false] {
+        let disk = MemoryStorage::new();
+        let change = |config: &mut Config| config.aof_use_rdb_preamble = preamble;
+        let library = b"#!lua name=lib\nserver.register_function('f', function() return 1 end)".to_vec();
+        let mut first = start(&disk).expect("an empty disk");
+        first.persistence.snapshot.functions = vec![library.clone()];
+        assert_eq!(run_all(&mut first, &[&["SET", "a", "1"], &["SAVE"]]), "+OK\r\n+OK\r\n");
+        drop(first);
+        disk.remove(&Path::new("/").join(FILE)).expect("it was opened");
+        drop(start_on(Arc::new(disk.clone()), change).expect("the snapshot becomes a log"));
+        disk.remove(Path::new("/dump.rdb")).expect("it was saved");
+        let mut again = start_on(Arc::new(disk.clone()), change).expect("the log stands alone");
+        assert_eq!(again.persistence.snapshot.functions, [library], "preamble {preamble}");
+        assert_eq!(get(&mut again, "a"), Some("1".to_owned()));
+    }
+}
+
 #[test]
 fn a_folder_of_redis_7_is_taken_over_and_two_forms_are_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");

@@ -59,7 +59,7 @@ pub const ROWS: &[CommandSpec] = &[CommandSpec {
 /// `BACKUP TO <directory> [AOF | RDB] [COPY]`
 fn to(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let directory = &args[2];
-    if directory.is_empty() || directory.contains(&0) {
+    if directory.is_empty() || directory.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
         return Err(ReplyError::err("Bad backup directory"));
     }
     let (mut kind, mut copy) = (None, false);

@@ -28,6 +28,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Forks kept in the log, records: a day of hourly saves and a bit more.
 const FORK_EVENTS_MAX: usize = 64;
+/// How long a command waits for the end of a child that it cancels: most are gone by then, and main
+/// stops for no more than at the end of a rewrite.
+const CANCEL_MOMENT: Duration = Duration::from_millis(5);
 /// How long a cancelled child may take to end by itself before it is killed: it has no handler, so
 /// it takes this long only when it is stopped or waits for a disk.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(200);
@@ -145,8 +148,8 @@ pub struct ChildProcess {
     /// What its last records said.
     pub progress: ChildProgress,
     pipe: OwnedFd,
-    /// We have asked it to end.
-    cancelled: bool,
+    /// When we have asked it to end.
+    cancelled: Option<Instant>,
     killed: bool,
     succeeded: bool,
     /// Why the job failed, in the child's words.
@@ -173,7 +176,9 @@ pub fn fork_job(
     let started = Instant::now();
     let guard = data_alloc::lock_for_fork();
     let mut held = Some(guard);
-    let forked = fork::fork_child(ForkOptions::default(), || {
+    // A child that outlived its server would put an old snapshot over one of the next server's.
+    let options = ForkOptions { die_with_parent: true };
+    let forked = fork::fork_child(options, || {
         // The child's own copy of the guard: without this its first allocation would wait for ever.
         drop(held.take());
         child::run(kind, keyspace, setup, writer, keys, job)
@@ -191,7 +196,7 @@ pub fn fork_job(
         fork_us: forked.fork_us,
         progress: ChildProgress { keys_total: keys, ..ChildProgress::default() },
         pipe: reader,
-        cancelled: false,
+        cancelled: None,
         killed: false,
         succeeded: false,
         reason: None,
@@ -204,16 +209,26 @@ impl ChildProcess {
     pub fn poll(&mut self, keyspace: &mut Keyspace) -> Option<ChildEnd> {
         self.read_records();
         let exit = match fork::wait_nohang(self.pid) {
-            Ok(None) => return None,
+            Ok(None) => {
+                self.kill_if_disobedient();
+                return None;
+            }
             Ok(Some(exit)) => Some(exit),
             Err(_) => None,
         };
         Some(self.finish(keyspace, exit))
     }
 
-    /// Asks the child to end (SIGUSR1) without this counting as a failure.
+    fn kill_if_disobedient(&mut self) {
+        if !self.killed && self.cancelled.is_some_and(|since| since.elapsed() > CANCEL_PATIENCE) {
+            self.kill();
+        }
+    }
+
+    /// Asks the child to end (SIGUSR1) without this counting as a failure; one that does not is
+    /// killed by [`ChildProcess::poll`]. Whatever it still does counts as cancelled.
     pub fn cancel(&mut self) {
-        self.cancelled = true;
+        self.cancelled.get_or_insert_with(Instant::now);
         // ESRCH: it has ended by itself and is about to be reaped.
         let _ = fork::kill(self.pid, CANCEL_SIGNAL);
     }
@@ -234,6 +249,17 @@ impl ChildProcess {
     /// Whether it has been killed and is about to end.
     pub fn is_killed(&self) -> bool {
         self.killed
+    }
+
+    /// Whether it has been asked to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
+    }
+
+    /// Cancels the child and waits at most [`CANCEL_MOMENT`] for its end.
+    pub fn cancel_briefly(&mut self, keyspace: &mut Keyspace) -> Option<ChildEnd> {
+        self.cancel();
+        self.wait_for_end(keyspace, CANCEL_MOMENT)
     }
 
     /// Cancels the child and waits for its end, which takes milliseconds. One that does not obey
@@ -277,10 +303,10 @@ impl ChildProcess {
 
     fn judge(&self, exit: Option<ChildExit>) -> ChildResult {
         match exit.map(|exit| exit.outcome) {
+            _ if self.cancelled.is_some() => ChildResult::Cancelled,
             Some(ChildOutcome::Exited(0)) if self.succeeded => ChildResult::Done,
             Some(ChildOutcome::Exited(0)) => ChildResult::Failed("it ended without its final report".into()),
             Some(ChildOutcome::Signaled(CANCEL_SIGNAL)) => ChildResult::Cancelled,
-            Some(ChildOutcome::Signaled(_)) if self.cancelled => ChildResult::Cancelled,
             Some(ChildOutcome::Exited(code)) => {
                 ChildResult::Failed(self.reason.clone().unwrap_or_else(|| format!("exit code {code}")))
             }

@@ -100,6 +100,14 @@ impl Persistence {
         Some(end)
     }
 
+    /// Cancels the child and gives it a moment to end. `None`: it has not, and is reaped later by
+    /// [`Persistence::poll_child`], as cancelled whatever it does until then.
+    pub fn ask_child_to_end(&mut self, keyspace: &mut Keyspace) -> Option<ChildEnd> {
+        let end = self.child.as_mut()?.cancel_briefly(keyspace)?;
+        self.forget_child(&end);
+        Some(end)
+    }
+
     fn forget_child(&mut self, end: &ChildEnd) {
         self.forks.ended(end);
         self.child = None;

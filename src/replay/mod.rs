@@ -9,6 +9,7 @@
 //!                 ─► an empty AOF                  ─► as if there were none
 //!                 ─► nothing                       ─► begin an empty AOF
 //!                 ─► both forms                    ─► refused, unless one was made from the other
+//!                 ─► an AOF, a newer snapshot made without one ─► the AOF; the other is kept
 //! ```
 //! `aof-restore-to-timestamp` comes before all that: the log is executed up to a point in time, set
 //! aside, and a new one written.
@@ -17,6 +18,7 @@
 //! the log says itself when they go.
 
 mod log;
+mod newer_snapshot;
 mod restore;
 mod snapshot;
 mod start;

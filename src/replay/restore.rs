@@ -7,27 +7,25 @@
 //! The copy is durable before the new log takes the old one's name. A start that finds the copy, and
 //! another log in its old place, knows that the restore was done before: the directive may stay in
 //! the configuration, and a crash in between does no harm.
+//!
+//! The folder of Redis 7 cannot be replaced by a file in one step: as in a take-over, a marker in it
+//! says that the new log was made from it, until it has its new name.
 
 use crate::base::timestamp::{parse_unix_s, rfc3339};
-use crate::persist::aof::base;
-use crate::persist::aof::manifest::Manifest;
-use crate::persist::child::ChildLink;
-use crate::persist::rdb::input::FileInput;
-use crate::persist::rdb::parse::{Event, Parser};
-use crate::persist::rdb::save::Walk;
 use crate::replay::log::{TimeLimit, replay_read_only};
+use crate::replay::newer_snapshot;
 use crate::replay::snapshot::load_preamble;
+use crate::replay::start::{existing, write_base};
+use crate::replay::take_over::{Folder, Made};
 use crate::replay::{LoadEnd, Pump};
 use crate::server::Server;
 use crate::server::run::LoadingState;
 use crate::sys::durable::DurableFile;
-use crate::sys::io::{IoFault, IoResult, Storage, parent_dir};
+use crate::sys::io::{IoFault, IoResult, Storage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Longest manifest, bytes.
-const MANIFEST_MAX_BYTES: u64 = 1 << 20;
 /// Copied or compared at a time, bytes.
 const COPY_BYTES: usize = 256 * 1024;
 
@@ -108,17 +106,8 @@ fn preamble_time(server: &Server, file: &Path) -> Result<Option<i64>, String> {
         return Ok(None);
     }
     // What is damaged is told by the load itself.
-    let Ok(mut parser) =
-        FileInput::new(opened).map_err(|_| ()).and_then(|input| Parser::new(input, false).map_err(|_| ()))
-    else {
-        return Ok(Some(0));
-    };
-    while let Ok(Event::Aux) = parser.next_event() {
-        if parser.key == b"ctime" {
-            return Ok(Some(std::str::from_utf8(&parser.value).ok().and_then(parse_unix_s).unwrap_or(0)));
-        }
-    }
-    Ok(Some(0))
+    let ctime = newer_snapshot::field_of(opened, b"ctime");
+    Ok(Some(ctime.and_then(|value| parse_unix_s(std::str::from_utf8(&value).ok()?)).unwrap_or(0)))
 }
 
 /// The log as it is found at a start.
@@ -128,7 +117,7 @@ struct Log {
     files: Vec<PathBuf>,
     /// Under which name it is kept.
     aside: PathBuf,
-    is_folder: bool,
+    folder: Option<Folder>,
 }
 
 /// Restores the data set to `until_s` and writes a new log. `None`: that was done before, so the log is
@@ -161,7 +150,7 @@ pub(super) fn restore_at_start(
         }
         None => log::info!("The log ends before that time: all of it was executed"),
     }
-    keep_and_replace(server, &storage, &log)?;
+    keep_and_replace(server, &storage, &log, until_s)?;
     log::warn!(
         "The log as it was is kept in {}; a new one begins with what was restored. aof-restore-to-timestamp can be \
          removed from the configuration",
@@ -187,32 +176,48 @@ fn refuse_untimed(log: &Log, limit: &TimeLimit, is_empty: bool) -> Result<(), St
 }
 
 fn find_log(server: &Server, storage: &dyn Storage, until_s: i64) -> Result<Option<Log>, String> {
-    let exists = |path: &Path| storage.exists(path).map_err(|fault| fault.to_string());
     let file = server.aof_path();
+    let single = existing(storage, &file)?;
+    match (single, Folder::find(server, single.is_none())?) {
+        (None, None) => Err(format!("Can't restore to {}: there is no {}", rfc3339(until_s), file.display())),
+        (None, Some(folder)) => log_in_folder(storage, folder, until_s).map(Some),
+        (Some(single), Some(folder)) => match folder.made_into(storage, single)? {
+            // The crash came before the folder got its new name.
+            Some(made @ Made::Restored(made_s)) if made_s == until_s => {
+                folder.set_aside(server, made)?;
+                Ok(None)
+            }
+            _ => Err(folder.both_forms(&file, single)),
+        },
+        (Some(_), None) => log_in_file(server, storage, file, until_s),
+    }
+}
+
+fn log_in_folder(storage: &dyn Storage, folder: Folder, until_s: i64) -> Result<Log, String> {
+    let (place, aside) = (folder.path().to_path_buf(), aside_name(folder.path(), until_s));
+    if existing(storage, &aside)?.is_some() {
+        return Err(format!(
+            "Can't restore to {}: {} would be kept as {}, which is there. Move it away and start again",
+            rfc3339(until_s),
+            place.display(),
+            aside.display()
+        ));
+    }
+    Ok(Log { files: folder.files(storage)?, place, aside, folder: Some(folder) })
+}
+
+fn log_in_file(
+    server: &Server,
+    storage: &dyn Storage,
+    file: PathBuf,
+    until_s: i64,
+) -> Result<Option<Log>, String> {
     let folder = server.data_path(server.config.appenddirname.as_path());
-    let manifest = folder.join(format!("{}.manifest", server.config.appendfilename.to_text()));
-    let is_single = exists(&file)?;
-    if !is_single && exists(&manifest)? {
-        let content = storage.read_whole(&manifest, MANIFEST_MAX_BYTES).map_err(|fault| fault.to_string())?;
-        let parts = Manifest::parse(&content).map_err(|failure| {
-            format!(
-                "Invalid AOF manifest file {}, line {}: {}",
-                manifest.display(),
-                failure.line,
-                failure.text
-            )
-        })?;
-        let files = parts.files().map(|name| folder.join(name)).collect();
-        let aside = aside_name(&folder, until_s);
-        return Ok(Some(Log { place: folder, files, aside, is_folder: true }));
-    }
-    if !is_single {
-        return Err(format!("Can't restore to {}: there is no {}", rfc3339(until_s), file.display()));
-    }
     let kept = [aside_name(&file, until_s), aside_name(&folder, until_s)];
     let fault = |fault: IoFault| fault.to_string();
     for aside in &kept {
-        if exists(aside)? && !(aside == &kept[0] && same_content(storage, &file, aside).map_err(fault)?) {
+        let is_there = existing(storage, aside)?.is_some();
+        if is_there && !(aside == &kept[0] && same_content(storage, &file, aside).map_err(fault)?) {
             log::warn!(
                 "aof-restore-to-timestamp: {} is there, so that restore was done before. The log is loaded as it is",
                 aside.display()
@@ -221,10 +226,11 @@ fn find_log(server: &Server, storage: &dyn Storage, until_s: i64) -> Result<Opti
         }
     }
     let [aside, _] = kept;
-    Ok(Some(Log { files: vec![file.clone()], place: file, aside, is_folder: false }))
+    Ok(Some(Log { files: vec![file.clone()], place: file, aside, folder: None }))
 }
 
-fn aside_name(place: &Path, until_s: i64) -> PathBuf {
+/// Under which name a log is kept that was restored to `until_s`.
+pub(super) fn aside_name(place: &Path, until_s: i64) -> PathBuf {
     let mut name = place.as_os_str().to_owned();
     name.push(format!(".before-restore-{until_s}"));
     PathBuf::from(name)
@@ -249,33 +255,25 @@ fn same_content(storage: &dyn Storage, left: &Path, right: &Path) -> IoResult<bo
     Ok(true)
 }
 
-/// Keeps the old log under its new name, then lets the new one take its place.
-fn keep_and_replace(server: &mut Server, storage: &Arc<dyn Storage>, log: &Log) -> Result<(), String> {
-    let fail = |fault: IoFault| format!("Can't write the restored append only file: {fault}");
-    let target = server.aof_path();
-    let temp = base::temp_path(&target, std::process::id() as i32);
-    let options = server.aof_base_options(target.clone(), Walk::Tables);
-    let mut link = ChildLink::disconnected();
-    base::write(Arc::clone(storage), &server.keyspace, &mut link, &options, &temp).map_err(fail)?;
-    let kept = if log.is_folder { Ok(()) } else { copy(storage, &log.place, &log.aside) };
-    let placed = kept
-        .and_then(|()| storage.rename(&temp, &target))
-        .and_then(|()| storage.sync_dir(parent_dir(&target)));
-    if let Err(fault) = placed {
-        // The failure itself is what counts.
-        let _ = storage.remove(&temp);
-        return Err(fail(fault));
-    }
-    if log.is_folder {
-        let moved =
-            storage.rename(&log.place, &log.aside).and_then(|()| storage.sync_dir(parent_dir(&log.place)));
-        moved
-            .map_err(|fault| format!("Can't set the folder of the former append only file aside: {fault}"))?;
-    }
-    Ok(())
+/// Keeps the old log under its new name, then lets the new one take its place; the folder gets its
+/// new name behind that.
+fn keep_and_replace(
+    server: &mut Server,
+    storage: &Arc<dyn Storage>,
+    log: &Log,
+    until_s: i64,
+) -> Result<(), String> {
+    let Some(folder) = &log.folder else {
+        return write_base(server, |_, _| copy(storage, &log.place, &log.aside));
+    };
+    let made = Made::Restored(until_s);
+    let marked = folder.fingerprint(&**storage)?;
+    write_base(server, |_, bytes| folder.mark(storage, bytes, marked, made))?;
+    folder.set_aside(server, made)
 }
 
-fn copy(storage: &Arc<dyn Storage>, from: &Path, to: &Path) -> IoResult<()> {
+/// Copies a file durably.
+pub(super) fn copy(storage: &Arc<dyn Storage>, from: &Path, to: &Path) -> IoResult<()> {
     let source = storage.open_read(from)?;
     let mut temp = to.as_os_str().to_owned();
     temp.push(".part");

@@ -5,6 +5,7 @@ use crate::persist::aof::base;
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::save::Walk;
 use crate::replay::log::replay_file;
+use crate::replay::newer_snapshot;
 use crate::replay::restore::restore_at_start;
 use crate::replay::snapshot::{load_preamble, load_snapshot};
 use crate::replay::tail::TailOptions;
@@ -47,12 +48,15 @@ pub fn load_at_start(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd
     }
     let full = single.filter(|found| found.len > 0);
     let end = match (single, Folder::find(server, full.is_none())?) {
-        (Some(single), Some(folder)) if folder.is_taken_over(&*storage, single)? => {
-            folder.set_aside(server)?;
+        (Some(single), Some(folder)) => {
+            let made = folder.made_into(&*storage, single)?;
+            folder.set_aside(server, made.ok_or_else(|| folder.both_forms(&file, single))?)?;
             load_single_or_rdb(server, &file, single, pump)?
         }
-        (Some(single), Some(folder)) => return Err(folder.both_forms(&file, single)),
-        (None, Some(folder)) => folder.take_over(server, pump)?,
+        (None, Some(folder)) => {
+            newer_snapshot::keep(server, folder.path(), folder.changed(&*storage)?)?;
+            folder.take_over(server, pump)?
+        }
         (_, None) => match full {
             Some(single) => load_single_or_rdb(server, &file, single, pump)?,
             None => begin_from_rdb(server, pump)?,
@@ -72,28 +76,11 @@ fn load_single_or_rdb(
     found: FileMetadata,
     pump: &mut Pump<'_>,
 ) -> Result<LoadEnd, String> {
-    warn_of_newer_rdb(server, file, found);
+    newer_snapshot::keep(server, file, found.modified)?;
     let end = load_single(server, file, found.len, pump)?;
     let storage = server.persistence.aof.storage();
     let cut_to_nothing = existing(&*storage, file)?.is_some_and(|now| now.len == 0);
     if end == LoadEnd::Complete && cut_to_nothing { begin_from_rdb(server, pump) } else { Ok(end) }
-}
-
-/// The AOF counts when it is on, whatever the times say; who looks for the cause of a surprise finds
-/// it in the log.
-fn warn_of_newer_rdb(server: &Server, file: &Path, found: FileMetadata) {
-    let path = server.snapshot_path();
-    let Ok(snapshot) = server.persistence.storage.metadata(&path) else { return };
-    if let Ok(newer) = snapshot.modified.duration_since(found.modified)
-        && newer.as_secs() > 0
-    {
-        log::info!(
-            "{} was changed {} seconds after {}; the append only file is loaded, since appendonly is on",
-            path.display(),
-            newer.as_secs(),
-            file.display()
-        );
-    }
 }
 
 /// `appendonly no`, no RDB file, but an AOF: the data set is empty by configuration.
@@ -188,12 +175,35 @@ fn begins_with_rdb(server: &Server, file: &Path) -> Result<bool, String> {
 
 /// No AOF yet: the RDB file is the data set, and a first AOF is written from it.
 fn begin_from_rdb(server: &mut Server, pump: &mut Pump<'_>) -> Result<LoadEnd, String> {
+    let is_missing = existing(&*server.persistence.aof.storage(), &server.aof_path())?.is_none();
     let (end, found) = load_snapshot(server, pump)?;
+    if is_missing && end == LoadEnd::Complete {
+        look_for_unread_aof(server, found)?;
+    }
     if found && end == LoadEnd::Complete {
         log::info!("No append only file yet: a first one is written from the RDB file");
         write_base(server, |_, _| Ok(()))?;
     }
     Ok(end)
+}
+
+/// The AOF is missing, but one that nobody has read is kept beside its place: then the data set is
+/// not empty, and a snapshot may not be all of it.
+fn look_for_unread_aof(server: &Server, found_snapshot: bool) -> Result<(), String> {
+    let unread = server.unread_aof().map_err(|fault| format!("Can't look for append only files: {fault}"))?;
+    let Some(unread) = unread else { return Ok(()) };
+    let text = format!(
+        "There is no append only file {}, but {}, which was set aside without having been loaded",
+        server.aof_path().display(),
+        unread.display()
+    );
+    if found_snapshot {
+        log::warn!("{text}: the data set is that of {}", server.snapshot_path().display());
+        return Ok(());
+    }
+    Err(format!(
+        "{text}. Give it its name back, or move it away to begin with an empty data set, and start again"
+    ))
 }
 
 /// Loads the files one after the other; only the last one may have a tail to repair.
@@ -231,7 +241,7 @@ pub(super) fn write_base(
     let temp = base::temp_path(&target, std::process::id() as i32);
     let options = server.aof_base_options(target.clone(), Walk::Tables);
     let mut link = ChildLink::disconnected();
-    let fail = |fault: IoFault| format!("Can't write the first append only file: {fault}");
+    let fail = |fault: IoFault| format!("Can't write a new append only file: {fault}");
     let bytes =
         base::write(Arc::clone(&storage), &server.keyspace, &mut link, &options, &temp).map_err(fail)?;
     let named = before_rename(Arc::clone(&storage), bytes).and_then(|()| storage.rename(&temp, &target));

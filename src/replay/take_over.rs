@@ -12,13 +12,15 @@
 
 use crate::base::crc64::Crc64;
 use crate::persist::aof::manifest::Manifest;
+use crate::replay::restore::aside_name;
 use crate::replay::start::{existing, load_parts, write_base};
 use crate::replay::{LoadEnd, Pump};
 use crate::server::Server;
 use crate::server::leftovers::free_name;
 use crate::sys::durable;
-use crate::sys::io::{FileMetadata, IoFault, Storage, parent_dir};
+use crate::sys::io::{FileMetadata, IoFault, IoResult, Storage, parent_dir};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Longest manifest, bytes: thousands of files, where Redis writes a handful.
@@ -27,6 +29,15 @@ const MANIFEST_MAX_BYTES: u64 = 1 << 20;
 const MARKER_MAX_BYTES: u64 = 4096;
 const MARKER: &str = "tine-taken-over";
 const MARKER_TEMP: &str = "tine-taken-over.temp";
+
+/// What our own file was made from a folder for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// All of it was taken over.
+    TakenOver,
+    /// It was restored to this time, Unix seconds.
+    Restored(i64),
+}
 
 /// The folder form of an AOF.
 pub(super) struct Folder {
@@ -73,40 +84,70 @@ impl Folder {
             return Ok(end);
         }
         let marked = self.fingerprint(&*storage)?;
-        write_base(server, |storage, bytes| {
-            let content = marker_text(bytes, marked);
-            let (marker, temp) = (self.path.join(MARKER), self.path.join(MARKER_TEMP));
-            durable::replace(storage, &marker, &temp, content.as_bytes())
-        })?;
-        self.set_aside(server)?;
+        write_base(server, |storage, bytes| self.mark(&storage, bytes, marked, Made::TakenOver))?;
+        self.set_aside(server, Made::TakenOver)?;
         Ok(end)
     }
 
-    /// Whether `single`, our file, was made from exactly this folder, and the crash came before the
-    /// folder was set aside.
+    /// Notes in the folder, durably, that a file of `bytes` was made from it.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub fn mark(&self, storage: &Arc<dyn Storage>, bytes: u64, fingerprint: u64, made: Made) -> IoResult<()> {
+        let content = marker_text(bytes, fingerprint, made);
+        let (marker, temp) = (self.path.join(MARKER), self.path.join(MARKER_TEMP));
+        durable::replace(Arc::clone(storage), &marker, &temp, content.as_bytes())
+    }
+
+    /// What for `single`, our file, was made from exactly this folder, when it was, and the crash
+    /// came before the folder was set aside.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn is_taken_over(&self, storage: &dyn Storage, single: FileMetadata) -> Result<bool, String> {
+    pub fn made_into(&self, storage: &dyn Storage, single: FileMetadata) -> Result<Option<Made>, String> {
         let marker = self.path.join(MARKER);
         if existing(storage, &marker)?.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         let found = storage.read_whole(&marker, MARKER_MAX_BYTES).map_err(|fault| fault.to_string())?;
         // A part that is gone since then says that somebody was here.
-        let Ok(fingerprint) = self.fingerprint(storage) else { return Ok(false) };
-        Ok(found == marker_text(single.len, fingerprint).as_bytes())
+        let Ok(fingerprint) = self.fingerprint(storage) else { return Ok(None) };
+        let found = String::from_utf8_lossy(&found);
+        let restored = found.lines().find_map(|line| line.strip_prefix("restored ")?.parse().ok());
+        let made = restored.map_or(Made::TakenOver, Made::Restored);
+        Ok((found == marker_text(single.len, fingerprint, made)).then_some(made))
+    }
+
+    /// The latest change of the manifest and the files that it names.
+    ///
+    /// # Errors
+    /// The line for the log: one of them cannot be read.
+    pub fn changed(&self, storage: &dyn Storage) -> Result<SystemTime, String> {
+        let mut changed = self.found.modified;
+        for file in self.files(storage)? {
+            let found = existing(storage, &file)?;
+            changed = changed.max(found.map_or(changed, |found| found.modified));
+        }
+        Ok(changed)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Renames the folder, durably.
     ///
     /// # Errors
     /// The line for the log; our own file is in place then, and the next start tries again.
-    pub fn set_aside(&self, server: &Server) -> Result<(), String> {
+    pub fn set_aside(&self, server: &Server, made: Made) -> Result<(), String> {
         let storage = server.persistence.aof.storage();
         let fail =
             |fault: IoFault| format!("Can't set the folder of the former append only file aside: {fault}");
-        let aside = free_name(&*storage, &self.path, "taken-over", server.now_ms() / 1000).map_err(fail)?;
+        let aside = match made {
+            Made::TakenOver => free_name(&*storage, &self.path, "taken-over", server.now_ms() / 1000),
+            Made::Restored(until_s) => Ok(aside_name(&self.path, until_s)),
+        };
+        let aside = aside.map_err(fail)?;
         storage.rename(&self.path, &aside).map_err(fail)?;
         storage.sync_dir(parent_dir(&self.path)).map_err(fail)?;
         // It has done its work; Redis, to whom the folder may go back, ignores it.
@@ -114,7 +155,7 @@ impl Folder {
             log::info!("A marker stays in the folder that was taken over: {fault}");
         }
         log::info!(
-            "The append only files of {} were taken over; the folder is {} now",
+            "A new append only file was made from those of {}; the folder is {} now",
             self.path.display(),
             aside.display()
         );
@@ -139,7 +180,11 @@ impl Folder {
         storage.read_whole(&self.manifest, MANIFEST_MAX_BYTES).map_err(|fault| fault.to_string())
     }
 
-    fn files(&self, storage: &dyn Storage) -> Result<Vec<PathBuf>, String> {
+    /// The files that the manifest names, in their order.
+    ///
+    /// # Errors
+    /// The line for the log.
+    pub fn files(&self, storage: &dyn Storage) -> Result<Vec<PathBuf>, String> {
         let content = self.content(storage)?;
         let parts = Manifest::parse(&content).map_err(|failure| {
             format!(
@@ -153,7 +198,10 @@ impl Folder {
     }
 
     /// A checksum of the manifest and of the lengths of its files.
-    fn fingerprint(&self, storage: &dyn Storage) -> Result<u64, String> {
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn fingerprint(&self, storage: &dyn Storage) -> Result<u64, String> {
         let mut crc = Crc64::update(0, &self.content(storage)?);
         for file in self.files(storage)? {
             let found = storage.metadata(&file).map_err(|fault| fault.to_string())?;
@@ -175,8 +223,12 @@ fn part_without_manifest(storage: &dyn Storage, folder: &Path, name: &str) -> Re
     Ok(names.find(|part| part.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))))
 }
 
-fn marker_text(bytes: u64, fingerprint: u64) -> String {
-    format!("bytes {bytes}\nfolder {fingerprint:016x}\n")
+fn marker_text(bytes: u64, fingerprint: u64, made: Made) -> String {
+    let text = format!("bytes {bytes}\nfolder {fingerprint:016x}\n");
+    match made {
+        Made::TakenOver => text,
+        Made::Restored(until_s) => format!("{text}restored {until_s}\n"),
+    }
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {

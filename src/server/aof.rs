@@ -132,11 +132,7 @@ impl Server {
         self.flush_to_aof();
         self.persistence.flush_aof();
         self.persistence.aof.look_at_file();
-        let path = self.aof_path();
-        if self.persistence.aof.state == AofState::Off {
-            self.persistence.aof.set_path(path.clone());
-        }
-        let outcome = self.fork_rewrite(path);
+        let outcome = self.begin_rewrite();
         if let Err(reason) = &outcome {
             self.persistence.aof.abort_rewrite();
             self.persistence.aof.rewrite.note_failed_start(reason.clone());
@@ -145,8 +141,17 @@ impl Server {
         outcome
     }
 
+    fn begin_rewrite(&mut self) -> Result<(), String> {
+        // The working directory may change (CONFIG SET dir) before the new file is in place.
+        let target = self.aof_path();
+        let target = std::path::absolute(&target)
+            .map_err(|failure| format!("{} cannot be found: {failure}", target.display()))?;
+        self.keep_unread_aof(&target)?;
+        self.persistence.aof.set_path(target.clone());
+        self.fork_rewrite(target)
+    }
+
     fn fork_rewrite(&mut self, target: PathBuf) -> Result<(), String> {
-        self.set_unread_aof_aside()?;
         self.persistence.aof.begin_rewrite().map_err(|fault| fault.to_string())?;
         self.propagation.forget_selected_db();
         let storage = self.persistence.aof.storage();
@@ -171,6 +176,9 @@ impl Server {
         let mut databases = 0..self.keyspace.databases();
         let fields_expire = databases.any(|index| self.keyspace.db(index).may_have_field_expiry());
         let plain = SaveOptions::default();
+        let functions = self.persistence.snapshot.functions.clone();
+        // Commands cannot say a library as long as there is no FUNCTION LOAD.
+        let as_rdb = self.config.aof_use_rdb_preamble || !functions.is_empty();
         let save = SaveOptions {
             version: if fields_expire { FIELD_EXPIRY_VERSION_MIN } else { plain.version },
             compress: self.config.rdbcompression,
@@ -178,14 +186,11 @@ impl Server {
             walk,
             aof_base: true,
             unix_s,
+            functions,
             ..plain
         };
         BaseOptions {
-            form: if self.config.aof_use_rdb_preamble {
-                BaseForm::Rdb(Box::new(save))
-            } else {
-                BaseForm::Commands
-            },
+            form: if as_rdb { BaseForm::Rdb(Box::new(save)) } else { BaseForm::Commands },
             target,
             incremental_sync: self.config.aof_rewrite_incremental_fsync,
             stamp_s: self.config.aof_timestamp_enabled.then_some(unix_s),
@@ -200,7 +205,7 @@ impl Server {
             ChildResult::Done => {
                 log::info!("Background AOF rewrite terminated with success");
                 self.persistence.aof.rewrite.phase = RewritePhase::Switching;
-                self.persistence.aof.switch_to(temp);
+                self.persistence.aof.switch_to(temp, end.progress.bytes_written);
             }
             ChildResult::Cancelled => self.drop_rewrite(temp, None),
             ChildResult::Failed(reason) => {
@@ -329,6 +334,11 @@ impl Server {
                      starting a rewrite now."
                 );
                 self.cancel_rewrite();
+                if self.persistence.child_kind().is_some() {
+                    // It ends in a moment; cron begins the next one then.
+                    self.persistence.aof.rewrite.scheduled = true;
+                    return Ok(());
+                }
             }
             Some(_) => {
                 log::info!(
@@ -373,8 +383,22 @@ impl Server {
         log::info!("AOF disabled");
     }
 
-    /// Stops a rewrite whose child still writes; one that is being put in place goes on.
+    /// Stops a rewrite whose child still writes; one that is being put in place goes on. A child that
+    /// does not end within moments is reaped by cron.
     pub fn cancel_rewrite(&mut self) {
+        let child = self.persistence.child.as_ref();
+        let Some(child) = child.filter(|child| child.kind == ChildKind::AofRewrite && !child.is_cancelled())
+        else {
+            return;
+        };
+        log::info!("Killing running AOF rewrite child: {}", child.pid);
+        if let Some(end) = self.persistence.ask_child_to_end(&mut self.keyspace) {
+            self.rewrite_child_ended(&end, Instant::now());
+        }
+    }
+
+    /// As [`Server::cancel_rewrite`], and waits for the end.
+    fn end_rewrite(&mut self) {
         if self.persistence.child_kind() != Some(ChildKind::AofRewrite) {
             return;
         }
@@ -392,7 +416,7 @@ impl Server {
         if self.persistence.aof.state == AofState::WaitRewrite && !force {
             return Err("Writing initial AOF".to_owned());
         }
-        self.cancel_rewrite();
+        self.end_rewrite();
         if self.persistence.aof.state != AofState::On {
             return Ok(());
         }

@@ -78,10 +78,9 @@ impl Server {
         if self.persistence.child_kind().is_some() {
             return Ok(BackupPhase::WaitingForChild);
         }
-        let successes = self.persistence.snapshot.successes;
         self.start_background_save()?;
         let pid = self.persistence.child.as_ref().map_or(0, |child| child.pid);
-        Ok(BackupPhase::Saving { pid, successes, forked_ms: self.now_ms() })
+        Ok(BackupPhase::Saving { pid, forked_ms: self.now_ms() })
     }
 
     fn spawn_backup(
@@ -123,11 +122,14 @@ impl Server {
             BackupPhase::Idle => return,
             BackupPhase::WaitingForChild if self.persistence.child_kind().is_some() => return,
             BackupPhase::WaitingForChild => self.save_for_backup(),
-            BackupPhase::Saving { pid, successes, forked_ms } => {
+            BackupPhase::Saving { pid, .. } => {
                 if self.persistence.child.as_ref().is_some_and(|child| child.pid == pid) {
                     return;
                 }
-                self.copy_snapshot(successes, forked_ms)
+                // One that had succeeded would have moved the backup on.
+                let fault = self.persistence.snapshot.last_fault.as_ref();
+                let reason = fault.map_or("it was cancelled", |fault| fault.reason.as_str());
+                Err(format!("the snapshot failed: {reason}"))
             }
             BackupPhase::Copying(_) => {
                 if let Some(outcome) = self.persistence.backup.take_result() {
@@ -142,20 +144,28 @@ impl Server {
         }
     }
 
-    /// The child of the snapshot has ended. The file is opened here, before another save may
-    /// replace it; a link then finds that file or a newer one.
-    fn copy_snapshot(&mut self, successes: u64, forked_ms: i64) -> Result<BackupPhase, String> {
-        let snapshot = &self.persistence.snapshot;
-        if snapshot.successes == successes {
-            let fault = snapshot.last_fault.as_ref();
-            let reason = fault.map_or("it was cancelled", |fault| fault.reason.as_str());
-            return Err(format!("the snapshot failed: {reason}"));
+    /// The child `pid` has put a snapshot of `bytes` at `path`, an absolute one. When a backup waits
+    /// for it, the file is opened here and now, before another save may replace it; a link then
+    /// finds that file or a newer one.
+    pub fn snapshot_is_placed(&mut self, pid: i32, path: &Path, bytes: u64) {
+        let BackupPhase::Saving { pid: wanted, forked_ms } = self.persistence.backup.phase else { return };
+        if pid != wanted {
+            return;
         }
+        match self.copy_snapshot(path, bytes, forked_ms) {
+            Ok(phase) => self.persistence.backup.phase = phase,
+            Err(reason) => self.end_backup(Err(reason)),
+        }
+    }
+
+    fn copy_snapshot(&mut self, path: &Path, bytes: u64, forked_ms: i64) -> Result<BackupPhase, String> {
         let request = self.persistence.backup.request.clone().ok_or("nobody knows what was asked for")?;
-        let path = self.snapshot_path();
-        let path = std::path::absolute(path).map_err(|failure| failure.to_string())?;
-        let file = self.persistence.storage.open_read(&path).map_err(|fault| fault.to_string())?;
-        self.spawn_backup(&request, Source::File { file, path }, forked_ms)
+        let file = self.persistence.storage.open_read(path).map_err(|fault| fault.to_string())?;
+        let found = file.len().map_err(|fault| fault.to_string())?;
+        if found != bytes {
+            return Err(format!("{} has {found} bytes, the child wrote {bytes}", path.display()));
+        }
+        self.spawn_backup(&request, Source::File { file, path: path.to_path_buf() }, forked_ms)
     }
 
     fn end_backup(&mut self, outcome: Result<Manifest, String>) {

@@ -1,6 +1,7 @@
 //! Snapshots as the server drives them: SAVE, BGSAVE, save points, the end of a child.
 
 use crate::base::bytes::repr;
+use crate::persist::aof::AofState;
 use crate::persist::child::ChildLink;
 use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
 use crate::persist::rdb::save::Walk;
@@ -12,6 +13,12 @@ use crate::server::run::REDIS_VERSION;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A field of our own in snapshots, which Redis ignores. It is there when the append-only file was
+/// off: a log that is found beside such a file and is older has nothing that follows it.
+pub const LOG_FIELD: &str = "tine-aof";
+/// Its value.
+pub const LOG_OFF: &str = "off";
 
 impl Server {
     /// The snapshot's path.
@@ -27,6 +34,7 @@ impl Server {
     pub fn save_options(&self) -> SaveOptions {
         let version = self.snapshot_version();
         let config = &self.config;
+        let has_log = self.persistence.aof.state == AofState::On;
         SaveOptions {
             version,
             compress: config.rdbcompression,
@@ -40,7 +48,7 @@ impl Server {
             incremental_sync: config.rdb_save_incremental_fsync,
             verify: config.rdb_verify,
             functions: self.persistence.snapshot.functions.clone(),
-            extra_fields: Vec::new(),
+            extra_fields: if has_log { Vec::new() } else { vec![(LOG_FIELD, LOG_OFF.to_owned())] },
         }
     }
 
@@ -108,12 +116,13 @@ impl Server {
     /// Another child lives, or the fork failed; the reason is in the log too.
     pub fn start_background_save(&mut self) -> Result<(), String> {
         self.report_version();
+        // The working directory may change (CONFIG SET dir) before the child has ended.
         let path = self.snapshot_path();
+        let path = std::path::absolute(&path).unwrap_or(path);
         let (storage, target) = (Arc::clone(&self.persistence.storage), path.clone());
-        let folder = self.data_path(Path::new(""));
         let options = SaveOptions { walk: Walk::Memory, ..self.save_options() };
         let started = self.persistence.fork(ChildKind::Snapshot, &mut self.keyspace, |keyspace, link| {
-            let temp = folder.join(schedule::temp_name(std::process::id()));
+            let temp = temp_beside(&target, std::process::id());
             rdb::save_file(&storage, &target, &temp, keyspace, &options, link)?;
             log::info!("DB saved on disk");
             Ok(())
@@ -141,12 +150,18 @@ impl Server {
         let running = self.persistence.snapshot.running.take();
         self.persistence.snapshot.last_cow_bytes = end.progress.cow_peak_bytes;
         self.persistence.snapshot.last_duration = Some(end.duration);
-        self.remove_temp_snapshot(end);
+        if let Some(running) = running.as_ref().filter(|_| end.result != ChildResult::Done) {
+            self.remove_temp_snapshot(&running.path, end.pid);
+        }
         let now_s = self.now_ms() / 1000;
         let result = match (&end.result, running) {
             (ChildResult::Done, Some(running)) => {
-                let proven = self.proof_of(&running.path, end.progress.bytes_written);
-                proven.map(|()| self.persistence.dirty -= running.dirty_at_fork.min(self.persistence.dirty))
+                let bytes = end.progress.bytes_written;
+                let proven = self.proof_of(&running.path, bytes);
+                proven.map(|()| {
+                    self.persistence.dirty -= running.dirty_at_fork.min(self.persistence.dirty);
+                    self.snapshot_is_placed(end.pid, &running.path, bytes);
+                })
             }
             (ChildResult::Done, None) => Err("nobody knows what it saved".to_owned()),
             (ChildResult::Cancelled, _) => {
@@ -178,11 +193,8 @@ impl Server {
     }
 
     /// A child that was killed cannot remove its file.
-    fn remove_temp_snapshot(&self, end: &ChildEnd) {
-        if end.result == ChildResult::Done {
-            return;
-        }
-        let temp = self.temp_snapshot_path(end.pid.unsigned_abs());
+    fn remove_temp_snapshot(&self, target: &Path, pid: i32) {
+        let temp = temp_beside(target, pid.unsigned_abs());
         if let Err(fault) = self.persistence.storage.remove(&temp)
             && !fault.is_not_found()
         {
@@ -190,9 +202,26 @@ impl Server {
         }
     }
 
-    /// BGSAVE CANCEL, FLUSHALL, SHUTDOWN: ends a snapshot child and waits for it. Says whether
-    /// there was one.
+    /// BGSAVE CANCEL, FLUSHALL: ends a snapshot child, which cron reaps when it does not end within
+    /// moments. Its file cannot take its place any more. Says whether there was one.
     pub fn cancel_background_save(&mut self) -> bool {
+        let child = self.persistence.child.as_ref();
+        let Some(child) = child.filter(|child| child.kind == ChildKind::Snapshot && !child.is_cancelled())
+        else {
+            return false;
+        };
+        let pid = child.pid;
+        match (self.persistence.ask_child_to_end(&mut self.keyspace), &self.persistence.snapshot.running) {
+            (Some(end), _) => self.snapshot_child_ended(&end),
+            // Without its file the child cannot rename it, whatever it still does.
+            (None, Some(running)) => self.remove_temp_snapshot(&running.path, pid),
+            (None, None) => {}
+        }
+        true
+    }
+
+    /// SHUTDOWN: as [`Server::cancel_background_save`], and waits for the end.
+    pub fn end_background_save(&mut self) -> bool {
         if self.persistence.child_kind() != Some(ChildKind::Snapshot) {
             return false;
         }
@@ -241,6 +270,11 @@ impl Server {
         log::warn!("Killing the {} child {}: {reason}", child.kind.name(), child.pid);
         child.kill_for(reason);
     }
+}
+
+/// The temporary file of the child `pid`: in the folder of the file that it will replace.
+fn temp_beside(target: &Path, pid: u32) -> PathBuf {
+    target.with_file_name(schedule::temp_name(pid))
 }
 
 fn access_record(policy: MaxmemoryPolicy) -> AccessRecord {

@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::io::{IoResult, Storage, StorageFile, parent_dir};
+use super::io::{IoFault, IoResult, Operation, Storage, StorageFile, parent_dir};
 
 /// Buffer in front of the file, bytes: one write(2) per 64 KiB costs under 1 % of the copy.
 pub const BUFFER_BYTES: usize = 64 * 1024;
@@ -43,7 +43,13 @@ struct SyncPacing {
 impl DurableFile {
     /// Creates (or empties) the temporary file.
     pub fn create(storage: Arc<dyn Storage>, final_path: &Path, temp_path: &Path) -> IoResult<Self> {
-        let file = Some(storage.create(temp_path)?);
+        let file = storage.create(temp_path)?;
+        // Held while it is written: whoever tidies this folder sees that it is in use, even from
+        // another process namespace, where our process id means nothing.
+        if !file.try_lock() {
+            return Err(IoFault::from_errno(Operation::Create, temp_path, libc::EBUSY));
+        }
+        let file = Some(file);
         Ok(Self {
             storage,
             file,

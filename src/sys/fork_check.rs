@@ -44,10 +44,12 @@ pub enum CopyOnWrite {
 
 /// Forks once and looks. To be called while no other child lives. About 1 ms.
 pub fn check_copy_on_write() -> CopyOnWrite {
-    check(libc::MAP_PRIVATE, cfg!(target_arch = "aarch64"))
+    check_mapping(libc::MAP_PRIVATE, cfg!(target_arch = "aarch64"))
 }
 
-fn check(sharing: c_int, look_at_dirty: bool) -> CopyOnWrite {
+/// The same with a kind of mapping (`MAP_PRIVATE`; `MAP_SHARED` shows what "broken" looks like), and
+/// with the look at the dirty page or without it.
+pub fn check_mapping(sharing: c_int, look_at_dirty: bool) -> CopyOnWrite {
     try_check(sharing, look_at_dirty).unwrap_or_else(|errno| CopyOnWrite::Untested(errno.desc().to_owned()))
 }
 
@@ -195,17 +197,9 @@ fn dirty_bytes(smaps: &str, address: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CopyOnWrite, check, dirty_bytes};
+    use super::dirty_bytes;
 
-    // The checks that fork are in tests/sys_fork.rs, but for one that shows what "broken" looks like:
-    // memory that is shared on purpose.
-    #[test]
-    fn shared_memory_is_told_from_copies() {
-        let CopyOnWrite::Broken(reason) = check(libc::MAP_SHARED, false) else { panic!("it is shared") };
-        assert!(reason.contains("sees what its parent writes"), "{reason}");
-        assert_eq!(check(libc::MAP_PRIVATE, true), CopyOnWrite::Sound);
-    }
-
+    // The checks that fork are in tests/sys_fork.rs: no fork among the threads of a test runner.
     #[test]
     fn the_mapping_that_holds_the_page_is_found() {
         let smaps = "1000-2000 rw-p 0 00:00 0\nShared_Dirty:          0 kB\nPrivate_Dirty: 0 kB\n\

@@ -48,7 +48,7 @@ pub enum Operation {
     Link,
     /// Removing an empty directory.
     RemoveDir,
-    /// Sharing the blocks of another file (`FICLONE`).
+    /// Sharing the blocks of another file (`FICLONERANGE`).
     Share,
     /// Making a directory.
     CreateDir,
@@ -87,7 +87,7 @@ impl Operation {
             Self::Remove => "unlink",
             Self::Link => "link",
             Self::RemoveDir => "rmdir",
-            Self::Share => "ioctl FICLONE",
+            Self::Share => "ioctl FICLONERANGE",
             Self::CreateDir => "mkdir",
             Self::ListDir => "readdir",
             Self::SyncDir => "fsync directory",
@@ -178,6 +178,13 @@ impl From<IoFault> for io::Error {
     }
 }
 
+/// Which file it is, whatever its name: the device and the inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileId {
+    pub device: u64,
+    pub inode: u64,
+}
+
 /// What `stat` tells, as far as `persist` asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileMetadata {
@@ -187,9 +194,8 @@ pub struct FileMetadata {
     pub modified: SystemTime,
     /// Whether it is a directory.
     pub is_dir: bool,
-    /// With `inode`: which file it is, whatever its names.
-    pub device: u64,
-    pub inode: u64,
+    /// The same for two names of one file, and after a rename.
+    pub id: FileId,
 }
 
 /// A place that holds files: real, in memory, or faulty.
@@ -284,14 +290,21 @@ pub trait StorageFile: Send + fmt::Debug {
     /// A second handle to the same open file (shared position).
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>>;
 
+    /// Locks the open file for this process until the handle is closed (`flock`): `false` when
+    /// another process holds it. A file system without locks grants everything.
+    fn try_lock(&self) -> bool {
+        true
+    }
+
     /// The descriptor below, for calls that the kernel does on two files; `None` in memory.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Makes the whole content that of `source` without copying it, where the file system can
-    /// share blocks (btrfs, XFS); `false`: it cannot, and nothing has changed.
-    fn share_blocks_of(&mut self, _source: &dyn StorageFile) -> IoResult<bool> {
+    /// Makes `len` bytes at `offset` those of `source` at the same place without copying them, where
+    /// the file system can share blocks (btrfs, XFS); both numbers are multiples of its block.
+    /// `false`: it cannot, and nothing has changed.
+    fn share_blocks_of(&mut self, _source: &dyn StorageFile, _offset: u64, _len: u64) -> IoResult<bool> {
         Ok(false)
     }
 

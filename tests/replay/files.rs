@@ -213,3 +213,124 @@ fn two_forms_are_refused_when_the_folder_has_changed_since() {
     taken_over(server, "nothing has changed");
     assert_eq!(digest(&mut start(&disk).expect("our own file")), state);
 }
+
+const UNTIL: &str = "1700000015";
+
+fn restoring(config: &mut tine::server::config::Config) {
+    config.aof_restore_to_timestamp = UNTIL.into();
+}
+
+/// `a` and `b` are older than the time to go back to, `c` is not.
+fn timed() -> (String, String) {
+    let at = |second: u32, key: &str, value: &str| format!("#TS:17000000{second}\r\n{}", set(key, value));
+    (at(10, "a", "1"), at(11, "b", "2") + &at(20, "c", "3"))
+}
+
+fn disk_to_restore(as_folder: bool) -> MemoryStorage {
+    let disk = MemoryStorage::new();
+    let (base, increment) = timed();
+    match as_folder {
+        true => folder_of_redis(&disk, Some(MANIFEST), &[("1.base.aof", &base), ("1.incr.aof", &increment)]),
+        false => put(&disk, AOF, (base + &increment).as_bytes()),
+    }
+    disk
+}
+
+fn restored(mut server: Server, place: &str) {
+    assert_eq!(get(&mut server, "c"), None, "{place}");
+    taken_over(server, place);
+}
+
+/// The machine goes down before each call of a restore: the next start finishes it, and the former
+/// log is kept in full.
+#[test]
+fn a_restore_survives_a_crash_at_every_step() {
+    for as_folder in [false, true] {
+        let plan = FaultPlan::new();
+        let whole = FaultyStorage::new(disk_to_restore(as_folder), plan.clone());
+        restored(start_on(Arc::new(whole), restoring).expect("nothing fails"), "whole");
+        let calls = plan.total_calls();
+        assert!(calls > 20, "{calls}");
+        let kept = if as_folder {
+            format!("{FOLDER}.before-restore-{UNTIL}/appendonly.aof.1.incr.aof")
+        } else {
+            format!("{AOF}.before-restore-{UNTIL}")
+        };
+        for call in 1..=calls {
+            let (disk, plan) = (disk_to_restore(as_folder), FaultPlan::new());
+            plan.add(Fault::everything_from(call, libc::EIO));
+            drop(start_on(Arc::new(FaultyStorage::new(disk.clone(), plan)), restoring));
+            for cut in [PowerCut::KeepAll, PowerCut::LoseUnsynced, PowerCut::Random(call)] {
+                let place = format!("folder {as_folder}, call {call} of {calls}, {cut:?}");
+                let found = disk.after_power_cut(cut);
+                for _ in 0..2 {
+                    let server = start_on(Arc::new(found.clone()), restoring);
+                    restored(server.unwrap_or_else(|text| panic!("{place}: {text}")), &place);
+                }
+                let content = found.read_whole(Path::new(&kept), 1 << 20).expect("it is kept");
+                assert!(String::from_utf8_lossy(&content).contains("$1\r\nc\r\n"), "{place}");
+                restored(start(&found).unwrap_or_else(|text| panic!("{place}: {text}")), &place);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_restore_of_two_forms_or_onto_a_kept_folder_is_refused() {
+    let refused = |disk: &MemoryStorage, words: &str| {
+        let before = everything(disk);
+        let text = start_on(Arc::new(disk.clone()), restoring).err().expect("it must be refused");
+        assert!(text.contains(words), "{words}: {text}");
+        assert_eq!(everything(disk), before, "{words}");
+    };
+    let disk = disk_to_restore(true);
+    disk.create_dir(Path::new(&format!("{FOLDER}.before-restore-{UNTIL}"))).expect("memory");
+    refused(&disk, "would be kept as");
+    let disk = disk_to_restore(true);
+    put(&disk, AOF, timed().1.as_bytes());
+    refused(&disk, "There are two append only files");
+}
+
+/// Weeks of `appendonly no`: the log is old, and the next save would overwrite the only good copy.
+#[test]
+fn a_newer_snapshot_made_without_a_log_is_kept() {
+    let kept_in = |disk: &MemoryStorage| {
+        let names = disk.list_dir(Path::new("/")).expect("memory");
+        let kept = names.iter().find(|name| name.to_string_lossy().starts_with("dump.rdb.newer-than-aof-"));
+        kept.map(|name| disk.read_whole(&Path::new("/").join(name), 1 << 20).expect("memory"))
+    };
+    for as_folder in [false, true] {
+        let disk = disk_to_restore(as_folder);
+        let off = |config: &mut tine::server::config::Config| config.appendonly = false;
+        let mut server = start_on(Arc::new(disk.clone()), off).expect("no snapshot yet");
+        run(&mut server, &["SET", "only", "here"]);
+        assert_eq!(run(&mut server, &["SAVE"]), "+OK\r\n");
+        drop(server);
+        let newest = disk.read_whole(Path::new(RDB), 1 << 20).expect("it was saved");
+        let mut server = start(&disk).expect("the log counts");
+        assert_eq!((get(&mut server, "only"), get(&mut server, "a")), (None, Some("1".into())));
+        assert_eq!(kept_in(&disk).as_ref(), Some(&newest), "folder {as_folder}");
+        assert_eq!(run(&mut server, &["SAVE"]), "+OK\r\n");
+        drop(server);
+        assert_eq!(kept_in(&disk), Some(newest), "a save replaces the name, not the content");
+        drop(start(&disk).expect("the log counts"));
+    }
+    // One that was saved beside the log holds nothing that the log lacks.
+    let disk = MemoryStorage::new();
+    put(&disk, AOF, set("a", "1").as_bytes());
+    let mut server = start(&disk).expect("a log");
+    assert_eq!(run(&mut server, &["SAVE"]), "+OK\r\n");
+    drop(server);
+    drop(start(&disk).expect("the log counts"));
+    assert_eq!(kept_in(&disk), None);
+}
+
+#[test]
+fn a_log_kept_as_unread_is_not_forgotten() {
+    let disk = MemoryStorage::new();
+    put(&disk, "/appendonly.aof.unread-1700000000", set("a", "1").as_bytes());
+    assert_refused_unchanged(&disk, "/appendonly.aof.unread-1700000000, which was set aside");
+    put(&disk, RDB, &snapshot("key", "value"));
+    let mut server = start(&disk).expect("there is a snapshot");
+    assert_eq!(get(&mut server, "key"), Some("value".to_owned()));
+}

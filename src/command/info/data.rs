@@ -72,7 +72,8 @@ fn backups(server: &Server, info: &mut InfoText) {
     info.field("backup_last_name", last.map_or("", |last| &last.name));
     info.field("backup_last_bytes", last.map_or(0, |last| last.bytes));
     info.field("backup_last_duration_ms", last.map_or(0, |last| last.duration.as_millis()));
-    info.field("backup_last_error", last.and_then(|last| last.error.as_deref()).unwrap_or_default());
+    let error = last.and_then(|last| last.error.as_deref()).unwrap_or_default();
+    info.field("backup_last_error", one_line(error));
     info.field("backups_taken", state.taken);
     info.field("backups_failed", state.failed);
 }

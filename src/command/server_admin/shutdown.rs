@@ -63,7 +63,7 @@ fn leave_aof(server: &mut Server, request: ShutdownRequest) -> Result<(), String
 }
 
 fn end_snapshot_child(server: &mut Server, _: ShutdownRequest) -> Result<(), String> {
-    if server.cancel_background_save() {
+    if server.end_background_save() {
         log::warn!("There is a child saving an .rdb. Killing it!");
     }
     Ok(())

@@ -73,7 +73,9 @@ pub fn write(
         }
         BaseForm::Commands => write_commands(&mut file, keyspace, link, options.stamp_s)?,
     }
-    file.finish_unrenamed()
+    let bytes = file.finish_unrenamed()?;
+    link.set_bytes_written(bytes);
+    Ok(bytes)
 }
 
 fn write_commands(

@@ -59,7 +59,7 @@ pub(super) fn look(storage: &dyn Storage, file: &LogFile) -> IoResult<Option<Int
 
 /// Whether two answers of `stat` mean one file.
 pub(super) fn is_same(one: &FileMetadata, other: &FileMetadata) -> bool {
-    (one.device, one.inode) == (other.device, other.inode)
+    one.id == other.id
 }
 
 /// Gives what somebody has put in the place of `old`, if so, the name `<name>.replaced-<unix time>`.

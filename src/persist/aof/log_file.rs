@@ -31,6 +31,8 @@ impl LogFile {
     /// Opens the file at its end; creates it when it is missing.
     pub fn open(storage: &dyn Storage, path: &Path) -> IoResult<LogFile> {
         let file = storage.open_append(path)?;
+        // Only tells others that it is in use (`leftovers`); whoever holds it already, we append.
+        file.try_lock();
         let size = file.len()?;
         let mut log = LogFile { file, size, path: path.to_path_buf(), watched: false };
         log.moved_to(storage, path);

@@ -47,7 +47,7 @@ use crate::persist::aof::rewrite::RewriteState;
 use crate::persist::aof::rewrite_buffer::BufferLimits;
 use crate::persist::aof::shared::{Message, Shared, SwitchOrder, lock};
 use crate::persist::aof::writer::Writer;
-use crate::sys::io::{IoResult, OsStorage, Storage};
+use crate::sys::io::{FileId, FileMetadata, IoResult, OsStorage, Storage};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -123,8 +123,10 @@ pub struct Aof {
     threads: Vec<JoinHandle<()>>,
     /// The file's name, absolute or relative to the working directory.
     path: PathBuf,
-    /// The file that this process has opened or put in place last.
-    known: Option<PathBuf>,
+    /// The file that this process has opened, put in place or given a second name last.
+    known: Option<FileId>,
+    /// Its length when it was closed or given a second name, bytes.
+    known_bytes: u64,
     batch: Vec<u8>,
     /// Offset of the stream behind `batch`. Counts from the start of the process.
     appended: u64,
@@ -158,6 +160,7 @@ impl Aof {
             threads: Vec::new(),
             path: PathBuf::from("appendonly.aof"),
             known: None,
+            known_bytes: 0,
             batch: Vec::new(),
             appended: 0,
             annotations: Annotations::default(),
@@ -186,9 +189,16 @@ impl Aof {
         self.path = path;
     }
 
-    /// Whether what stands at `path` was loaded or written by this process.
-    pub fn has_known(&self, path: &Path) -> bool {
-        self.known.as_deref() == Some(path)
+    /// Whether this file was loaded or written by this process, whatever its name is by now. A file
+    /// that is not open may have gone, and its number been given to another one: its length counts.
+    pub fn has_known(&self, found: FileMetadata) -> bool {
+        let as_it_was = self.state == AofState::On || found.len == self.known_bytes;
+        self.known == Some(found.id) && as_it_was
+    }
+
+    /// Notes that the file may be replaced: what is in it is kept elsewhere.
+    pub fn note_known(&mut self, found: FileMetadata) {
+        (self.known, self.known_bytes) = (Some(found.id), found.len);
     }
 
     /// Takes new values of the directives; in force at once.
@@ -213,13 +223,14 @@ impl Aof {
             storage.sync_dir(crate::sys::io::parent_dir(&self.path))?;
         }
         let handle = file.sync_handle()?;
+        let id = storage.metadata(&self.path)?.id;
         self.start_threads(&*storage)?;
         self.shared.file_bytes.store(file.size(), Ordering::Release);
         self.rewrite.base_bytes = file.size();
         *lock(&self.shared.file) = Some(file);
         self.shared.syncer.replace_handle(Some(handle));
         self.shared.forgive();
-        self.known = Some(self.path.clone());
+        self.known = Some(id);
         self.state = AofState::On;
         Ok(())
     }
@@ -494,6 +505,7 @@ impl Aof {
     pub fn close(&mut self, patience: Duration) -> Result<(), String> {
         let outcome = if self.state == AofState::On { self.flush_and_sync(patience) } else { Ok(()) };
         self.state = AofState::Off;
+        self.known_bytes = self.current_size();
         self.batch = Vec::new();
         // A writer that hangs in the disk holds the lock: then the file stays open until it ends.
         if let Ok(mut slot) = self.shared.file.try_lock() {
@@ -523,9 +535,11 @@ impl Aof {
         Ok(())
     }
 
-    /// The child has ended well: its file gets the buffer and takes the place of the old one.
-    pub fn switch_to(&mut self, temp: PathBuf) {
-        let order = SwitchOrder { temp, target: self.path.clone(), keep_open: self.state != AofState::Off };
+    /// The child has ended well: its file of `bytes` gets the buffer and takes the place of the old
+    /// one.
+    pub fn switch_to(&mut self, temp: PathBuf, bytes: u64) {
+        let order =
+            SwitchOrder { temp, bytes, target: self.path.clone(), keep_open: self.state != AofState::Off };
         self.shared.push(Message::Switch(order));
     }
 
@@ -541,9 +555,9 @@ impl Aof {
     pub fn take_switch_outcome(&mut self) -> Option<SwitchOutcome> {
         let outcome = lock(&self.shared.outcome).take()?;
         self.buffering = false;
-        if let SwitchOutcome::Done { size, .. } = outcome {
+        if let SwitchOutcome::Done { size, id, .. } = outcome {
             self.rewrite.base_bytes = size;
-            self.known = Some(self.path.clone());
+            self.known = Some(id);
             if self.state == AofState::WaitRewrite {
                 self.state = AofState::On;
             }

@@ -14,7 +14,7 @@ use crate::persist::aof::file_watch::Intrusion;
 use crate::persist::aof::log_file::{AppendFailure, LogFile};
 use crate::persist::aof::rewrite_buffer::{BufferLimits, BufferSizes};
 use crate::persist::aof::switch::RoundEnd;
-use crate::sys::io::{IoFault, Storage, StorageFile};
+use crate::sys::io::{FileId, IoFault, Storage, StorageFile};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
@@ -50,8 +50,9 @@ impl SyncPolicy {
 /// Order to put a new base in place.
 #[derive(Debug)]
 pub(super) struct SwitchOrder {
-    /// What the child wrote.
+    /// What the child wrote, and how much of it, bytes.
     pub temp: PathBuf,
+    pub bytes: u64,
     pub target: PathBuf,
     /// Whether the new file is to be appended to from then on (the AOF is on).
     pub keep_open: bool,
@@ -133,6 +134,8 @@ pub enum SwitchOutcome {
     Done {
         /// Its length, bytes.
         size: u64,
+        /// Which file it is.
+        id: FileId,
         /// Bytes of the rewrite buffer that were appended to it.
         appended_bytes: u64,
         /// The last step between two batches, microseconds (of the writer, not of main).

@@ -19,7 +19,7 @@ use crate::persist::aof::log_file::{LogFile, drop_elsewhere, remove_elsewhere};
 use crate::persist::aof::rewrite_buffer::Changes;
 use crate::persist::aof::shared::{Message, Shared, SwitchOrder, SwitchOutcome, lock};
 use crate::persist::aof::writer::Writer;
-use crate::sys::io::{IoResult, parent_dir};
+use crate::sys::io::{FileId, IoResult, parent_dir};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,14 +104,26 @@ impl Writer {
             let reason = reason.unwrap_or_else(|| "the rewrite buffer is gone".to_owned());
             return self.fail_switch(&order, reason);
         }
-        match LogFile::open(&*self.shared.storage, &order.temp) {
+        match self.open_base(&order) {
             Ok(file) => {
                 let (convergence, cancelled) = (Convergence::default(), Arc::default());
                 self.switch = Some(Switching { order, convergence, cancelled });
                 self.next_step(file, 0, 0);
             }
-            Err(fault) => self.fail_switch(&order, fault.to_string()),
+            Err(reason) => self.fail_switch(&order, reason),
         }
+    }
+
+    /// Opens what the child wrote. Opening alone would make a missing file, and an empty one must
+    /// never take the place of the log.
+    fn open_base(&self, order: &SwitchOrder) -> Result<LogFile, String> {
+        let storage = &*self.shared.storage;
+        let found = storage.metadata(&order.temp).map_err(|fault| fault.to_string())?;
+        if found.len != order.bytes {
+            let path = order.temp.display();
+            return Err(format!("{path} has {} bytes, the child wrote {}", found.len, order.bytes));
+        }
+        LogFile::open(storage, &order.temp).map_err(|fault| fault.to_string())
     }
 
     /// Appends what the buffer holds to the new file: little of it here, much of it in a helper.
@@ -184,10 +196,13 @@ impl Writer {
     fn final_step(&mut self, mut file: LogFile) {
         let Some(Switching { order, .. }) = self.switch.take() else { return };
         let start = Instant::now();
-        if let Err(fault) = self.put_in_place(&mut file, &order) {
-            drop_elsewhere(file);
-            return self.fail_switch(&order, fault.to_string());
-        }
+        let id = match self.put_in_place(&mut file, &order) {
+            Ok(id) => id,
+            Err(fault) => {
+                drop_elsewhere(file);
+                return self.fail_switch(&order, fault.to_string());
+            }
+        };
         let directory = self.shared.storage.sync_dir(parent_dir(&order.target));
         let appended_bytes = self.buffer.as_ref().map_or(0, |buffer| buffer.appended_bytes);
         self.forget_buffer();
@@ -199,13 +214,13 @@ impl Writer {
         }
         let final_step_us = start.elapsed().as_micros() as u64;
         let outcome = match directory {
-            Ok(()) => SwitchOutcome::Done { size, appended_bytes, final_step_us },
+            Ok(()) => SwitchOutcome::Done { size, id, appended_bytes, final_step_us },
             Err(fault) => SwitchOutcome::Failed(fault.to_string()),
         };
         self.report(outcome);
     }
 
-    fn put_in_place(&mut self, file: &mut LogFile, order: &SwitchOrder) -> IoResult<()> {
+    fn put_in_place(&mut self, file: &mut LogFile, order: &SwitchOrder) -> IoResult<FileId> {
         let before = file.size();
         if let Some(buffer) = &mut self.buffer {
             buffer.changes.copy_all(file, &buffer.sizes)?;
@@ -215,7 +230,9 @@ impl Writer {
         if let Some(old) = lock(&self.shared.file).as_ref() {
             file_watch::set_foreign_aside(&*self.shared.storage, old, &order.target)?;
         }
-        self.shared.storage.rename(&order.temp, &order.target)
+        let id = self.shared.storage.metadata(&order.temp)?.id;
+        self.shared.storage.rename(&order.temp, &order.target)?;
+        Ok(id)
     }
 
     /// From here on `file` is the one that is appended to.

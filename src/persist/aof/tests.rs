@@ -101,7 +101,7 @@ impl Bench {
             self.aof.abort_rewrite();
             return None;
         }
-        self.aof.switch_to(PathBuf::from(TEMP));
+        self.aof.switch_to(PathBuf::from(TEMP), base.len() as u64);
         self.append();
         let mut outcome = None;
         wait_until("the switch", || {
@@ -428,7 +428,7 @@ fn rounds_keep_the_order_of_memory_and_side_files() {
     // Each sync of the new file takes a while, so that more comes during the rounds.
     let slow = FaultEffect::Stall(Duration::from_millis(20));
     bench.plan.add_next(Operation::SyncData, "bg-1", 6, slow);
-    bench.aof.switch_to(PathBuf::from(TEMP));
+    bench.aof.switch_to(PathBuf::from(TEMP), 0);
     for _ in 0..20 {
         big(&mut bench, &mut sent, 2);
         std::thread::sleep(Duration::from_millis(5));
@@ -455,14 +455,14 @@ fn a_late_round_of_a_stopped_rewrite_is_not_taken_for_the_next_ones() {
     bench.settle();
     bench.storage.create(Path::new(TEMP)).expect("the memory takes a file");
     bench.plan.add_next(Operation::SyncData, "bg-1", 1, FaultEffect::Stall(Duration::from_millis(200)));
-    bench.aof.switch_to(PathBuf::from(TEMP));
+    bench.aof.switch_to(PathBuf::from(TEMP), 0);
     wait_until("the round", || bench.plan.calls(Operation::SyncData) > 0);
     bench.aof.abort_rewrite();
     wait_until("the end", || bench.aof.take_switch_outcome().is_some());
     bench.aof.begin_rewrite().expect("threads start");
     let mut base = bench.storage.create(Path::new(TEMP)).expect("the memory takes a file");
     base.write_all(&sent).expect("the memory is well");
-    bench.aof.switch_to(PathBuf::from(TEMP));
+    bench.aof.switch_to(PathBuf::from(TEMP), sent.len() as u64);
     wait_until("the switch", || bench.aof.take_switch_outcome().is_some());
     std::thread::sleep(Duration::from_millis(250));
     bench.append();
@@ -569,7 +569,7 @@ fn a_failed_switch_leaves_the_log_as_it_was_and_is_tried_again() {
         let mut file = bench.storage.create(Path::new(TEMP)).expect("well");
         file.write_all(&base).and_then(|()| file.sync_data()).expect("well");
         bench.plan.add_next(operation, path, 1, FaultEffect::Fail(errno));
-        bench.aof.switch_to(PathBuf::from(TEMP));
+        bench.aof.switch_to(PathBuf::from(TEMP), base.len() as u64);
         let mut outcome = None;
         wait_until("the switch", || {
             outcome = bench.aof.take_switch_outcome();

@@ -10,7 +10,8 @@ use crate::persist::backup::{INCOMPLETE_PREFIX, LOG_NAME, SNAPSHOT_NAME};
 use crate::persist::rdb::check::{CheckLine, check_file};
 use crate::sys::io::{IoFault, Operation, Storage, StorageFile, parent_dir};
 use crc64fast::Digest;
-use std::io;
+use std::io::{self, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,12 @@ use std::time::{Duration, SystemTime};
 const STEP_BYTES: usize = 1 << 20;
 /// Bytes written between two syncs: the disk is busy evenly, and the AOF's own syncs get through.
 const SYNC_EVERY_BYTES: u64 = 32 << 20;
+/// Bytes whose blocks are shared at a time: the file system holds the source meanwhile, and writes
+/// back what of this part is not on disk yet, which the AOF's writer may have to wait for.
+const SHARE_STEP_BYTES: u64 = 256 << 20;
+/// Shared parts are multiples of this, bytes: the largest block of the file systems that can share.
+const SHARE_ALIGN_BYTES: u64 = 64 << 10;
+const _: () = assert!(SHARE_STEP_BYTES.is_multiple_of(SHARE_ALIGN_BYTES));
 /// How long the AOF's writer may take to answer: it may be waiting for a full disk.
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(60);
 /// A folder that nobody has written to for so long belongs to nobody.
@@ -245,13 +252,8 @@ fn copy_checked(
 ) -> Result<(u64, u64), String> {
     progress.total_bytes.store(2 * bytes, Ordering::Release);
     let mut target = storage.create(path).map_err(text)?;
-    let shared = !plain && target.share_blocks_of(source).map_err(text)?;
-    let written = if shared {
-        target.truncate(bytes).map_err(text)?;
-        checksum(source, bytes, progress)?
-    } else {
-        copy(source, &mut *target, bytes, progress)?
-    };
+    let shared = if plain { 0 } else { share(source, &mut *target, bytes, progress)? };
+    let written = copy(source, &mut *target, shared..bytes, progress)?;
     target.sync_data().map_err(text)?;
     progress.checking.store(true, Ordering::Release);
     // A hint: where it is not taken, the check reads the cache.
@@ -263,15 +265,40 @@ fn copy_checked(
     Ok((bytes, found))
 }
 
-/// Copies through memory. Returns the checksum of what was read.
-fn copy(
+/// Shares as much of the first `bytes` as the file system can. Returns the length of that part.
+fn share(
     source: &dyn StorageFile,
     target: &mut dyn StorageFile,
     bytes: u64,
     progress: &Progress,
 ) -> Result<u64, String> {
-    let mut unsynced_bytes = 0;
-    read_all(source, bytes, progress, |block| {
+    let end = bytes - bytes % SHARE_ALIGN_BYTES;
+    let mut done = 0;
+    while done < end {
+        progress.stop_if_cancelled()?;
+        let count = (end - done).min(SHARE_STEP_BYTES);
+        if !target.share_blocks_of(source, done, count).map_err(text)? {
+            break;
+        }
+        done += count;
+    }
+    Ok(done)
+}
+
+/// Copies `range` through memory; what comes before it is in the target already. Returns the
+/// checksum of the source up to the range's end.
+pub(super) fn copy(
+    source: &dyn StorageFile,
+    target: &mut dyn StorageFile,
+    range: Range<u64>,
+    progress: &Progress,
+) -> Result<u64, String> {
+    target.seek(SeekFrom::Start(range.start)).map_err(text)?;
+    let (mut unsynced_bytes, mut present_bytes) = (0, range.start);
+    read_all(source, range.end, progress, |block| {
+        let skipped = present_bytes.min(block.len() as u64);
+        present_bytes -= skipped;
+        let block = &block[skipped as usize..];
         target.write_all(block)?;
         unsynced_bytes += block.len() as u64;
         if unsynced_bytes < SYNC_EVERY_BYTES {

@@ -66,8 +66,6 @@ pub enum BackupPhase {
     /// A child writes the snapshot.
     Saving {
         pid: i32,
-        /// Successful saves before this one.
-        successes: u64,
         /// When it was forked, Unix ms.
         forked_ms: i64,
     },

@@ -1,6 +1,8 @@
 //! Backups on disks that fail, stop and forget.
 
-use super::job::{BackupOrder, Progress, STALE_AFTER, Source, check_files, read_manifest, remove_stale, run};
+use super::job::{
+    BackupOrder, Progress, STALE_AFTER, Source, check_files, copy, read_manifest, remove_stale, run,
+};
 use super::manifest::{BackupKind, Manifest};
 use super::{INCOMPLETE_PREFIX, LOG_NAME, NAME_PREFIX, SNAPSHOT_NAME, name_at};
 use crate::persist::aof::Captured;
@@ -247,4 +249,24 @@ fn only_abandoned_folders_are_removed() {
     assert_eq!(remove_stale(&OsStorage, folder.path()), 1);
     let names = OsStorage.list_dir(folder.path()).expect("list");
     assert_eq!(names, [".incomplete-backup-b", "backup-c"]);
+}
+
+/// Where the file system shares blocks, only what does not fill one is written.
+#[test]
+fn a_copy_goes_on_behind_what_is_shared() {
+    let disk = MemoryStorage::new();
+    let content: Vec<u8> = (0..3_000_000u32).map(|number| (number % 251) as u8).collect();
+    disk.create(Path::new("/source")).and_then(|mut file| file.write_all(&content)).expect("memory");
+    let source = disk.open_read(Path::new("/source")).expect("it is there");
+    let bytes = content.len() as u64;
+    let mut sums = Vec::new();
+    for shared in [0, 65_536, 1 << 20, (1 << 20) + 65_536, bytes] {
+        let path = Path::new("/target");
+        let mut target = disk.create(path).expect("memory");
+        target.write_all(&content[..shared as usize]).expect("memory");
+        sums.push(copy(&*source, &mut *target, shared..bytes, &Progress::default()).expect("it is whole"));
+        assert!(disk.read_whole(path, 1 << 30).expect("it is there") == content, "{shared}");
+    }
+    sums.dedup();
+    assert_eq!(sums.len(), 1, "the checksum is that of the whole");
 }

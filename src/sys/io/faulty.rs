@@ -419,8 +419,12 @@ impl StorageFile for FaultyFile {
         self.inner.descriptor()
     }
 
-    fn share_blocks_of(&mut self, source: &dyn StorageFile) -> IoResult<bool> {
-        if self.admit(Operation::Share)? { self.inner.share_blocks_of(source) } else { Ok(true) }
+    fn share_blocks_of(&mut self, source: &dyn StorageFile, offset: u64, len: u64) -> IoResult<bool> {
+        if self.admit(Operation::Share)? { self.inner.share_blocks_of(source, offset, len) } else { Ok(true) }
+    }
+
+    fn try_lock(&self) -> bool {
+        self.inner.try_lock()
     }
 
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>> {

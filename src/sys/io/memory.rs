@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{FileMetadata, IoFault, IoResult, Operation, Storage, StorageFile, parent_dir};
+use super::{FileId, FileMetadata, IoFault, IoResult, Operation, Storage, StorageFile, parent_dir};
 
 /// What the disk does with changes that were never synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,12 @@ impl State {
     fn describe(&mut self, id: InodeId) -> FileMetadata {
         let inode = self.inode(id);
         let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(inode.modified_ns);
-        FileMetadata { len: inode.now.len() as u64, modified, is_dir: false, device: 0, inode: id }
+        FileMetadata {
+            len: inode.now.len() as u64,
+            modified,
+            is_dir: false,
+            id: FileId { device: 0, inode: id },
+        }
     }
 
     fn set_len(&mut self, id: InodeId, len: u64) -> Result<(), i32> {
@@ -422,11 +427,11 @@ impl Storage for MemoryStorage {
         let path = normal(path);
         let mut state = lock(&self.state);
         if state.is_dir(&path) {
-            let modified = SystemTime::UNIX_EPOCH;
-            return Ok(FileMetadata { len: 0, modified, is_dir: true, device: 0, inode: 0 });
+            let id = FileId::default();
+            return Ok(FileMetadata { len: 0, modified: SystemTime::UNIX_EPOCH, is_dir: true, id });
         }
-        let id = state.find(Operation::Metadata, &path)?;
-        Ok(state.describe(id))
+        let number = state.find(Operation::Metadata, &path)?;
+        Ok(state.describe(number))
     }
 
     fn truncate(&self, path: &Path, len: u64) -> IoResult<()> {

@@ -2,14 +2,14 @@
 #![allow(unsafe_code)]
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{FileMetadata, IoFault, IoResult, Operation, Storage, StorageFile};
+use super::{FileId, FileMetadata, IoFault, IoResult, Operation, Storage, StorageFile};
 
 /// The operating system's files. New files get mode 0666 less the umask, as `fopen` gives.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,8 +44,7 @@ fn describe(metadata: &fs::Metadata) -> FileMetadata {
         // Linux always has a modification time; the epoch stands for "unknown" elsewhere.
         modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         is_dir: metadata.is_dir(),
-        device: metadata.dev(),
-        inode: metadata.ino(),
+        id: FileId { device: metadata.dev(), inode: metadata.ino() },
     }
 }
 
@@ -147,11 +146,18 @@ fn advise_dontneed(file: &File, offset: u64, len: u64) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
-/// Shares the blocks of `source` with `target`. False where the file system cannot do that, or not
-/// between these two files (ioctl_ficlone(2)).
-fn share_blocks(source: BorrowedFd<'_>, target: &File) -> io::Result<bool> {
-    // SAFETY: both descriptors are open as they are borrowed; FICLONE takes the source by value.
-    let outcome = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
+/// Shares a part of `source` with `target`. False where the file system cannot do that, or not
+/// between these two files (ioctl_ficlonerange(2)).
+fn share_blocks(source: BorrowedFd<'_>, target: &File, offset: u64, len: u64) -> io::Result<bool> {
+    let range = libc::file_clone_range {
+        src_fd: i64::from(source.as_raw_fd()),
+        src_offset: offset,
+        src_length: len,
+        dest_offset: offset,
+    };
+    // SAFETY: both descriptors are open as they are borrowed; the kernel only reads `range`, which
+    // lives until the call has returned.
+    let outcome = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONERANGE, &raw const range) };
     if outcome == 0 {
         return Ok(true);
     }
@@ -228,9 +234,13 @@ impl StorageFile for OsFile {
         Some(self.file.as_fd())
     }
 
-    fn share_blocks_of(&mut self, source: &dyn StorageFile) -> IoResult<bool> {
+    fn try_lock(&self) -> bool {
+        !matches!(self.file.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    fn share_blocks_of(&mut self, source: &dyn StorageFile, offset: u64, len: u64) -> IoResult<bool> {
         let Some(descriptor) = source.descriptor() else { return Ok(false) };
-        share_blocks(descriptor, &self.file).map_err(|error| self.fault(Operation::Share, error))
+        share_blocks(descriptor, &self.file, offset, len).map_err(|error| self.fault(Operation::Share, error))
     }
 
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>> {
