@@ -98,8 +98,8 @@ fn write_until(stop: &AtomicBool, acknowledged: &AtomicI64, port: u16) {
 }
 
 /// Backups of a server that is written to while `disturb` rewrites or saves. Each must hold what was
-/// acknowledged before it was asked for. Returns how many met a child at work.
-fn backups_under_load(directives: &[&str], words: &[&[&str]], disturb: &str, flag: &str) -> usize {
+/// acknowledged before it was asked for. Goes on until some have met a child at work.
+fn backups_under_load(directives: &[&str], words: &[&[&str]], disturb: &str, flag: &str) {
     let server = Server::tine(directives);
     let dir = server.dir().join("backups");
     let mut client = server.client();
@@ -117,11 +117,14 @@ fn backups_under_load(directives: &[&str], words: &[&[&str]], disturb: &str, fla
     };
     let mut taken = Vec::new();
     let mut met = 0;
-    for round in 0..words.len() * 3 {
+    let deadline = Instant::now() + DEADLINE;
+    let mut round = 0;
+    while round < words.len() * 3 || met == 0 {
+        assert!(Instant::now() < deadline || met > 0, "no backup of {round} has met a child at work");
         let started = client.call(&[disturb]);
         assert!(!started.is_error() || started.text().contains("progress"), "{started:?}");
         // Other rounds meet the child later, or its end.
-        let pause = Instant::now() + Duration::from_millis(7 * (round as u64 / words.len() as u64));
+        let pause = Instant::now() + Duration::from_millis(7 * (round as u64 / words.len() as u64 % 3));
         while Instant::now() < pause {
             client.call(&["PING"]);
         }
@@ -130,6 +133,7 @@ fn backups_under_load(directives: &[&str], words: &[&[&str]], disturb: &str, fla
         let name = backup(&mut client, &[&[text(&dir)], words[round % words.len()]].concat());
         taken.push((name, before));
         wait_until("the end of the child", DEADLINE, || info(&mut client, flag) == "0");
+        round += 1;
     }
     stop.store(true, Ordering::SeqCst);
     writer.join().expect("the writer ends");
@@ -140,23 +144,20 @@ fn backups_under_load(directives: &[&str], words: &[&[&str]], disturb: &str, fla
         assert!(found >= *before, "{name}: {before} were acknowledged before it, {found} are in it");
     }
     assert!(taken.last().expect("some were taken").1 > 100, "the writer wrote");
-    met
 }
 
 #[test]
 fn r15_backups_of_the_log_during_rewrites_hold_what_was_acknowledged() {
     let words: [&[&str]; 2] = [&[], &["AOF", "COPY"]];
     let directives = ["appendonly yes", "appendfsync everysec", "auto-aof-rewrite-percentage 0"];
-    let met = backups_under_load(&directives, &words, "BGREWRITEAOF", "aof_rewrite_in_progress");
-    assert!(met > 0, "no backup met a rewrite");
+    backups_under_load(&directives, &words, "BGREWRITEAOF", "aof_rewrite_in_progress");
 }
 
 #[test]
 fn r15_backups_by_snapshot_during_saves_hold_what_was_acknowledged() {
     let words: [&[&str]; 2] = [&["RDB"], &["RDB", "COPY"]];
     let directives = ["appendonly no", "rdb-key-save-delay -400"];
-    let met = backups_under_load(&directives, &words, "BGSAVE", "rdb_bgsave_in_progress");
-    assert!(met > 0, "no backup met a save");
+    backups_under_load(&directives, &words, "BGSAVE", "rdb_bgsave_in_progress");
 }
 
 /// A folder as `take` makes it, dated as told.
@@ -175,6 +176,7 @@ fn make_backup(dir: &Path, unix_ms: i64) -> String {
         databases: None,
         keys: Some(0),
         expires: Some(0),
+        field_expires: Some(0),
         files,
     };
     std::fs::write(folder.join("appendonly.aof"), b"").expect("write");
@@ -200,6 +202,64 @@ fn r15_old_backups_are_pruned_by_the_hour_and_the_day() {
     assert!(table.lines().count() == 51 + 2 && table.contains("hour, day"), "{table}");
     tool_ends(0, &["prune", "--dir", text(dir), "--keep-hourly", "0", "--keep-daily", "0"]);
     assert_eq!(backups_in(dir), names[50..], "the last good one stays");
+}
+
+/// `prune` removes backups, and nothing that only looks like one.
+#[test]
+fn folders_of_other_people_are_never_pruned() {
+    let (folder, elsewhere) = (new_folder(), new_folder());
+    let dir = folder.path();
+    let names: Vec<String> = (0..3).map(|day| make_backup(dir, START_MS + day * 24 * HOUR_MS)).collect();
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(1000 * 86_400);
+    let foreign = ["backup-photos", ".incomplete-upload", ".incomplete-backup-photos", "backup-20201231"];
+    for name in foreign {
+        let path = dir.join(name);
+        std::fs::create_dir(&path).expect("mkdir");
+        std::fs::write(path.join("p.jpg"), b"x").expect("write");
+        for path in [path.join("p.jpg"), path] {
+            std::fs::File::open(path).and_then(|file| file.set_modified(long_ago)).expect("our own file");
+        }
+    }
+    // An old backup to which somebody has added a file, and a link to another place.
+    std::fs::write(dir.join(&names[0]).join("notes.txt"), b"x").expect("write");
+    let linked = make_backup(elsewhere.path(), START_MS - 1);
+    std::os::unix::fs::symlink(elsewhere.path().join(&linked), dir.join(&linked)).expect("symlink");
+    let prune = ["prune", "--dir", text(dir), "--keep-hourly", "1", "--keep-daily", "0"];
+    let said = tool_ends(1, &prune);
+    assert!(said.contains("notes.txt in it is no file of a backup"), "{said}");
+    assert!(said.contains(&format!("{linked} is left alone: it is no folder")), "{said}");
+    assert!(said.contains(&format!("removed {}\n", names[1])), "{said}");
+    for path in foreign.map(|name| dir.join(name).join("p.jpg")) {
+        assert!(path.exists(), "{}", path.display());
+    }
+    assert!(elsewhere.path().join(&linked).join("MANIFEST").exists());
+    assert!(dir.join(&names[0]).join("MANIFEST").exists() && !dir.join(&names[1]).exists());
+}
+
+/// A disk that cannot be read, or a right that is missing, is no damage.
+#[test]
+fn what_cannot_be_read_is_neither_marked_nor_pruned() {
+    let folder = new_folder();
+    let dir = folder.path();
+    let old = make_backup(dir, START_MS);
+    make_backup(dir, START_MS + 100 * HOUR_MS);
+    // A folder in the file's place cannot be read, by root neither (EISDIR).
+    let manifest = dir.join(&old).join("MANIFEST");
+    let content = std::fs::read(&manifest).expect("read");
+    std::fs::remove_file(&manifest).and_then(|()| std::fs::create_dir(&manifest)).expect("mkdir");
+    // Without a manifest a backup is as old as its folder.
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(20_000 * 86_400);
+    let touched = std::fs::File::open(dir.join(&old)).and_then(|folder| folder.set_modified(long_ago));
+    touched.expect("our own folder");
+    let said = tool_ends(1, &["verify", &old, "--dir", text(dir)]);
+    assert!(said.contains("NOT CHECKED") && !dir.join(&old).join("VERIFIED").exists(), "{said}");
+    let prune = ["prune", "--dir", text(dir), "--keep-hourly", "1", "--keep-daily", "0"];
+    assert!(tool_ends(1, &prune).contains("cannot be read"));
+    assert!(tool_ends(0, &["list", "--dir", text(dir)]).contains("NOT READ"));
+    std::fs::remove_dir(&manifest).and_then(|()| std::fs::write(&manifest, content)).expect("write");
+    tool_ends(0, &["verify", &old, "--dir", text(dir)]);
+    tool_ends(0, &prune);
+    assert!(!dir.join(&old).exists());
 }
 
 #[test]
@@ -228,6 +288,10 @@ fn the_tool_takes_checks_restores_and_rehearses() {
         let drill = tool_ends(0, &["drill", &name, "--dir", dir, "--work", text(server.dir())]);
         assert!(drill.contains("51 of 51, 1 of them with a time to live"), "{drill}");
     }
+    // Longer than the address of a socket may be.
+    let deep = server.dir().join("w".repeat(120));
+    std::fs::create_dir(&deep).expect("mkdir");
+    tool_ends(0, &["drill", "--dir", dir, "--work", text(&deep), "--timeout", "60"]);
     let left = OsStorage.list_dir(server.dir()).expect("list");
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("drill")), "{left:?}");
     // A folder with data is left alone, unless told otherwise.
@@ -235,8 +299,10 @@ fn the_tool_takes_checks_restores_and_rehearses() {
     std::fs::write(to.path().join("appendonly.aof"), b"precious").expect("write");
     let restore = ["restore", "--dir", dir, "--to", text(to.path())];
     assert!(tool_ends(1, &restore).contains("is not empty"));
-    let said = tool_ends(0, &[&restore[..], &["--force"]].concat());
+    std::fs::create_dir(to.path().join("redis-aof")).expect("mkdir");
+    let said = tool_ends(0, &[&restore[..], &["--force", "--appenddirname", "redis-aof"]].concat());
     assert!(said.contains("appendonly yes") && said.contains("databases 20"), "{said}");
+    assert!(!to.path().join("redis-aof").exists() && said.contains("was set aside as"), "{said}");
     let aside = OsStorage.list_dir(to.path()).expect("list");
     let aside = aside.iter().find(|name| name.to_string_lossy().contains("before-restore"));
     let aside = to.path().join(aside.expect("the old file was set aside"));
@@ -260,6 +326,11 @@ fn damage_is_found_by_verify_restore_and_drill() {
     let to = new_folder();
     assert!(tool_ends(3, &["restore", "--dir", dir, "--to", text(to.path())]).contains("damaged"));
     assert_eq!(OsStorage.list_dir(to.path()).expect("list").len(), 0, "nothing is left in the folder");
+    // What is in use is not touched for a backup that is damaged.
+    std::fs::write(to.path().join("appendonly.aof"), b"precious").expect("write");
+    tool_ends(3, &["restore", "--dir", dir, "--to", text(to.path()), "--force"]);
+    assert_eq!(OsStorage.list_dir(to.path()).expect("list"), ["appendonly.aof"]);
+    assert_eq!(std::fs::read(to.path().join("appendonly.aof")).expect("read"), b"precious");
     assert!(tool_ends(3, &["verify", "--dir", dir]).contains("DAMAGED"));
     assert!(tool_ends(1, &["drill", "--dir", dir]).contains("no good backup"));
     assert!(tool_ends(0, &["list", "--dir", dir]).contains("DAMAGED"));
@@ -267,9 +338,13 @@ fn damage_is_found_by_verify_restore_and_drill() {
     tool_ends(0, &["verify", &name["backup-".len()..], "--dir", dir]);
     // A backup that lacks keys: the drill counts.
     let manifest = read_manifest(&OsStorage, &folder).expect("it is whole");
-    let more = Manifest { keys: Some(5), ..manifest };
+    let more = Manifest { keys: Some(5), ..manifest.clone() };
     std::fs::write(folder.join("MANIFEST"), more.to_text()).expect("write");
     assert!(tool_ends(3, &["drill", "--dir", dir]).contains("1 keys were found"));
+    // Four of them were hashes whose fields may have expired since.
+    let fields = Manifest { keys: Some(5), field_expires: Some(4), ..manifest };
+    std::fs::write(folder.join("MANIFEST"), fields.to_text()).expect("write");
+    assert!(tool_ends(0, &["drill", "--dir", dir]).contains("4 hashes with fields"));
     std::fs::remove_file(folder.join("MANIFEST")).expect("remove");
     tool_ends(3, &["verify", "--dir", dir]);
 }
@@ -341,11 +416,13 @@ fn a_kill_during_a_backup_leaves_nothing_that_looks_whole() {
             .collect();
         client.pipeline(&sets);
     }
-    let mut torn = 0;
-    for round in 0..8 {
+    let (mut torn, mut round) = (0, 0);
+    let deadline = Instant::now() + DEADLINE;
+    while round < 8 || torn == 0 {
+        assert!(Instant::now() < deadline || torn > 0, "no kill of {round} has met a backup at work");
         let mut client = server.client();
         client.call(&["BACKUP", "TO", text(&dir)]);
-        let end = Instant::now() + Duration::from_millis(round * 12);
+        let end = Instant::now() + Duration::from_millis(round % 8 * 12);
         while Instant::now() < end {
             client.call(&["PING"]);
         }
@@ -358,8 +435,8 @@ fn a_kill_during_a_backup_leaves_nothing_that_looks_whole() {
             tool_ends(0, &[&["verify", "--dir", text(&dir)][..], &names].concat());
         }
         server.restart();
+        round += 1;
     }
-    assert!(torn > 0, "no kill met a backup at work");
     assert_eq!(server.client().call(&["DBSIZE"]).int(), 2000);
 }
 

@@ -519,6 +519,11 @@ impl Db {
         !self.field_due.is_empty()
     }
 
+    /// Hashes here that may have fields that expire: an upper bound. O(1).
+    pub fn field_expiry_len(&self) -> usize {
+        self.field_due.len()
+    }
+
     /// When the first field of a hash here may expire, Unix ms: a lower bound.
     pub fn next_field_expiry_ms(&self) -> i64 {
         self.field_due.earliest_expiry_ms().unwrap_or(i64::MAX)

@@ -89,11 +89,12 @@ impl Server {
         source: Source,
         unix_ms: i64,
     ) -> Result<BackupPhase, String> {
-        let (mut keys, mut expires) = (0, 0);
+        let (mut keys, mut expires, mut field_expires) = (0, 0, 0);
         for index in 0..self.keyspace.databases() {
             let db = self.keyspace.db(index);
             keys += db.len() as u64;
             expires += db.volatile_len() as u64;
+            field_expires += db.field_expiry_len() as u64;
         }
         let manifest = Manifest {
             kind: request.kind,
@@ -104,6 +105,7 @@ impl Server {
             databases: Some(self.keyspace.databases() as u64),
             keys: Some(keys),
             expires: Some(expires),
+            field_expires: Some(field_expires),
             files: Vec::new(),
         };
         let storage = match request.kind {

@@ -30,7 +30,7 @@ impl Server {
             }
             let path = self.data_path(Path::new(&name));
             // The process id of another container means nothing here; the lock of its file does.
-            if self.persistence.storage.open_read(&path).is_ok_and(|file| !file.try_lock()) {
+            if self.persistence.storage.open_read(&path).is_ok_and(|file| !file.try_lock().unwrap_or(false)) {
                 continue;
             }
             match self.persistence.storage.remove(&path) {

@@ -46,7 +46,7 @@ impl DurableFile {
         let file = storage.create(temp_path)?;
         // Held while it is written: whoever tidies this folder sees that it is in use, even from
         // another process namespace, where our process id means nothing.
-        if !file.try_lock() {
+        if !file.try_lock()? {
             return Err(IoFault::from_errno(Operation::Create, temp_path, libc::EBUSY));
         }
         let file = Some(file);

@@ -76,6 +76,8 @@ pub enum Operation {
     Advise,
     /// Duplicating a handle.
     Clone,
+    /// Taking the lock of a file.
+    Lock,
 }
 
 impl Operation {
@@ -101,6 +103,7 @@ impl Operation {
             Self::SyncRange => "sync_file_range",
             Self::Advise => "posix_fadvise",
             Self::Clone => "dup",
+            Self::Lock => "flock",
         }
     }
 }
@@ -198,6 +201,17 @@ pub struct FileMetadata {
     pub id: FileId,
 }
 
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// A plain file.
+    File,
+    /// A directory.
+    Folder,
+    /// A symbolic link, wherever it leads, a socket, a device.
+    Other,
+}
+
 /// A place that holds files: real, in memory, or faulty.
 pub trait Storage: Send + Sync + fmt::Debug {
     /// Opens an existing file for reading.
@@ -225,6 +239,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn metadata(&self, path: &Path) -> IoResult<FileMetadata>;
     /// Sets the length of a file: cut, or extended by zeros.
     fn truncate(&self, path: &Path, len: u64) -> IoResult<()>;
+
+    /// What the path itself names: links are not followed, so that nothing outside is touched.
+    fn kind(&self, path: &Path) -> IoResult<PathKind> {
+        self.metadata(path).map(|found| if found.is_dir { PathKind::Folder } else { PathKind::File })
+    }
 
     /// Whether the path exists. An error other than "not found" is returned, not swallowed:
     /// a server that mistakes EACCES for "no file" starts empty.
@@ -290,10 +309,11 @@ pub trait StorageFile: Send + fmt::Debug {
     /// A second handle to the same open file (shared position).
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>>;
 
-    /// Locks the open file for this process until the handle is closed (`flock`): `false` when
-    /// another process holds it. A file system without locks grants everything.
-    fn try_lock(&self) -> bool {
-        true
+    /// Takes the file's lock (`flock`) and keeps it while this handle or a clone of it is open, also
+    /// in a child that was forked meanwhile. `false`: somebody else has it. Where the file system
+    /// knows no locks the answer is `true`: the lock is never the only sign of a living owner.
+    fn try_lock(&self) -> IoResult<bool> {
+        Ok(true)
     }
 
     /// The descriptor below, for calls that the kernel does on two files; `None` in memory.

@@ -65,6 +65,7 @@ impl Scenario {
             databases: None,
             keys: None,
             expires: None,
+            field_expires: None,
             files: Vec::new(),
         };
         let name = manifest.name.clone();

@@ -32,7 +32,9 @@ impl LogFile {
     pub fn open(storage: &dyn Storage, path: &Path) -> IoResult<LogFile> {
         let file = storage.open_append(path)?;
         // Only tells others that it is in use (`leftovers`); whoever holds it already, we append.
-        file.try_lock();
+        if let Err(fault) = file.try_lock() {
+            log::debug!("The AOF file is not locked: {fault}");
+        }
         let size = file.len()?;
         let mut log = LogFile { file, size, path: path.to_path_buf(), watched: false };
         log.moved_to(storage, path);

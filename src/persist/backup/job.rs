@@ -2,13 +2,17 @@
 //!
 //! Runs in a thread of the server, or in `tine-backup` for a stopped one. Everything is synced
 //! before it gets its final name; after a failure, or when it is cancelled, the temporary folder is
-//! removed. What a killed process leaves behind is removed by the next backup, an hour later.
+//! removed. What a killed process leaves behind is removed by the next backup, an hour later. Its
+//! writer locks the manifest (flock) from the beginning: checking a large file changes nothing in the
+//! folder for hours, so age alone does not tell that nobody works there.
 
 use crate::persist::aof::CaptureOutcome;
-use crate::persist::backup::manifest::{self, BackupFile, BackupKind, Manifest};
-use crate::persist::backup::{INCOMPLETE_PREFIX, LOG_NAME, SNAPSHOT_NAME};
+use crate::persist::backup::manifest::{self, BackupFile, BackupKind, Manifest, ManifestError};
+use crate::persist::backup::{
+    BackupFault, INCOMPLETE_PREFIX, LOG_NAME, OWN_FILES, SNAPSHOT_NAME, is_incomplete_name,
+};
 use crate::persist::rdb::check::{CheckLine, check_file};
-use crate::sys::io::{IoFault, Operation, Storage, StorageFile, parent_dir};
+use crate::sys::io::{IoFault, Operation, PathKind, Storage, StorageFile, parent_dir};
 use crc64fast::Digest;
 use std::io::{self, SeekFrom};
 use std::ops::Range;
@@ -30,7 +34,7 @@ const SHARE_ALIGN_BYTES: u64 = 64 << 10;
 const _: () = assert!(SHARE_STEP_BYTES.is_multiple_of(SHARE_ALIGN_BYTES));
 /// How long the AOF's writer may take to answer: it may be waiting for a full disk.
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(60);
-/// A folder that nobody has written to for so long belongs to nobody.
+/// A folder that nobody has written to for so long, and that is not locked, belongs to nobody.
 pub const STALE_AFTER: Duration = Duration::from_secs(3600);
 
 /// How far a backup is; written by its thread, read by everybody.
@@ -101,11 +105,14 @@ pub fn run(mut order: BackupOrder, progress: &Progress) -> Result<Manifest, Stri
         return Err(format!("{} exists", target.display()));
     }
     storage.create_dir(&temp).map_err(text)?;
-    let filled = fill(&mut order, &temp, progress)
-        .and_then(|()| storage.sync_dir(&temp).and_then(|()| storage.rename(&temp, &target)).map_err(text));
+    let claimed = claim(&*storage, &temp);
+    let filled = claimed.as_ref().map_err(Clone::clone).and_then(|_| {
+        fill(&mut order, &temp, progress)?;
+        storage.sync_dir(&temp).and_then(|()| storage.rename(&temp, &target)).map_err(text)
+    });
     if let Err(reason) = filled {
-        if let Err(fault) = remove_folder(&*storage, &temp) {
-            log::warn!("Can't remove what a failed backup has left: {fault}");
+        if let Err(left) = remove_folder(&*storage, &temp) {
+            log::warn!("Can't remove what a failed backup has left: {left}");
         }
         return Err(reason);
     }
@@ -115,6 +122,15 @@ pub fn run(mut order: BackupOrder, progress: &Progress) -> Result<Manifest, Stri
 
 fn text(fault: IoFault) -> String {
     fault.to_string()
+}
+
+/// Locks a new folder by its manifest, which is empty until everything else is written.
+fn claim(storage: &dyn Storage, folder: &Path) -> Result<Box<dyn StorageFile>, String> {
+    let file = storage.create(&folder.join(manifest::FILE_NAME)).map_err(text)?;
+    match file.try_lock().map_err(text)? {
+        true => Ok(file),
+        false => Err(format!("{} is being written by somebody else", folder.display())),
+    }
 }
 
 /// Makes the folder of all backups when it is missing.
@@ -131,23 +147,43 @@ fn prepare_dir(storage: &dyn Storage, dir: &Path) -> Result<(), IoFault> {
 }
 
 /// Removes folders that were never finished and that nobody writes to any more. Returns how many.
+/// Only what has exactly such a name and holds only our files is touched.
 pub fn remove_stale(storage: &dyn Storage, dir: &Path) -> usize {
     let Ok(names) = storage.list_dir(dir) else { return 0 };
     let mut removed = 0;
-    for name in names {
-        let path = dir.join(&name);
-        if !name.to_string_lossy().starts_with(INCOMPLETE_PREFIX) || !is_stale(storage, &path) {
-            continue;
-        }
-        match remove_folder(storage, &path) {
-            Ok(()) => {
+    for name in names.iter().filter_map(|name| name.to_str()).filter(|name| is_incomplete_name(name)) {
+        let path = dir.join(name);
+        match remove_if_stale(storage, &path) {
+            Ok(false) => {}
+            Ok(true) => {
                 removed += 1;
                 log::info!("Removed {}, a backup that was never finished", path.display());
             }
-            Err(fault) => log::warn!("Can't remove a backup that was never finished: {fault}"),
+            Err(reason) => log::warn!("Can't remove a backup that was never finished: {reason}"),
         }
     }
     removed
+}
+
+fn remove_if_stale(storage: &dyn Storage, folder: &Path) -> Result<bool, String> {
+    if !is_stale(storage, folder) {
+        return Ok(false);
+    }
+    let manifest = folder.join(manifest::FILE_NAME);
+    // Kept to the end of the removal, so that of two removers one does it.
+    let _claim = match storage.kind(&manifest) {
+        Ok(PathKind::File) => {
+            let file = storage.open_append(&manifest).map_err(text)?;
+            if !file.try_lock().map_err(text)? {
+                return Ok(false);
+            }
+            Some(file)
+        }
+        Ok(_) => None,
+        Err(fault) if fault.is_not_found() => None,
+        Err(fault) => return Err(text(fault)),
+    };
+    remove_folder(storage, folder).map(|()| true)
 }
 
 fn is_stale(storage: &dyn Storage, folder: &Path) -> bool {
@@ -158,17 +194,41 @@ fn is_stale(storage: &dyn Storage, folder: &Path) -> bool {
     age.is_some_and(|age| age > STALE_AFTER)
 }
 
-/// Removes a folder of files. The manifest goes first: without it nothing looks like a backup.
+/// Sees that a folder is one and holds nothing but plain files of a backup.
 ///
 /// # Errors
-/// The storage's.
-pub fn remove_folder(storage: &dyn Storage, folder: &Path) -> Result<(), IoFault> {
-    let mut names = storage.list_dir(folder)?;
+/// What else is there, or the storage's fault.
+pub fn check_own(storage: &dyn Storage, folder: &Path) -> Result<(), String> {
+    if storage.kind(folder).map_err(text)? != PathKind::Folder {
+        return Err(format!("{} is left alone: it is no folder", folder.display()));
+    }
+    for name in storage.list_dir(folder).map_err(text)? {
+        let own = name.to_str().is_some_and(|name| OWN_FILES.contains(&name));
+        if !own || storage.kind(&folder.join(&name)).map_err(text)? != PathKind::File {
+            let name = name.to_string_lossy();
+            return Err(format!("{} is left alone: {name} in it is no file of a backup", folder.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Removes the folder of a backup. The manifest goes first: without it nothing looks like a backup.
+/// Nothing is touched unless [`check_own`] allows all of it.
+///
+/// # Errors
+/// As [`check_own`], or the storage's fault.
+pub fn remove_folder(storage: &dyn Storage, folder: &Path) -> Result<(), String> {
+    check_own(storage, folder)?;
+    let mut names = storage.list_dir(folder).map_err(text)?;
     names.sort_by_key(|name| name != manifest::FILE_NAME);
     for name in names {
-        storage.remove(&folder.join(name))?;
+        match storage.remove(&folder.join(name)) {
+            // Somebody else removes the same folder.
+            Err(fault) if !fault.is_not_found() => return Err(text(fault)),
+            _ => {}
+        }
     }
-    storage.remove_dir(folder)
+    storage.remove_dir(folder).map_err(text)
 }
 
 /// Writes all files of the backup into `folder`, each synced.
@@ -182,6 +242,7 @@ fn fill(order: &mut BackupOrder, folder: &Path, progress: &Progress) -> Result<(
         let report = check_file(file, &mut |_: CheckLine| {})
             .map_err(|failure| format!("the snapshot is damaged: {failure}"))?;
         (order.manifest.keys, order.manifest.expires) = (Some(report.keys), Some(report.expires));
+        order.manifest.field_expires = Some(report.expiring_hashes);
     }
     progress.stop_if_cancelled()?;
     order.manifest.files = vec![BackupFile { name: name.to_owned(), bytes, crc }];
@@ -340,38 +401,53 @@ fn read_all(
 /// Checks the files of a backup against its manifest: lengths and checksums.
 ///
 /// # Errors
-/// The first file that is not what it was, with the reason.
+/// The first file that is not what it was, or that cannot be read.
 pub fn check_files(
     storage: &dyn Storage,
     folder: &Path,
     manifest: &Manifest,
     progress: &Progress,
-) -> Result<(), String> {
+) -> Result<(), BackupFault> {
     for wanted in &manifest.files {
         let path = folder.join(&wanted.name);
-        let file = storage.open_read(&path).map_err(text)?;
-        let found = file.len().map_err(text)?;
+        let file = storage.open_read(&path).map_err(fault_of)?;
+        let found = file.len().map_err(fault_of)?;
         if found != wanted.bytes {
-            return Err(format!("{} has {found} bytes, it had {}", path.display(), wanted.bytes));
+            let reason = format!("{} has {found} bytes, it had {}", path.display(), wanted.bytes);
+            return Err(BackupFault::Damaged(reason));
         }
-        let crc = checksum(&*file, found, progress)?;
+        let crc = checksum(&*file, found, progress).map_err(BackupFault::Unreadable)?;
         if crc != wanted.crc {
-            return Err(format!(
+            return Err(BackupFault::Damaged(format!(
                 "{} is damaged: its checksum is {crc:016x}, it was {:016x}",
                 path.display(),
                 wanted.crc
-            ));
+            )));
         }
     }
     Ok(())
 }
 
+/// A file that is missing from a backup, or too long, is damage; any other fault may pass.
+fn fault_of(fault: IoFault) -> BackupFault {
+    match fault.is_not_found() || fault.errno() == Some(libc::EFBIG) {
+        true => BackupFault::Damaged(text(fault)),
+        false => BackupFault::Unreadable(text(fault)),
+    }
+}
+
 /// The manifest of the backup in `folder`.
 ///
 /// # Errors
-/// It cannot be read, or is damaged.
-pub fn read_manifest(storage: &dyn Storage, folder: &Path) -> Result<Manifest, String> {
+/// It cannot be read, is damaged, or was written by a later version.
+pub fn read_manifest(storage: &dyn Storage, folder: &Path) -> Result<Manifest, BackupFault> {
     let path = folder.join(manifest::FILE_NAME);
-    let content = storage.read_whole(&path, manifest::MAX_BYTES).map_err(text)?;
-    Manifest::parse(&content).map_err(|error| format!("{}: {error}", folder.display()))
+    let content = storage.read_whole(&path, manifest::MAX_BYTES).map_err(fault_of)?;
+    Manifest::parse(&content).map_err(|error| {
+        let reason = format!("{}: {error}", folder.display());
+        match error {
+            ManifestError::Format(_) => BackupFault::Unreadable(reason),
+            ManifestError::Damaged | ManifestError::Line(_) => BackupFault::Damaged(reason),
+        }
+    })
 }

@@ -1,7 +1,7 @@
 //! The file `MANIFEST` of a backup: what is in it, and checksums of everything, itself included.
 //!
 //! ```text
-//!  tine-backup 1                                  format
+//!  tine-backup 2                                  format
 //!  kind aof                                       or rdb
 //!  name backup-20261121T153400.123Z
 //!  unix-ms 1795275240123                          the moment whose data it holds
@@ -10,6 +10,7 @@
 //!  databases 16                                   - when not known
 //!  keys 1200                                      - when not known
 //!  expires 40                                     of these, with a time to live
+//!  field-expires 3                                hashes with fields that have one; not in format 1
 //!  file appendonly.aof 52340 00112233aabbccdd     name, bytes, CRC-64
 //!  end 0123456789abcdef                           CRC-64 of all lines above
 //! ```
@@ -24,7 +25,9 @@ use std::fmt::{self, Write};
 pub const FILE_NAME: &str = "MANIFEST";
 /// Longest manifest that is read, bytes: a handful of short lines.
 pub const MAX_BYTES: u64 = 64 * 1024;
-const FORMAT: &str = "tine-backup 1";
+const FORMAT: &str = "tine-backup 2";
+/// The one before it, which is still read: it lacks `field-expires`.
+const FORMAT_1: &str = "tine-backup 1";
 
 /// What a backup is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,8 @@ pub struct Manifest {
     pub databases: Option<u64>,
     pub keys: Option<u64>,
     pub expires: Option<u64>,
+    /// Hashes that may go away because their last field expires.
+    pub field_expires: Option<u64>,
     pub files: Vec<BackupFile>,
 }
 
@@ -111,7 +116,8 @@ impl Manifest {
     /// The content of the file.
     pub fn to_text(&self) -> String {
         let mut text = format!(
-            "{FORMAT}\nkind {}\nname {}\nunix-ms {}\ntine-version {}\nrun-id {}\ndatabases {}\nkeys {}\nexpires {}\n",
+            "{FORMAT}\nkind {}\nname {}\nunix-ms {}\ntine-version {}\nrun-id {}\ndatabases {}\nkeys {}\nexpires {}\n\
+             field-expires {}\n",
             self.kind.name(),
             self.name,
             self.unix_ms,
@@ -119,7 +125,8 @@ impl Manifest {
             or_dash(self.run_id.as_ref()),
             or_dash(self.databases),
             or_dash(self.keys),
-            or_dash(self.expires)
+            or_dash(self.expires),
+            or_dash(self.field_expires)
         );
         for file in &self.files {
             // Writing to a string cannot fail.
@@ -143,7 +150,7 @@ impl Manifest {
         }
         let mut lines = body.lines();
         let format = lines.next().unwrap_or_default();
-        if format != FORMAT {
+        if format != FORMAT && format != FORMAT_1 {
             return Err(ManifestError::Format(format.to_owned()));
         }
         let mut lines = Lines { lines, number: 1 };
@@ -156,8 +163,20 @@ impl Manifest {
         let run_id = Some(lines.value("run-id")?).filter(|id| *id != "-").map(str::to_owned);
         let (databases, keys, expires) =
             (lines.count("databases")?, lines.count("keys")?, lines.count("expires")?);
+        let field_expires = if format == FORMAT { lines.count("field-expires")? } else { None };
         let files = lines.files()?;
-        Ok(Manifest { kind, name, unix_ms, tine_version, run_id, databases, keys, expires, files })
+        Ok(Manifest {
+            kind,
+            name,
+            unix_ms,
+            tine_version,
+            run_id,
+            databases,
+            keys,
+            expires,
+            field_expires,
+            files,
+        })
     }
 }
 
@@ -217,6 +236,7 @@ mod tests {
             databases: Some(16),
             keys: Some(1200),
             expires: None,
+            field_expires: Some(3),
             files: vec![BackupFile { name: "appendonly.aof".to_owned(), bytes: 77, crc: 0x1234 }],
         }
     }
@@ -250,10 +270,13 @@ mod tests {
         let (body, _) = text.split_at(text.rfind("end ").expect("it has an end"));
         for name in ["../dump.rdb", "a/b", ".hidden", ""] {
             let other = signed(&body.replace("appendonly.aof", name));
-            assert_eq!(Manifest::parse(other.as_bytes()), Err(ManifestError::Line(10)), "{name:?}");
+            assert_eq!(Manifest::parse(other.as_bytes()), Err(ManifestError::Line(11)), "{name:?}");
         }
-        let later = signed(&body.replace("tine-backup 1", "tine-backup 2"));
-        assert_eq!(Manifest::parse(later.as_bytes()), Err(ManifestError::Format("tine-backup 2".to_owned())));
+        let later = signed(&body.replace("tine-backup 2", "tine-backup 3"));
+        assert_eq!(Manifest::parse(later.as_bytes()), Err(ManifestError::Format("tine-backup 3".to_owned())));
+        let first = body.replace("tine-backup 2", "tine-backup 1").replace("field-expires 3\n", "");
+        let read = Manifest::parse(signed(&first).as_bytes());
+        assert_eq!(read, Ok(Manifest { field_expires: None, ..example() }));
         let lacking = signed(&body.replace("keys 1200\n", ""));
         assert_eq!(Manifest::parse(lacking.as_bytes()), Err(ManifestError::Line(8)));
     }

@@ -24,6 +24,7 @@ mod tests;
 use crate::base::calendar::compact_utc;
 use crate::persist::backup::job::Progress;
 use crate::persist::backup::manifest::{BackupKind, Manifest};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -40,9 +41,62 @@ pub const SNAPSHOT_NAME: &str = "dump.rdb";
 /// How long the end of the process waits for a backup to notice: it looks between two steps.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Mark in a backup: how its last check ended.
+pub const VERIFIED_NAME: &str = "VERIFIED";
+/// Mark in a backup: it is at another place too.
+pub const OFFSITE_NAME: &str = "OFFSITE";
+/// All that is ever written into the folder of a backup. A folder that holds anything else is not
+/// removed.
+pub const OWN_FILES: [&str; 7] = [
+    manifest::FILE_NAME,
+    LOG_NAME,
+    SNAPSHOT_NAME,
+    VERIFIED_NAME,
+    OFFSITE_NAME,
+    ".VERIFIED.temp",
+    ".OFFSITE.temp",
+];
+/// The form of a time in a name: `0` is any digit.
+const TIME_FORM: &[u8] = b"00000000T000000.000Z";
+
 /// The name of a backup asked for at this time.
 pub fn name_at(unix_ms: i64) -> String {
     format!("{NAME_PREFIX}{}", compact_utc(unix_ms))
+}
+
+/// Whether this is a name that [`name_at`] makes. Other people's folders may begin alike.
+pub fn is_name(name: &str) -> bool {
+    let Some(time) = name.strip_prefix(NAME_PREFIX) else { return false };
+    let fits = |(found, form): (u8, &u8)| if *form == b'0' { found.is_ascii_digit() } else { found == *form };
+    time.len() == TIME_FORM.len() && time.bytes().zip(TIME_FORM).all(fits)
+}
+
+/// Whether this is the name of a backup that is being written, or of one that is being removed.
+pub fn is_incomplete_name(name: &str) -> bool {
+    name.strip_prefix(INCOMPLETE_PREFIX).is_some_and(is_name)
+}
+
+/// Why a backup cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackupFault {
+    /// It is not what was written.
+    Damaged(String),
+    /// It cannot be read, or not be judged by this version: it may well be good.
+    Unreadable(String),
+}
+
+impl BackupFault {
+    /// What is wrong.
+    pub fn reason(&self) -> &str {
+        let (BackupFault::Damaged(reason) | BackupFault::Unreadable(reason)) = self;
+        reason
+    }
+}
+
+impl fmt::Display for BackupFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.reason())
+    }
 }
 
 /// What was asked for.

@@ -3,8 +3,11 @@
 use super::job::{
     BackupOrder, Progress, STALE_AFTER, Source, check_files, copy, read_manifest, remove_stale, run,
 };
-use super::manifest::{BackupKind, Manifest};
-use super::{INCOMPLETE_PREFIX, LOG_NAME, NAME_PREFIX, SNAPSHOT_NAME, name_at};
+use super::manifest::{self, BackupKind, Manifest};
+use super::{
+    BackupFault, INCOMPLETE_PREFIX, LOG_NAME, NAME_PREFIX, SNAPSHOT_NAME, is_incomplete_name, is_name,
+    name_at,
+};
 use crate::persist::aof::Captured;
 use crate::sys::io::{
     Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage, PowerCut, Storage,
@@ -44,6 +47,7 @@ fn manifest(kind: BackupKind) -> Manifest {
         databases: Some(16),
         keys: Some(1),
         expires: Some(0),
+        field_expires: Some(0),
         files: Vec::new(),
     }
 }
@@ -235,20 +239,115 @@ fn a_cancelled_backup_is_removed() {
 fn only_abandoned_folders_are_removed() {
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let old_time = SystemTime::now() - STALE_AFTER * 2;
-    for (name, old) in [(".incomplete-backup-a", true), (".incomplete-backup-b", false), ("backup-c", true)] {
+    let elsewhere = tempfile::tempdir().expect("a temporary directory can be made");
+    let make = |name: &str, file: &str, old: bool| {
         let path = folder.path().join(name);
         std::fs::create_dir(&path).expect("mkdir");
-        std::fs::write(path.join(LOG_NAME), b"x").expect("write");
+        std::fs::write(path.join(file), b"x").expect("write");
         if old {
             let times = FileTimes::new().set_modified(old_time);
-            for path in [path.join(LOG_NAME), path] {
+            for path in [path.join(file), path] {
                 File::open(path).and_then(|file| file.set_times(times)).expect("our own file");
             }
         }
+    };
+    let name = |number: i64| format!("{INCOMPLETE_PREFIX}{}", name_at(UNIX_MS + number));
+    make(&name(0), LOG_NAME, true);
+    make(&name(1), LOG_NAME, false);
+    make(&name(2), "photo.jpg", true);
+    make(&name(3), manifest::FILE_NAME, true);
+    make(".incomplete-upload", LOG_NAME, true);
+    make(&name_at(UNIX_MS), LOG_NAME, true);
+    // A link: what it leads to is not ours, however old it is.
+    let target = elsewhere.path().join("precious");
+    std::fs::create_dir(&target).expect("mkdir");
+    std::fs::write(target.join(LOG_NAME), b"x").expect("write");
+    for path in [target.join(LOG_NAME), target.clone()] {
+        let times = FileTimes::new().set_modified(old_time);
+        File::open(path).and_then(|file| file.set_times(times)).expect("our own file");
     }
+    std::os::unix::fs::symlink(&target, folder.path().join(name(4))).expect("symlink");
+    // One whose writer lives: it reads a large file back for hours.
+    let claimed = folder.path().join(name(3)).join(manifest::FILE_NAME);
+    let claimed = OsStorage.open_read(&claimed).expect("open");
+    assert!(claimed.try_lock().expect("a file can be locked"));
     assert_eq!(remove_stale(&OsStorage, folder.path()), 1);
-    let names = OsStorage.list_dir(folder.path()).expect("list");
-    assert_eq!(names, [".incomplete-backup-b", "backup-c"]);
+    let left = || OsStorage.list_dir(folder.path()).expect("list");
+    let rest = [name(1), name(2), name(3), name(4), ".incomplete-upload".to_owned(), name_at(UNIX_MS)];
+    assert_eq!(left(), rest.map(std::ffi::OsString::from));
+    assert!(target.join(LOG_NAME).exists());
+    drop(claimed);
+    // A process that another test starts at this moment holds all files for an instant.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while remove_stale(&OsStorage, folder.path()) == 0 {
+        assert!(std::time::Instant::now() < deadline, "nobody holds it any more");
+    }
+    assert!(!left().contains(&name(3).into()));
+}
+
+#[test]
+fn a_backup_holds_its_folder_while_it_is_written() {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let (live, dir) = (folder.path().join("live.aof"), folder.path().join("backups"));
+    std::fs::write(&live, log_content()).expect("write");
+    let (reply, answer) = std::sync::mpsc::sync_channel(1);
+    let storage: Arc<dyn Storage> = Arc::new(OsStorage);
+    let source = Source::Captured(answer);
+    let order =
+        BackupOrder { storage, dir: dir.clone(), source, copy: true, manifest: manifest(BackupKind::Log) };
+    let writer = std::thread::spawn(move || run(order, &Progress::default()));
+    let temp = dir.join(format!("{INCOMPLETE_PREFIX}{}", name_at(UNIX_MS)));
+    let claim = temp.join(manifest::FILE_NAME);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // It waits for the server's file, and is locked: it may become as old as it wants.
+    let is_locked = || OsStorage.open_read(&claim).is_ok_and(|file| file.try_lock().is_ok_and(|mine| !mine));
+    while !is_locked() {
+        assert!(std::time::Instant::now() < deadline && !writer.is_finished());
+        std::thread::yield_now();
+    }
+    let old = FileTimes::new().set_modified(SystemTime::now() - STALE_AFTER * 2);
+    for path in [&claim, &temp] {
+        File::open(path).and_then(|file| file.set_times(old)).expect("our own file");
+    }
+    assert_eq!(remove_stale(&OsStorage, &dir), 0);
+    let file = OsStorage.open_read(&live).expect("open");
+    let bytes = file.len().expect("stat");
+    reply.send(Ok(Captured { file, bytes })).expect("the writer waits");
+    let taken = writer.join().expect("no panic").expect("the disk is well");
+    let whole = read_manifest(&OsStorage, &dir.join(taken.name)).expect("it is whole");
+    assert_eq!(whole.bytes(), bytes);
+}
+
+#[test]
+fn only_our_own_names_are_backups() {
+    let good = name_at(UNIX_MS);
+    assert!(is_name(&good) && is_incomplete_name(&format!("{INCOMPLETE_PREFIX}{good}")));
+    let others = ["backup-", "backup-photos", "backup-20231114", "backup-20231114T221320.000Z.old"];
+    for bad in others.into_iter().chain(["backup-20231114T221320.0x0Z", "20231114T221320.000Z", ""]) {
+        assert!(!is_name(bad) && !is_incomplete_name(&format!("{INCOMPLETE_PREFIX}{bad}")), "{bad}");
+    }
+    assert!(!is_incomplete_name(&good));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_called_damaged() {
+    let disk = disk();
+    let taken = take(Arc::new(disk.clone()), BackupKind::Log, 500, false).expect("the disk is well");
+    let folder = Path::new(DIR).join(&taken.name);
+    for operation in [Operation::OpenRead, Operation::Read] {
+        let plan = FaultPlan::new();
+        plan.add(Fault::always(operation, FaultEffect::Fail(libc::EIO)));
+        let sick = FaultyStorage::new(disk.clone(), plan);
+        let checked = check_files(&sick, &folder, &taken, &Progress::default());
+        assert!(matches!(checked, Err(BackupFault::Unreadable(_))), "{checked:?}");
+        let read = read_manifest(&sick, &folder);
+        assert!(matches!(read, Err(BackupFault::Unreadable(_))), "{read:?}");
+    }
+    disk.remove(&folder.join(LOG_NAME)).expect("remove");
+    let checked = check_files(&disk, &folder, &taken, &Progress::default());
+    assert!(matches!(checked, Err(BackupFault::Damaged(_))), "{checked:?}");
+    disk.remove(&folder.join(manifest::FILE_NAME)).expect("remove");
+    assert!(matches!(read_manifest(&disk, &folder), Err(BackupFault::Damaged(_))));
 }
 
 /// Where the file system shares blocks, only what does not fill one is written.

@@ -18,6 +18,10 @@ pub struct CheckReport {
     pub expires: u64,
     /// Keys whose time has passed.
     pub already_expired: u64,
+    /// Hashes with fields that have a time to live: these may go away with their last field.
+    pub expiring_hashes: u64,
+    /// When the file was made, as it says, Unix seconds.
+    pub created_s: Option<i64>,
     /// Length of the RDB, bytes; what follows is not part of it.
     pub bytes: u64,
 }
@@ -110,6 +114,7 @@ fn check_all(
         let text = match event {
             Event::Key(number, attributes) => {
                 report.keys += 1;
+                report.expiring_hashes += u64::from(values::has_field_expiry(number));
                 check_value(parser, number, db, attributes.expiry_ms, observer)
                     .map_err(|kind| parser.error(kind))?;
                 observer.position(parser.input.offset());
@@ -122,11 +127,13 @@ fn check_all(
                 db = number;
                 Some(format!("Selecting DB ID {number}"))
             }
-            Event::Aux => Some(format!(
-                "AUX FIELD {} = '{}'",
-                String::from_utf8_lossy(&parser.key),
-                String::from_utf8_lossy(&parser.value)
-            )),
+            Event::Aux => {
+                let value = String::from_utf8_lossy(&parser.value);
+                if parser.key == b"ctime" {
+                    report.created_s = value.parse().ok();
+                }
+                Some(format!("AUX FIELD {} = '{value}'", String::from_utf8_lossy(&parser.key)))
+            }
             Event::ModuleAux(id) => Some(format!("MODULE AUX for: {}", skip::module_name(id))),
             Event::Resize { .. } | Event::Function => None,
             Event::End => {

@@ -20,6 +20,8 @@ pub const TYPE_MODULE: u8 = 7;
 pub const TYPE_MAX: u8 = 25;
 /// The number inside this program of what Valkey's files hold under 22.
 pub const TYPE_HASH_VALKEY: u8 = 26;
+/// The first of the numbers of such hashes; all up to [`TYPE_HASH_VALKEY`] are some.
+const TYPE_HASH_EXPIRY_MIN: u8 = 22;
 /// Under which number Valkey writes it.
 const VALKEY_HASH_IN_FILES: u8 = 22;
 /// A number that was never given to a type.
@@ -64,6 +66,11 @@ pub fn type_name(number: u8) -> &'static str {
 /// Whether a type with this number exists in any version.
 pub fn is_type(number: u8) -> bool {
     number <= TYPE_MAX && number != TYPE_UNUSED
+}
+
+/// Whether values with this number are hashes whose fields may have a time to live.
+pub fn has_field_expiry(number: u8) -> bool {
+    matches!(number, TYPE_HASH_EXPIRY_MIN..=TYPE_HASH_VALKEY)
 }
 
 /// The number that `byte`, the type in a file, has inside this program.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{FileMetadata, IoFault, IoResult, Operation, Storage, StorageFile};
+use super::{FileMetadata, IoFault, IoResult, Operation, PathKind, Storage, StorageFile};
 
 /// What happens to a chosen call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,6 +330,11 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         self.inner.metadata(path)
     }
 
+    fn kind(&self, path: &Path) -> IoResult<PathKind> {
+        self.plan.admit_real(Operation::Metadata, path)?;
+        self.inner.kind(path)
+    }
+
     fn truncate(&self, path: &Path, len: u64) -> IoResult<()> {
         if self.plan.admit(Operation::Truncate, path)? { self.inner.truncate(path, len) } else { Ok(()) }
     }
@@ -423,7 +428,8 @@ impl StorageFile for FaultyFile {
         if self.admit(Operation::Share)? { self.inner.share_blocks_of(source, offset, len) } else { Ok(true) }
     }
 
-    fn try_lock(&self) -> bool {
+    fn try_lock(&self) -> IoResult<bool> {
+        self.admit_real(Operation::Lock)?;
         self.inner.try_lock()
     }
 

@@ -1,6 +1,8 @@
 //! [`OsStorage`]: real files. One system call a method, interruptions retried, no state.
 #![allow(unsafe_code)]
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
@@ -9,7 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{FileId, FileMetadata, IoFault, IoResult, Operation, Storage, StorageFile};
+use super::{FileId, FileMetadata, IoFault, IoResult, Operation, PathKind, Storage, StorageFile};
 
 /// The operating system's files. New files get mode 0666 less the umask, as `fopen` gives.
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,10 +114,37 @@ impl Storage for OsStorage {
         }
     }
 
+    fn kind(&self, path: &Path) -> IoResult<PathKind> {
+        match fs::symlink_metadata(path).map(|found| found.file_type()) {
+            Ok(kind) if kind.is_file() => Ok(PathKind::File),
+            Ok(kind) if kind.is_dir() => Ok(PathKind::Folder),
+            Ok(_) => Ok(PathKind::Other),
+            Err(source) => Err(IoFault::new(Operation::Metadata, path, source)),
+        }
+    }
+
     fn truncate(&self, path: &Path, len: u64) -> IoResult<()> {
         let fault = |source| IoFault::new(Operation::Truncate, path, source);
         let file = retry(|| OpenOptions::new().write(true).open(path)).map_err(fault)?;
         retry(|| file.set_len(len)).map_err(fault)
+    }
+}
+
+impl OsStorage {
+    /// Renames a file to a name that must be free: `EEXIST` otherwise, and nothing has changed then.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rename_new(&self, from: &Path, to: &Path) -> IoResult<()> {
+        match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => Ok(()),
+            // File systems that do not know the flag know a second name, which must be free too.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                self.hard_link(from, to)?;
+                self.remove(from)
+            }
+            Err(errno) => Err(IoFault::renaming(from, to, errno.into())),
+        }
     }
 }
 
@@ -234,13 +263,20 @@ impl StorageFile for OsFile {
         Some(self.file.as_fd())
     }
 
-    fn try_lock(&self) -> bool {
-        !matches!(self.file.try_lock(), Err(TryLockError::WouldBlock))
-    }
-
     fn share_blocks_of(&mut self, source: &dyn StorageFile, offset: u64, len: u64) -> IoResult<bool> {
         let Some(descriptor) = source.descriptor() else { return Ok(false) };
         share_blocks(descriptor, &self.file, offset, len).map_err(|error| self.fault(Operation::Share, error))
+    }
+
+    fn try_lock(&self) -> IoResult<bool> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => match error.raw_os_error() {
+                Some(libc::ENOLCK | libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL) => Ok(true),
+                _ => Err(self.fault(Operation::Lock, error)),
+            },
+        }
     }
 
     fn try_clone(&self) -> IoResult<Box<dyn StorageFile>> {

@@ -9,8 +9,8 @@ use proptest::prelude::{Strategy, any, prop, prop_oneof};
 use proptest::{prop_assert_eq, proptest};
 
 use super::{
-    Fault, FaultEffect, FaultPlan, FaultyStorage, IoFault, MemoryStorage, Operation, OsStorage, PowerCut,
-    Storage, parent_dir,
+    Fault, FaultEffect, FaultPlan, FaultyStorage, IoFault, MemoryStorage, Operation, OsStorage, PathKind,
+    PowerCut, Storage, parent_dir,
 };
 
 fn each_storage(check: impl Fn(&dyn Storage, &Path)) {
@@ -304,4 +304,41 @@ fn handles_move_to_other_threads() {
     writer.join().expect("the writer does not panic").expect("write");
     std::thread::spawn(move || syncer.sync_data()).join().expect("no panic").expect("sync");
     assert_eq!(read_file(&*storage, Path::new("/f")), Some(b"from a thread".to_vec()));
+}
+
+#[test]
+fn a_name_in_use_is_not_taken() {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("a"), b"a").expect("write");
+    std::fs::write(path("b"), b"b").expect("write");
+    std::os::unix::fs::symlink(path("nowhere"), path("link")).expect("symlink");
+    for taken in ["b", "link"] {
+        let refused = OsStorage.rename_new(&path("a"), &path(taken)).expect_err("the name is in use");
+        assert_eq!(refused.errno(), Some(libc::EEXIST));
+    }
+    OsStorage.rename_new(&path("a"), &path("c")).expect("the name is free");
+    assert_eq!(OsStorage.list_dir(folder.path()).expect("list"), ["b", "c", "link"]);
+    assert_eq!(OsStorage.kind(&path("link")).expect("lstat"), PathKind::Other);
+    assert_eq!(OsStorage.kind(&path("c")).expect("lstat"), PathKind::File);
+    assert_eq!(OsStorage.kind(folder.path()).expect("lstat"), PathKind::Folder);
+}
+
+#[test]
+fn a_lock_is_kept_by_its_handle() {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = folder.path().join("a");
+    let first = OsStorage.create(&path).expect("create");
+    let second = OsStorage.open_append(&path).expect("open");
+    assert!(first.try_lock().expect("flock") && first.try_lock().expect("flock"));
+    let clone = first.try_clone().expect("dup");
+    drop(first);
+    assert!(!second.try_lock().expect("flock"));
+    drop(clone);
+    // A process that another test starts at this moment holds all files for an instant.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !second.try_lock().expect("flock") {
+        assert!(Instant::now() < deadline, "nobody holds it any more");
+        std::thread::yield_now();
+    }
 }

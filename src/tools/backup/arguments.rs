@@ -33,7 +33,8 @@ take:
                                (default: aof while it is on)
   --copy                       share no blocks with the files of the server
   --offline <data folder>      copy the files of a server that is stopped
-  --appendfilename <name>, --dbfilename <name>   their names there
+  --appendfilename <name>, --dbfilename <name>, --appenddirname <name>
+                               their names there
   --no-verify                  do not check the backup after it was taken
   --timeout <seconds>          how long to wait for the server (3600)
   --hook <command>             run by sh after a good backup, see below
@@ -49,8 +50,10 @@ prune:
 
 restore:
   --to <data folder> where to; it must be empty
-  --force            set files that are in the way aside, under other names
-  --appendfilename <name>, --dbfilename <name>   as the server will call them
+  --force            set files that are in the way aside, under other names,
+                     once the backup has been copied and is whole
+  --appendfilename <name>, --dbfilename <name>, --appenddirname <name>
+                     as the server will call them
 
 drill:
   --work <folder>    where to restore to (default: the temporary folder)
@@ -99,6 +102,7 @@ const BELONGS: &[(&str, &[Task])] = &[
     ("prune", &[Task::Take]),
     ("appendfilename", &[Task::Take, Task::Restore]),
     ("dbfilename", &[Task::Take, Task::Restore]),
+    ("appenddirname", &[Task::Take, Task::Restore]),
     ("timeout", &[Task::Take, Task::Drill]),
     ("hook", &[Task::Take, Task::Offsite]),
     ("hook-when", &[Task::Take, Task::Offsite]),
@@ -135,6 +139,8 @@ pub struct Options {
     pub offline: Option<PathBuf>,
     pub appendfilename: String,
     pub dbfilename: String,
+    /// The folder of Redis 7's append-only file.
+    pub appenddirname: String,
     pub verify: bool,
     pub timeout: Duration,
     pub hook: Option<OsString>,
@@ -163,6 +169,7 @@ impl Default for Options {
             offline: None,
             appendfilename: "appendonly.aof".to_owned(),
             dbfilename: "dump.rdb".to_owned(),
+            appenddirname: "appendonlydir".to_owned(),
             verify: true,
             timeout: Duration::from_secs(3600),
             hook: None,
@@ -271,6 +278,7 @@ fn set_value(options: &mut Options, name: &str, value: OsString) -> Result<(), S
         "offline" => options.offline = Some(value.into()),
         "appendfilename" => options.appendfilename = file_name(name, words)?,
         "dbfilename" => options.dbfilename = file_name(name, words)?,
+        "appenddirname" => options.appenddirname = file_name(name, words)?,
         "timeout" => options.timeout = Duration::from_secs(u64::from(number(&value)?)),
         "hook" => options.hook = Some(value),
         "hook-when" => options.hook_when = hook_when_named(&words)?,
@@ -345,6 +353,7 @@ mod tests {
             "take --dir /b --port 70000",
             "take --dir /b --kind tar",
             "take --dir /b --dbfilename a/b",
+            "restore --dir /b --to /d --appenddirname a/b",
             "prune --dir /b --keep-daily -1",
             "take --dir /b --sorted",
         ] {

@@ -13,7 +13,8 @@ use crate::tools::backup::show::{self, ProgressLine};
 use crate::tools::backup::store::{self, manifest_of};
 use crate::tools::backup::{Failure, Outcome};
 use std::fs::{self, DirBuilder, File};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,6 +31,8 @@ const LOG_LINES: usize = 8;
 const NAMES: DataNames<'static> = DataNames { log: "appendonly.aof", snapshot: "dump.rdb" };
 const LOG_NAME: &str = "server.log";
 const SOCKET_NAME: &str = "drill.sock";
+/// Longest path in a socket's address (unix(7): 108 bytes with the zero at the end).
+const SOCKET_PATH_MAX_BYTES: usize = 107;
 
 /// # Errors
 /// The backup cannot be restored or loaded, or holds other keys than it should.
@@ -41,7 +44,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     let mut line = ProgressLine::new();
     line.show(&format!("restoring {}", stored.name));
     let start = Instant::now();
-    restore(&stored, &folder.path, NAMES)?;
+    restore(&stored, &folder.path, NAMES, &[])?;
     let restored = start.elapsed();
     line.show("the server loads");
     let program = options.server.clone().unwrap_or_else(own_server);
@@ -58,14 +61,18 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     judge(&manifest, keys, out)
 }
 
-/// Keys with a time to live may have expired since; all others must be there.
+/// Keys with a time to live may have expired since, and hashes whose fields have one; all others must
+/// be there.
 fn judge(manifest: &Manifest, found: u64, out: &mut dyn Write) -> Outcome {
     let Some(keys) = manifest.keys else {
         return Ok(writeln!(out, "  keys              {found} (the manifest names no number)")?);
     };
-    let expires = manifest.expires.unwrap_or(0);
+    let (expires, fields) = (manifest.expires.unwrap_or(0), manifest.field_expires.unwrap_or(0));
     writeln!(out, "  keys              {found} of {keys}, {expires} of them with a time to live")?;
-    if (keys.saturating_sub(expires)..=keys).contains(&found) {
+    if fields > 0 {
+        writeln!(out, "                    {fields} hashes with fields that have one")?;
+    }
+    if (keys.saturating_sub(expires).saturating_sub(fields)..=keys).contains(&found) {
         return Ok(());
     }
     Err(Failure::Damaged(format!("{found} keys were found, the backup was taken of {keys}")))
@@ -108,10 +115,13 @@ impl Drop for DrillFolder {
 struct DrillServer {
     child: Child,
     folder: PathBuf,
+    /// The folder, open: the way to a socket whose path is longer than an address has room for.
+    handle: File,
 }
 
 impl DrillServer {
     fn start(program: &Path, folder: &Path, manifest: &Manifest) -> Result<DrillServer, Failure> {
+        let handle = File::open(folder).map_err(failed)?;
         let log = File::create(folder.join(LOG_NAME)).map_err(failed)?;
         let appendonly = if manifest.kind == BackupKind::Log { "yes" } else { "no" };
         let databases = manifest.databases.unwrap_or(16).to_string();
@@ -134,13 +144,22 @@ impl DrillServer {
             .stderr(log)
             .spawn()
             .map_err(|failure| failed(format!("{} cannot be started: {failure}", program.display())))?;
-        Ok(DrillServer { child, folder: folder.to_path_buf() })
+        Ok(DrillServer { child, folder: folder.to_path_buf(), handle })
+    }
+
+    /// Connects to the socket, which the server knows by its name alone.
+    fn connect(&self) -> io::Result<Client> {
+        let path = self.folder.join(SOCKET_NAME);
+        let path = match path.as_os_str().len() <= SOCKET_PATH_MAX_BYTES {
+            true => path,
+            false => PathBuf::from(format!("/proc/self/fd/{}/{SOCKET_NAME}", self.handle.as_raw_fd())),
+        };
+        Client::connect_unix(&path, REPLY_TIMEOUT)
     }
 
     /// Waits until the data set is loaded.
     fn wait_ready(&mut self, patience: Duration) -> Result<Client, Failure> {
         let deadline = Instant::now() + patience;
-        let socket = self.folder.join(SOCKET_NAME);
         loop {
             if let Some(status) = self.child.try_wait().map_err(failed)? {
                 return Err(Failure::Damaged(format!(
@@ -148,10 +167,15 @@ impl DrillServer {
                     self.log_end()
                 )));
             }
-            if let Ok(mut client) = Client::connect_unix(&socket, REPLY_TIMEOUT)
-                && client.ask(&[b"PING"]).is_ok()
-            {
-                return Ok(client);
+            match self.connect() {
+                Ok(mut client) => {
+                    if client.ask(&[b"PING"]).is_ok() {
+                        return Ok(client);
+                    }
+                }
+                // Waiting does not make such a path better.
+                Err(failure) if failure.kind() == io::ErrorKind::InvalidInput => return Err(failed(failure)),
+                Err(_) => {}
             }
             if Instant::now() > deadline {
                 return Err(failed(format!("the server did not load within {} s", patience.as_secs())));
@@ -168,8 +192,7 @@ impl DrillServer {
     }
 
     fn stop(&mut self) -> Outcome {
-        let mut client =
-            Client::connect_unix(&self.folder.join(SOCKET_NAME), REPLY_TIMEOUT).map_err(failed)?;
+        let mut client = self.connect().map_err(failed)?;
         // No reply comes when it succeeds: the connection ends.
         let _ = client.call(&[b"SHUTDOWN", b"NOSAVE"]);
         let deadline = Instant::now() + STOP_PATIENCE;

@@ -51,6 +51,7 @@ fn row(stored: &Stored, class: &str, now_ms: i64) -> [String; 8] {
     let manifest = stored.manifest.as_ref().ok();
     let or_question = |text: Option<String>| text.unwrap_or_else(|| "?".to_owned());
     let checked = match &stored.verified {
+        _ if stored.is_unreadable() => "NOT READ".to_owned(),
         _ if !stored.is_good() => "DAMAGED".to_owned(),
         None => "never".to_owned(),
         Some(verified) => show::age(now_ms - verified.unix_s * 1000),

@@ -25,6 +25,7 @@ mod store;
 mod take;
 mod verify;
 
+use crate::persist::backup::BackupFault;
 use crate::server::run::TINE_VERSION;
 use crate::tools::backup::arguments::{Parsed, Task, parse};
 use std::ffi::OsString;
@@ -64,6 +65,16 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Failure::Failed(error.to_string())
+    }
+}
+
+/// What cannot be read is not done; only what is known to be wrong is damage.
+impl From<BackupFault> for Failure {
+    fn from(fault: BackupFault) -> Self {
+        match fault {
+            BackupFault::Damaged(reason) => Failure::Damaged(reason),
+            BackupFault::Unreadable(reason) => Failure::Failed(reason),
+        }
     }
 }
 

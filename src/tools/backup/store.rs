@@ -8,7 +8,9 @@
 
 use crate::persist::backup::job::read_manifest;
 use crate::persist::backup::manifest::Manifest;
-use crate::persist::backup::{INCOMPLETE_PREFIX, NAME_PREFIX};
+use crate::persist::backup::{
+    BackupFault, NAME_PREFIX, OFFSITE_NAME, VERIFIED_NAME, is_incomplete_name, is_name,
+};
 use crate::sys::durable;
 use crate::sys::io::{IoResult, OsStorage, Storage};
 use crate::tools::backup::Failure;
@@ -17,8 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-const VERIFIED_NAME: &str = "VERIFIED";
-const OFFSITE_NAME: &str = "OFFSITE";
 /// Longest mark, bytes: a word, a time, a reason.
 const MARK_MAX_BYTES: u64 = 4096;
 
@@ -37,7 +37,7 @@ pub struct Stored {
     pub path: PathBuf,
     /// From the manifest; without one, when the folder was changed.
     pub unix_ms: i64,
-    pub manifest: Result<Manifest, String>,
+    pub manifest: Result<Manifest, BackupFault>,
     pub verified: Option<Verified>,
     pub offsite_s: Option<i64>,
 }
@@ -51,9 +51,14 @@ impl Stored {
     /// What is known to be wrong with it.
     pub fn damage(&self) -> Option<&str> {
         match &self.manifest {
-            Err(reason) => Some(reason),
+            Err(fault) => Some(fault.reason()),
             Ok(_) => self.verified.as_ref().and_then(|verified| verified.damage.as_deref()),
         }
+    }
+
+    /// It cannot be read now, so nobody knows whether it is good.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.manifest, Err(BackupFault::Unreadable(_)))
     }
 
     /// What the retention rule looks at.
@@ -68,7 +73,9 @@ impl Stored {
 /// The folder cannot be read.
 pub fn read_all(dir: &Path) -> Result<Vec<Stored>, Failure> {
     let names = OsStorage.list_dir(dir).map_err(|fault| Failure::Failed(fault.to_string()))?;
-    let names = names.iter().filter_map(|name| name.to_str()).filter(|name| name.starts_with(NAME_PREFIX));
+    let names = names.iter().filter_map(|name| name.to_str()).filter(|name| is_name(name));
+    // What cannot be looked at may be one.
+    let names = names.filter(|name| OsStorage.metadata(&dir.join(name)).map_or(true, |found| found.is_dir));
     let mut all: Vec<Stored> = names.map(|name| read_one(dir, name)).collect();
     all.sort_by(|a, b| (b.unix_ms, &b.name).cmp(&(a.unix_ms, &a.name)));
     Ok(all)
@@ -77,7 +84,7 @@ pub fn read_all(dir: &Path) -> Result<Vec<Stored>, Failure> {
 /// Folders that were never finished.
 pub fn incomplete(dir: &Path) -> usize {
     let names = OsStorage.list_dir(dir).unwrap_or_default();
-    names.iter().filter(|name| name.to_string_lossy().starts_with(INCOMPLETE_PREFIX)).count()
+    names.iter().filter_map(|name| name.to_str()).filter(|name| is_incomplete_name(name)).count()
 }
 
 fn read_one(dir: &Path, name: &str) -> Stored {
@@ -157,10 +164,10 @@ pub fn find(dir: &Path, name: Option<&str>) -> Result<Stored, Failure> {
     })
 }
 
-/// The manifest of a backup, or that it is damaged.
+/// The manifest of a backup, or what is wrong with it.
 ///
 /// # Errors
-/// [`Failure::Damaged`].
+/// [`Failure::Damaged`], or [`Failure::Failed`] when it cannot be read.
 pub fn manifest_of(stored: &Stored) -> Result<&Manifest, Failure> {
-    stored.manifest.as_ref().map_err(|reason| Failure::Damaged(reason.clone()))
+    stored.manifest.as_ref().map_err(|fault| Failure::from(fault.clone()))
 }

@@ -22,8 +22,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Environment variable with the password, as redis-cli reads it.
 const PASSWORD_VARIABLE: &str = "REDISCLI_AUTH";
-/// The folder of Redis 7's append-only file.
-const FOLDER_OF_REDIS: &str = "appendonlydir";
 /// Longest password file, bytes.
 const PASSWORD_MAX_BYTES: u64 = 64 * 1024;
 
@@ -146,7 +144,7 @@ fn status_of(reply: &Reply) -> HashMap<String, String> {
 fn offline_file(options: &Options, folder: &Path) -> Result<(BackupKind, PathBuf, FileMetadata), Failure> {
     let log = offline_choice(options, BackupKind::Log, folder.join(&options.appendfilename))?;
     let snapshot = offline_choice(options, BackupKind::Snapshot, folder.join(&options.dbfilename))?;
-    let manifest_folder = folder.join(FOLDER_OF_REDIS);
+    let manifest_folder = folder.join(&options.appenddirname);
     if options.kind != Some(BackupKind::Snapshot) && OsStorage.exists(&manifest_folder).map_err(failed)? {
         return Err(failed(format!(
             "{} is the append only file of a Redis 7: start Tine once to take it over, or choose --kind rdb",
@@ -191,6 +189,7 @@ fn take_offline(options: &Options, folder: &Path) -> Result<String, Failure> {
         databases: None,
         keys: None,
         expires: None,
+        field_expires: None,
         files: Vec::new(),
     };
     let file = OsStorage.open_read(&path).map_err(failed)?;

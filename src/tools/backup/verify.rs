@@ -1,8 +1,10 @@
 //! `tine-backup verify`: lengths, checksums, and every byte read as a server would read it.
 
+use crate::persist::backup::BackupFault;
 use crate::persist::backup::job::{Progress, check_files};
 use crate::persist::backup::manifest::{BackupKind, Manifest};
 use crate::persist::rdb::check::{CheckLine, check_file};
+use crate::persist::rdb::error::RdbErrorKind;
 use crate::sys::io::{OsStorage, Storage};
 use crate::tools::backup::arguments::Options;
 use crate::tools::backup::show::{self, ProgressLine};
@@ -16,7 +18,7 @@ use std::time::Instant;
 /// Checks the named backups, or the newest. All are checked, the first damage is the result.
 ///
 /// # Errors
-/// [`Failure::Damaged`] names each.
+/// [`Failure::Damaged`] names each that is; [`Failure::Failed`] those that could not be read.
 pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     let mut chosen = Vec::new();
     if options.names.is_empty() {
@@ -27,35 +29,45 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     for name in &options.names {
         chosen.push(store::find(&options.dir, Some(name))?);
     }
-    let mut damaged = Vec::new();
+    let (mut damaged, mut unread) = (Vec::new(), Vec::new());
     for stored in &mut chosen {
         let start = Instant::now();
         match verify(stored) {
             Ok(()) => writeln!(out, "{}: ok, {}", stored.name, show::seconds(start.elapsed()))?,
-            Err(failure) => {
-                writeln!(out, "{}: DAMAGED: {}", stored.name, failure.text())?;
+            Err(Failure::Damaged(reason)) => {
+                writeln!(out, "{}: DAMAGED: {reason}", stored.name)?;
                 damaged.push(stored.name.clone());
+            }
+            Err(failure) => {
+                writeln!(out, "{}: NOT CHECKED: {}", stored.name, failure.text())?;
+                unread.push(stored.name.clone());
             }
         }
     }
-    if damaged.is_empty() {
-        Ok(())
-    } else {
+    if !damaged.is_empty() {
         Err(Failure::Damaged(format!("damaged: {}", damaged.join(", "))))
+    } else if !unread.is_empty() {
+        Err(Failure::Failed(format!("not checked: {}", unread.join(", "))))
+    } else {
+        Ok(())
     }
 }
 
-/// Checks one backup and leaves a mark in it.
+/// Checks one backup and leaves a mark in it; none when it could not be read, since it may be good.
 ///
 /// # Errors
-/// [`Failure::Damaged`], with the reason.
+/// [`Failure::Damaged`] with the reason, [`Failure::Failed`] when it could not be read.
 pub fn verify(stored: &mut Stored) -> Outcome {
     let mut line = ProgressLine::new();
     line.show(&format!("checking {}", stored.name));
     let outcome = examine(stored);
     line.clear();
-    let damage = outcome.as_ref().err().map(|failure| failure.text().to_owned());
-    store::mark_verified(stored, damage, show::now_ms() / 1000);
+    let now_s = show::now_ms() / 1000;
+    match &outcome {
+        Ok(()) => store::mark_verified(stored, None, now_s),
+        Err(Failure::Damaged(reason)) => store::mark_verified(stored, Some(reason.clone()), now_s),
+        Err(_) => {}
+    }
     outcome
 }
 
@@ -64,36 +76,35 @@ fn examine(stored: &Stored) -> Outcome {
     if manifest.name != stored.name {
         return Err(Failure::Damaged(format!("it holds the manifest of {}", manifest.name)));
     }
-    check_files(&OsStorage, &stored.path, manifest, &Progress::default()).map_err(Failure::Damaged)?;
+    check_files(&OsStorage, &stored.path, manifest, &Progress::default())?;
     for file in &manifest.files {
         let path = stored.path.join(&file.name);
-        read_through(manifest, &path)
-            .map_err(|reason| Failure::Damaged(format!("{} cannot be loaded: {reason}", path.display())))?;
+        read_through(manifest, &path).map_err(|fault| {
+            let text = format!("{} cannot be loaded: {fault}", path.display());
+            match fault {
+                BackupFault::Damaged(_) => Failure::Damaged(text),
+                BackupFault::Unreadable(_) => Failure::Failed(text),
+            }
+        })?;
     }
     Ok(())
 }
 
 /// Reads the file with the code of the check tools.
-fn read_through(manifest: &Manifest, path: &Path) -> Result<(), String> {
-    match manifest.kind {
-        BackupKind::Snapshot => {
-            let file = OsStorage.open_read(path).map_err(|fault| fault.to_string())?;
-            let report = check_file(file, &mut |_: CheckLine| {}).map_err(|failure| failure.to_string())?;
-            match manifest.keys {
-                Some(keys) if keys != report.keys => {
-                    Err(format!("it has {} keys, the manifest says {keys}", report.keys))
-                }
-                _ => Ok(()),
-            }
+fn read_through(manifest: &Manifest, path: &Path) -> Result<(), BackupFault> {
+    if manifest.kind == BackupKind::Log {
+        return check_aof::check_single(path);
+    }
+    let file = OsStorage.open_read(path).map_err(|fault| BackupFault::Unreadable(fault.to_string()))?;
+    let report = check_file(file, &mut |_: CheckLine| {}).map_err(|failure| match &failure.error.kind {
+        RdbErrorKind::Io(_) => BackupFault::Unreadable(failure.to_string()),
+        _ => BackupFault::Damaged(failure.to_string()),
+    })?;
+    match manifest.keys {
+        Some(keys) if keys != report.keys => {
+            let reason = format!("it has {} keys, the manifest says {keys}", report.keys);
+            Err(BackupFault::Damaged(reason))
         }
-        BackupKind::Log => {
-            let mut text = Vec::new();
-            let status = check_aof::run(&[path.into()], &mut std::io::empty(), &mut text);
-            let text = String::from_utf8_lossy(&text).into_owned();
-            // Where there is no such line (a damaged preamble), the last lines say it.
-            let place = text.lines().find_map(|line| line.strip_prefix("[info] First bad byte "));
-            let reason = place.or_else(|| text.lines().rev().take(3).last()).unwrap_or_default();
-            if status == 0 { Ok(()) } else { Err(reason.to_owned()) }
-        }
+        _ => Ok(()),
     }
 }

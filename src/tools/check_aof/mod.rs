@@ -18,7 +18,9 @@ mod scan;
 use crate::base::timestamp::{parse_unix_s, rfc3339};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::aof::reader::BlockReader;
+use crate::persist::backup::BackupFault;
 use crate::persist::rdb::check::{CheckLine, Observer, check_file};
+use crate::persist::rdb::error::RdbErrorKind;
 use crate::replay::cut;
 use crate::server::run::REDIS_VERSION;
 use crate::sys::io::{OsStorage, Storage, StorageFile, parent_dir};
@@ -91,7 +93,12 @@ enum Verdict {
 
 /// The end of a run that found something wrong; the message has been printed.
 #[derive(Debug)]
-struct Failed;
+enum Failed {
+    /// The file is not good.
+    Bad,
+    /// The file cannot be read, so nobody knows.
+    Unreadable,
+}
 
 /// One file of the log.
 struct Part<'a> {
@@ -121,13 +128,31 @@ pub fn run(arguments: &[OsString], input: &mut dyn BufRead, out: &mut dyn Write)
             return 1;
         }
     };
-    let mut check =
-        Check { options: &options, input, out, storage: OsStorage, said: Vec::new(), files: Vec::new() };
+    let mut check = Check::new(&options, input, out);
     let outcome = check.run(&options.path);
     if options.json {
         check.print_json(outcome.is_ok());
     }
     i32::from(outcome.is_err())
+}
+
+/// Checks one file that is known to be a log, whatever its content looks like.
+///
+/// # Errors
+/// Where it stops being good, or why it cannot be read.
+pub fn check_single(path: &Path) -> Result<(), BackupFault> {
+    let options = Options { task: Task::Check, path: path.to_path_buf(), json: false, yes: false };
+    let (mut input, mut text) = (std::io::empty(), Vec::new());
+    let outcome = Check::new(&options, &mut input, &mut text).check_file(path, "file", "AOF", true);
+    let Err(failed) = outcome else { return Ok(()) };
+    let text = String::from_utf8_lossy(&text);
+    // Where there is no such line (a damaged preamble), the last lines say it.
+    let place = text.lines().find_map(|line| line.strip_prefix("[info] First bad byte "));
+    let reason = place.or_else(|| text.lines().rev().take(3).last()).unwrap_or_default().to_owned();
+    Err(match failed {
+        Failed::Bad => BackupFault::Damaged(reason),
+        Failed::Unreadable => BackupFault::Unreadable(reason),
+    })
 }
 
 /// # Errors
@@ -179,9 +204,34 @@ struct Check<'a> {
     said: Vec<String>,
     /// What was found of each file.
     files: Vec<Json>,
+    /// What is known of the age of what was read.
+    dates: Dates,
 }
 
-impl Check<'_> {
+/// What tells when the data that were read so far were written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dates {
+    /// There was a time stamp.
+    stamped: bool,
+    /// There was an RDB that names its time.
+    created: bool,
+    /// There were commands.
+    commands: bool,
+}
+
+impl Dates {
+    /// Nothing says how old some of the data are.
+    fn are_unknown(self) -> bool {
+        !self.stamped && (self.commands || !self.created)
+    }
+}
+
+impl<'a> Check<'a> {
+    fn new(options: &'a Options, input: &'a mut dyn BufRead, out: &'a mut dyn Write) -> Check<'a> {
+        let dates = Dates::default();
+        Check { options, input, out, storage: OsStorage, said: Vec::new(), files: Vec::new(), dates }
+    }
+
     fn run(&mut self, path: &Path) -> Result<(), Failed> {
         let path = self.manifest_in(path)?;
         let path = path.as_path();
@@ -205,11 +255,12 @@ impl Check<'_> {
 
     fn fail<T>(&mut self, text: &str) -> Result<T, Failed> {
         self.say(text);
-        Err(Failed)
+        Err(Failed::Bad)
     }
 
     fn cannot_open<T>(&mut self, path: &Path, fault: &crate::sys::io::IoFault) -> Result<T, Failed> {
-        self.fail(&format!("Cannot open file {}: {}, aborting...", path.display(), fault.source))
+        self.say(&format!("Cannot open file {}: {}, aborting...", path.display(), fault.source));
+        Err(Failed::Unreadable)
     }
 
     /// The manifest of a folder; any other path as it is.
@@ -231,11 +282,14 @@ impl Check<'_> {
         }
     }
 
-    /// The manifest in the file, if it is one: a line of it begins with `file`.
+    /// The manifest in the file, if it is one: its first line that is no comment begins with `file`.
+    /// An argument in a log may begin so too.
     fn manifest_of(&mut self, path: &Path) -> Result<Option<Manifest>, Failed> {
         let Ok(content) = self.storage.read_whole(path, MANIFEST_MAX_BYTES) else { return Ok(None) };
+        let is_log =
+            [&b"*"[..], b"REDIS", b"VALKEY", b"#TS:", b"#CS:"].iter().any(|head| content.starts_with(head));
         let mut lines = content.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"#"));
-        if content.starts_with(b"*") || !lines.any(|line| line.starts_with(b"file")) {
+        if is_log || !lines.next().is_some_and(|line| line.starts_with(b"file")) {
             return Ok(None);
         }
         match Manifest::parse(&content) {
@@ -304,10 +358,14 @@ impl Check<'_> {
         let scan = match self.scan(&part, file, start, time) {
             Ok(scan) => scan,
             Err(fault) => {
-                return self.fail(&format!("Failed to read from AOF {name}, aborting... ({fault})"));
+                self.say(&format!("Failed to read from AOF {name}, aborting... ({fault})"));
+                return Err(Failed::Unreadable);
             }
         };
         self.note_file(&part, start, &scan);
+        if let Some(time) = time {
+            self.check_dates(&part, &scan, time)?;
+        }
         if let (Some(time), Some(offset)) = (time, scan.later_at) {
             return self.cut_at_time(&part, offset, time);
         }
@@ -343,6 +401,7 @@ impl Check<'_> {
         match checked {
             Ok(report) => {
                 self.say("RDB preamble is OK, proceeding with AOF tail...");
+                self.check_created(part, report.created_s)?;
                 Ok(report.bytes)
             }
             Err(failure) => {
@@ -350,7 +409,11 @@ impl Check<'_> {
                     "name": part.name, "kind": part.kind, "size": part.size, "ok": false,
                     "problem": check_rdb::json_of_error(&failure),
                 }));
-                self.fail("RDB preamble of AOF file is not sane, aborting.")
+                self.say("RDB preamble of AOF file is not sane, aborting.");
+                Err(match failure.error.kind {
+                    RdbErrorKind::Io(_) => Failed::Unreadable,
+                    _ => Failed::Bad,
+                })
             }
         }
     }
@@ -413,6 +476,34 @@ impl Check<'_> {
         let _ = self.out.flush();
         let mut answer = String::new();
         self.input.read_line(&mut answer).is_ok() && answer.to_ascii_lowercase().starts_with('y')
+    }
+
+    /// Without a stamp nothing tells which commands are older than the wanted time.
+    fn check_dates(&mut self, part: &Part<'_>, scan: &Scan, time: i64) -> Result<(), Failed> {
+        self.dates.stamped |= scan.stamps.is_some();
+        self.dates.commands |= scan.commands > 0;
+        // A later stamp at the very beginning has a message of its own.
+        if !part.last || scan.later_at == Some(0) || !self.dates.are_unknown() {
+            return Ok(());
+        }
+        self.fail(&format!(
+            "AOF {} has no time stamp up to timestamp {time}: nothing tells how old its commands are, aborting...",
+            part.name
+        ))
+    }
+
+    /// What an RDB at the beginning holds cannot be taken out of it.
+    fn check_created(&mut self, part: &Part<'_>, created_s: Option<i64>) -> Result<(), Failed> {
+        let Task::TruncateTo(time) = self.options.task else { return Ok(()) };
+        self.dates.created |= created_s.is_some();
+        match created_s.filter(|created_s| *created_s > time) {
+            Some(created_s) => self.fail(&format!(
+                "AOF {} begins with an RDB of timestamp {created_s}, it cannot be truncated to timestamp {time}, \
+                 aborting...",
+                part.name
+            )),
+            None => Ok(()),
+        }
     }
 
     fn cut_at_time(&mut self, part: &Part<'_>, offset: u64, time: i64) -> Result<Verdict, Failed> {
@@ -514,6 +605,7 @@ fn figures(scan: &Scan) -> String {
 #[cfg(test)]
 mod tests {
     use super::run;
+    use crate::persist::backup::BackupFault;
     use std::ffi::OsString;
     use std::path::{Path, PathBuf};
 
@@ -572,6 +664,53 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), format!("#TS:10\r\n{SET}"));
         let (status, text) = tool(&["--truncate-to-timestamp", "15", name], "");
         assert_eq!((status, text.contains("Truncate nothing in AOF")), (0, true), "{text}");
+    }
+
+    #[test]
+    fn data_of_unknown_age_are_not_called_older_than_a_time() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let preamble = |created_s: &str| {
+            let mut bytes = b"REDIS0010\xfa\x05ctime".to_vec();
+            bytes.push(created_s.len() as u8);
+            bytes.extend_from_slice(created_s.as_bytes());
+            // No checksum.
+            bytes.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
+            bytes
+        };
+        let path = folder.path().join("a.aof");
+        let name = path.to_str().expect("the path is text");
+        let ends = |content: &[u8], status: i32, says: &str| {
+            std::fs::write(&path, content).expect("the folder is writable");
+            let (found, text) = tool(&["--truncate-to-timestamp", "150", name], "");
+            assert!(found == status && text.contains(says), "{found}: {text}");
+        };
+        let stamped = |second: u32| format!("#TS:{second}\r\n{SET}").into_bytes();
+        ends(SET.as_bytes(), 1, "nothing tells how old");
+        ends(&[SET.as_bytes(), &stamped(200)].concat(), 1, "nothing tells how old");
+        ends(&[SET.as_bytes(), &stamped(100)].concat(), 0, "Truncate nothing");
+        ends(&[preamble("200"), stamped(210)].concat(), 1, "begins with an RDB of timestamp 200");
+        ends(&[preamble("200"), stamped(120)].concat(), 1, "begins with an RDB of timestamp 200");
+        ends(&[preamble("100"), SET.into()].concat(), 1, "nothing tells how old");
+        ends(&preamble("100"), 0, "Truncate nothing");
+        ends(&[preamble("100"), stamped(120), stamped(200)].concat(), 0, "to timestamp 150");
+        ends(&[preamble("100"), stamped(200)].concat(), 0, "to timestamp 150");
+        assert_eq!(std::fs::read(&path).expect("read"), preamble("100"));
+    }
+
+    #[test]
+    fn a_log_with_an_argument_that_begins_like_a_manifest_is_a_log() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let command = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$10\r\nx\nfile abc\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$8\r\nfile abc\r\n";
+        for head in ["", "#TS:10\r\n", "#other\r\n"] {
+            let path = file(folder.path(), &format!("{head}{command}"));
+            let (status, text) = tool(&[path.to_str().expect("the path is text")], "");
+            assert_eq!((status, text.contains("Old-Style")), (0, true), "{head:?}: {text}");
+            assert_eq!(super::check_single(&path), Ok(()));
+        }
+        let path = file(folder.path(), "file a.aof seq 1 type b\n");
+        assert!(matches!(super::check_single(&path), Err(BackupFault::Damaged(_))), "it is no log");
+        std::fs::remove_file(&path).expect("remove");
+        assert!(matches!(super::check_single(&path), Err(BackupFault::Unreadable(_))));
     }
 
     #[test]
