@@ -323,6 +323,12 @@ fn a_log_becomes_a_snapshot_and_back() {
     assert_eq!(first["digest"], second["digest"], "{second}");
     let again = convert(&[], &commands, &rdb);
     assert!(code(&again) == 1 && text(&again).contains("--force"), "{}", text(&again));
+    // A link that leads nowhere is a name in use as well.
+    let link = folder.path().join("link.rdb");
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), &link).expect("the folder is writable");
+    let refused = convert(&[], &log, &link);
+    assert!(code(&refused) == 1 && text(&refused).contains("--force"), "{}", text(&refused));
+    assert!(std::fs::symlink_metadata(&link).expect("it stays").is_symlink());
     // As a preamble with commands behind it, and through the folder of Redis 7.
     let mixed = [std::fs::read(&rdb).expect("it is there"), command(&["DEL", "s"]).into_bytes()].concat();
     file(&folder, "base", &mixed);

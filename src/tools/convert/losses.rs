@@ -25,6 +25,34 @@ const COUNTERS_VERSION_MIN: u8 = 10;
 /// First version with the time a stream's consumer was last given something.
 const ACTIVE_VERSION_MIN: u8 = 11;
 
+/// Which details a form keeps: what a file is compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// A stream's entries added, entries read, largest deleted id.
+    pub counters: bool,
+    /// When a consumer was last seen, and last given something.
+    pub seen: bool,
+    pub active: bool,
+    /// Idle time and access frequency of keys.
+    pub access: bool,
+    /// XCLAIM takes no delivery later than its own time; Unix ms.
+    pub delivered_max_ms: i64,
+}
+
+impl Kept {
+    /// What is kept by a form that is written at `now_ms`.
+    pub fn by(format: Format, version: u8, now_ms: i64) -> Kept {
+        let commands = format == Format::Commands;
+        Kept {
+            counters: commands || version >= COUNTERS_VERSION_MIN,
+            seen: !commands,
+            active: !commands && version >= ACTIVE_VERSION_MIN,
+            access: !commands,
+            delivered_max_ms: if commands { now_ms } else { i64::MAX },
+        }
+    }
+}
+
 /// What was left out so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {

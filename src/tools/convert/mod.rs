@@ -10,7 +10,7 @@
 //! | `source` | what is read |
 //! | `sink` | the three forms that are written |
 //! | `losses` | what a form has no place for |
-//! | `digest` | that of DEBUG DIGEST, for keys in any order |
+//! | `digest` | what was written against what is read back: that of DEBUG DIGEST, and the details |
 
 mod digest;
 mod losses;
@@ -87,11 +87,16 @@ pub fn convert(plan: &Plan) -> Result<Converted, String> {
 }
 
 fn refuse_existing(plan: &Plan) -> Result<(), String> {
-    let exists = OsStorage.exists(&plan.output).map_err(|fault| fault.to_string())?;
-    match exists && !plan.force {
-        true => Err(format!("{} is there already (--force replaces it)", plan.output.display())),
-        false => Ok(()),
+    match OsStorage.kind(&plan.output) {
+        // A link that leads nowhere is there too.
+        Ok(_) if !plan.force => Err(is_there(plan)),
+        Err(fault) if !fault.is_not_found() => Err(fault.to_string()),
+        _ => Ok(()),
     }
+}
+
+fn is_there(plan: &Plan) -> String {
+    format!("{} is there already (--force replaces it)", plan.output.display())
 }
 
 fn source_of(path: &Path) -> Result<Source, Failure> {
@@ -217,10 +222,7 @@ fn put_in_place(
         true => verify(&temp, target, &written),
         false => Ok(()),
     };
-    let named = named.and_then(|()| refuse_existing(plan)).and_then(|()| {
-        let moved = OsStorage.rename(&temp, &plan.output);
-        moved.and_then(|()| OsStorage.sync_dir(parent_dir(&plan.output))).map_err(|fault| fault.to_string())
-    });
+    let named = named.and_then(|()| give_name(plan, &temp));
     if named.is_err() {
         // The reason is told; a left-over file would only add to it.
         let _ = OsStorage.remove(&temp);
@@ -228,17 +230,30 @@ fn put_in_place(
     named.map(|()| Converted { target, written, bytes, verified: plan.verify })
 }
 
+/// Gives the file its name. Unless that may be replaced, it is taken in the same step in which it is
+/// found to be free.
+fn give_name(plan: &Plan, temp: &Path) -> Result<(), String> {
+    let named = match plan.force {
+        true => OsStorage.rename(temp, &plan.output),
+        false => OsStorage.rename_new(temp, &plan.output),
+    };
+    named.and_then(|()| OsStorage.sync_dir(parent_dir(&plan.output))).map_err(|fault| match fault.errno() {
+        Some(libc::EEXIST) if !plan.force => is_there(plan),
+        _ => fault.to_string(),
+    })
+}
+
 /// Reads the new file back and compares its digest.
 fn verify(temp: &Path, target: Target, written: &Written) -> Result<(), String> {
     let text = |failure: Failure| format!("the file that was written cannot be read back: {failure}");
     let found = match target.format {
         Format::Rdb | Format::Aof => {
-            let (digest, libraries) = source::digest_rdb(temp, &limits()?).map_err(text)?;
+            let (digest, libraries) = source::digest_rdb(temp, &limits()?, target.kept()).map_err(text)?;
             digest == written.digest && libraries == written.libraries
         }
         Format::Commands => {
             let server = source::execute(&[temp.to_path_buf()], written.library_bytes).map_err(text)?;
-            source::digest_keyspace(&server.keyspace) == written.digest
+            source::digest_keyspace(&server.keyspace, target.kept()) == written.digest
         }
     };
     match found {

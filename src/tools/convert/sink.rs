@@ -9,7 +9,7 @@ use crate::persist::rdb::{opcode, string, values};
 use crate::sys::durable::DurableFile;
 use crate::sys::io::IoResult;
 use crate::tools::convert::digest::DataSetDigest;
-use crate::tools::convert::losses::{Format, Losses};
+use crate::tools::convert::losses::{Format, Kept, Losses};
 use crate::value::hash::FieldExpiry;
 use crate::value::{HashRef, HashValue, StrRef, TypeLimits, ValueRef};
 
@@ -28,6 +28,13 @@ pub struct Target {
     pub version: u8,
     /// Unix ms.
     pub now_ms: i64,
+}
+
+impl Target {
+    /// The details of keys that the file keeps.
+    pub fn kept(self) -> Kept {
+        Kept::by(self.format, self.version, self.now_ms)
+    }
 }
 
 enum Output<'f> {
@@ -76,7 +83,7 @@ impl<'f> Sink<'f> {
             limits,
             db: None,
             losses: Losses::default(),
-            digest: DataSetDigest::default(),
+            digest: DataSetDigest::new(target.kept()),
             libraries: 0,
             library_bytes: 0,
             expiring_hashes: 0,
@@ -184,7 +191,7 @@ impl<'f> Sink<'f> {
 
     fn put(&mut self, db: u64, key: &[u8], value: &ValueRef<'_>, attributes: Attributes) -> IoResult<()> {
         self.select(db);
-        self.digest.add(db, key, value, attributes.expiry_ms.is_some());
+        self.digest.add(db, key, value, attributes);
         match &mut self.output {
             Output::Rdb(writer) => put_record(writer, key, value, attributes, self.target.version),
             Output::Commands { file, chunk } => {

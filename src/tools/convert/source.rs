@@ -16,6 +16,7 @@ use crate::server::config::Config;
 use crate::server::{CommandTable, Server};
 use crate::sys::io::{IoFault, IoResult, OsStorage, Storage, StorageFile};
 use crate::tools::convert::digest::DataSetDigest;
+use crate::tools::convert::losses::Kept;
 use crate::tools::convert::sink::{Sink, with_value};
 use crate::tools::progress::Progress;
 use crate::value::TypeLimits;
@@ -150,16 +151,15 @@ fn feed_key(
 ///
 /// # Errors
 /// The first damage.
-pub fn digest_rdb(path: &Path, limits: &TypeLimits) -> Result<(DataSetDigest, u64), Failure> {
+pub fn digest_rdb(path: &Path, limits: &TypeLimits, kept: Kept) -> Result<(DataSetDigest, u64), Failure> {
     let mut parser = open_parser(path)?;
     let mut progress = Progress::new(parser.input.file_bytes());
-    let (mut digest, mut libraries, mut db) = (DataSetDigest::default(), 0, 0);
+    let (mut digest, mut libraries, mut db) = (DataSetDigest::new(kept), 0, 0);
     loop {
         match parser.next_event()? {
             Event::Key(number, attributes) => {
-                let expires = attributes.expiry_ms.is_some();
                 let read = values::read_value(number, &mut parser.input, &mut parser.scratch, limits)
-                    .map(|value| with_value(&value, |value| digest.add(db, &parser.key, value, expires)));
+                    .map(|value| with_value(&value, |value| digest.add(db, &parser.key, value, attributes)));
                 read.map_err(|kind| parser.error(kind))?;
                 progress.at(parser.input.offset());
             }
@@ -211,11 +211,12 @@ pub fn feed_keyspace(keyspace: &Keyspace, sink: &mut Sink<'_>) -> IoResult<()> {
 }
 
 /// The digest of a data set in memory.
-pub fn digest_keyspace(keyspace: &Keyspace) -> DataSetDigest {
-    let mut digest = DataSetDigest::default();
+pub fn digest_keyspace(keyspace: &Keyspace, kept: Kept) -> DataSetDigest {
+    let mut digest = DataSetDigest::new(kept);
     for index in 0..keyspace.databases() {
         for view in keyspace.db(index).iter() {
-            digest.add(index as u64, view.key(), &view.value(), view.expiry_ms().is_some());
+            let attributes = Attributes { expiry_ms: view.expiry_ms(), ..Attributes::default() };
+            digest.add(index as u64, view.key(), &view.value(), attributes);
         }
     }
     digest
