@@ -72,7 +72,9 @@ impl Server {
     /// A text for the log.
     pub fn open_aof(&mut self) -> Result<(), String> {
         let path = self.aof_path();
-        self.persistence.aof.set_path(path.clone());
+        // The file stays where it is when the working directory changes (CONFIG SET dir), and a look
+        // at its name must not find another one.
+        self.persistence.aof.set_path(std::path::absolute(&path).unwrap_or_else(|_| path.clone()));
         self.apply_aof_settings();
         let opened = self.persistence.aof.open();
         opened.map_err(|fault| format!("Can't open the append-only file {}: {fault}", path.display()))?;

@@ -46,7 +46,8 @@ impl DurableFile {
         let file = storage.create(temp_path)?;
         // Held while it is written: whoever tidies this folder sees that it is in use, even from
         // another process namespace, where our process id means nothing.
-        if !file.try_lock()? {
+        // A lock that cannot be asked for is no reason to write nothing.
+        if matches!(file.try_lock(), Ok(false)) {
             return Err(IoFault::from_errno(Operation::Create, temp_path, libc::EBUSY));
         }
         let file = Some(file);

@@ -219,6 +219,7 @@ fn a_rewrite_into_another_folder_keeps_the_log_that_is_there() {
     assert_eq!(std::fs::read(kept).expect("it is there"), b"somebody's");
     assert!(std::fs::read(sub.join("appendonly.aof")).expect("it is there").starts_with(b"REDIS"));
     assert!(server.dir().join("appendonly.aof").exists(), "the former log stays where it was");
+    assert!(!server.log().contains("by somebody else"), "its own log was never lost: {}", server.log());
 }
 
 /// A child that outlived its server would replace the file of the next one.
