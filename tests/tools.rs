@@ -267,10 +267,18 @@ fn digest_of_commands(server: &Server, path: &Path) -> String {
 fn converted_files_hold_the_same_in_redis() {
     let Some(corpus) = corpus() else { return };
     let Some(redis) = Server::redis(&["enable-debug-command yes"]) else { return };
+    // 7.2 has another format of scores, in its digest too.
+    let info = redis.client().call(&["INFO", "server"]).text();
+    let is_old = ["redis_version:6.", "redis_version:7.0."].iter().any(|version| info.contains(version));
     let folder = new_folder();
     let mut compared = 0;
     for file in corpus.files.iter().filter(|file| file.kind == "rdb") {
-        let checked = json(&run(CHECK_RDB, [OsStr::new("--json"), file.path.as_os_str()], ""));
+        let checked = json(&run(
+            CHECK_RDB,
+            ["--json", "--stats"].map(OsStr::new).into_iter().chain([file.path.as_os_str()]),
+            "",
+        ));
+        let has_scores = checked["stats"]["encodings"].to_string().contains("zset");
         if checked["ok"] == false {
             let output = convert(&["--force"], &file.path, &folder.path().join("bad"));
             assert_eq!(code(&output), 1, "{}: {}", file.name, text(&output));
@@ -292,6 +300,7 @@ fn converted_files_hold_the_same_in_redis() {
             if checked["already_expired"] != 0
                 || (name == "c" && file.rdb_version.ends_with("12"))
                 || file.name.contains("hfe")
+                || (is_old && has_scores)
             {
                 continue;
             }

@@ -11,12 +11,15 @@ use crate::sys::io::IoResult;
 use crate::tools::convert::digest::DataSetDigest;
 use crate::tools::convert::losses::{Format, Kept, Losses};
 use crate::value::hash::FieldExpiry;
-use crate::value::{HashRef, HashValue, StrRef, TypeLimits, ValueRef};
+use crate::value::zset::ZsetLimits;
+use crate::value::{HashRef, HashValue, StrRef, TypeLimits, ValueRef, ZsetValue};
 
 /// Commands collected before they are handed to the file, bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// What says that a snapshot is the first part of an AOF; written anew.
 const AOF_BASE_FIELD: &[u8] = b"aof-base";
+/// Type number of a sorted set that is written as it lies in memory (since RDB 10).
+const PACKED_ZSET: u8 = 17;
 /// Fields of a replication stream: what is converted is not at that point of it any more.
 const REPLICATION_FIELDS: &[u8] = b"repl-";
 
@@ -191,7 +194,10 @@ impl<'f> Sink<'f> {
 
     fn put(&mut self, db: u64, key: &[u8], value: &ValueRef<'_>, attributes: Attributes) -> IoResult<()> {
         self.select(db);
-        self.digest.add(db, key, value, attributes);
+        match self.as_readers_find(value) {
+            Some(read) => self.digest.add(db, key, &ValueRef::Zset(read.as_ref()), attributes),
+            None => self.digest.add(db, key, value, attributes),
+        }
         match &mut self.output {
             Output::Rdb(writer) => put_record(writer, key, value, attributes, self.target.version),
             Output::Commands { file, chunk } => {
@@ -208,6 +214,27 @@ impl<'f> Sink<'f> {
                 Ok(())
             }
         }
+    }
+
+    /// A sorted set as a reader of this form makes it, where that differs. These forms hold members and
+    /// scores one by one, and a small set that is built so keeps a score of -0 as 0, here as in Redis.
+    fn as_readers_find(&self, value: &ValueRef<'_>) -> Option<ZsetValue> {
+        let ValueRef::Zset(zset) = value else { return None };
+        let is_packed_whole = self.target.format != Format::Commands
+            && values::type_of(value, self.target.version) == PACKED_ZSET;
+        if is_packed_whole || !zset.iter().any(|(score, _)| score == 0.0 && score.is_sign_negative()) {
+            return None;
+        }
+        let limits = ZsetLimits::from(&self.limits);
+        let mut read = ZsetValue::with_hint(zset.len(), 0, &limits);
+        let mut text = Vec::new();
+        for (score, member) in zset.range(0, zset.len(), true) {
+            text.clear();
+            member.append_to(&mut text);
+            // A set has no score that is not a number.
+            let _ = read.insert(score, &text, &limits);
+        }
+        Some(read)
     }
 
     /// Ends the output.
