@@ -13,6 +13,7 @@ use crate::sys::io::{
     Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage, PowerCut, Storage,
 };
 use std::fs::{File, FileTimes};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -299,8 +300,13 @@ fn a_backup_holds_its_folder_while_it_is_written() {
     let temp = dir.join(format!("{INCOMPLETE_PREFIX}{}", name_at(UNIX_MS)));
     let claim = temp.join(manifest::FILE_NAME);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    // It waits for the server's file, and is locked: it may become as old as it wants.
-    let is_locked = || OsStorage.open_read(&claim).is_ok_and(|file| file.try_lock().is_ok_and(|mine| !mine));
+    // It waits for the server's file, and is locked: it may become as old as it wants. The kernel is
+    // asked: trying to lock it from here could be first, and would fail the backup.
+    let is_locked = || {
+        let Ok(inode) = std::fs::metadata(&claim).map(|found| found.ino()) else { return false };
+        let locks = std::fs::read_to_string("/proc/locks").expect("Linux has it");
+        locks.lines().any(|line| line.contains("FLOCK") && line.contains(&format!(":{inode} ")))
+    };
     while !is_locked() {
         assert!(std::time::Instant::now() < deadline && !writer.is_finished());
         std::thread::yield_now();
