@@ -47,6 +47,19 @@ enum Source {
     },
 }
 
+/// The system's time, Unix microseconds. Before 1970 it is negative.
+fn unix_us_now() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_micros() as i64,
+        Err(before) => -(before.duration().as_micros() as i64),
+    }
+}
+
+/// The system's time, Unix milliseconds: for programs that have no [`Clock`].
+pub fn unix_ms_now() -> i64 {
+    unix_us_now().div_euclid(1000)
+}
+
 impl Clock {
     /// The system's clock. Takes about 2 ms (calibration of the tick source).
     pub fn system() -> Clock {
@@ -100,10 +113,7 @@ impl Clock {
     /// Unix time now in microseconds. Before 1970 it is negative.
     pub fn now_us(&self) -> i64 {
         let Source::Manual { wall_us, .. } = &self.source else {
-            return match SystemTime::now().duration_since(UNIX_EPOCH) {
-                Ok(since) => since.as_micros() as i64,
-                Err(before) => -(before.duration().as_micros() as i64),
-            };
+            return unix_us_now();
         };
         *wall_us
     }

@@ -4,6 +4,7 @@
 use crate::persist::aof::AofState;
 use crate::persist::schedule;
 use crate::server::Server;
+use crate::sys::durable::free_name;
 use crate::sys::io::{IoResult, Storage, parent_dir};
 use std::path::{Path, PathBuf};
 
@@ -96,22 +97,5 @@ impl Server {
         let mut kept =
             names.into_iter().filter(|name| name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()));
         Ok(kept.next_back().map(|name| path.with_file_name(name)))
-    }
-}
-
-/// `<path>.<word>-<unix time>`, or a later time when somebody has that name.
-///
-/// # Errors
-/// The names cannot be looked at.
-pub fn free_name(storage: &dyn Storage, path: &Path, word: &str, now_s: i64) -> IoResult<PathBuf> {
-    let mut number = now_s;
-    loop {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{word}-{number}"));
-        let free = PathBuf::from(name);
-        if !storage.exists(&free)? {
-            return Ok(free);
-        }
-        number += 1;
     }
 }

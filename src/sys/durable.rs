@@ -184,6 +184,23 @@ pub fn replace(
     file.commit().map(|_| ())
 }
 
+/// `<path>.<word>-<unix time>`, or a later time when somebody has that name.
+///
+/// # Errors
+/// The names cannot be looked at.
+pub fn free_name(storage: &dyn Storage, path: &Path, word: &str, now_s: i64) -> IoResult<PathBuf> {
+    let mut number = now_s;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{word}-{number}"));
+        let free = PathBuf::from(name);
+        if !storage.exists(&free)? {
+            return Ok(free);
+        }
+        number += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;

@@ -3,6 +3,7 @@
 //!
 //! Exit status 0: the file looks right; 1: it does not, or the arguments do not.
 
+use crate::base::clock::unix_ms_now;
 use crate::persist::rdb::check::{CheckFailure, CheckLine, CheckReport, FoundKey, Observer, check_file};
 use crate::persist::rdb::values;
 use crate::server::run::REDIS_VERSION;
@@ -14,7 +15,6 @@ use serde_json::{Value as Json, json};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
 Usage: tine-check-rdb [options] <rdb-file-name>
@@ -286,7 +286,7 @@ fn check(task: &Task, out: &mut dyn Write) -> io::Result<i32> {
 }
 
 fn stats_options(task: &Task) -> StatsOptions {
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
+    let now_ms = unix_ms_now();
     StatsOptions { separator: task.separator, top: task.top, now_ms }
 }
 

@@ -8,10 +8,11 @@
 //! as spoilt: writes are refused, and a rewrite makes a new one. A file that another put in our
 //! place may be somebody's only copy of something: it is set aside under another name before.
 
+use crate::base::clock::unix_ms_now;
 use crate::persist::aof::log_file::LogFile;
+use crate::sys::durable::free_name;
 use crate::sys::io::{FileMetadata, IoResult, Storage};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
 /// What has become of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,27 +78,11 @@ pub(super) fn set_foreign_aside(storage: &dyn Storage, old: &LogFile, target: &P
     if !foreign {
         return Ok(());
     }
-    let aside = aside_name(storage, target);
+    let aside = free_name(storage, target, "replaced", unix_ms_now() / 1000)?;
     // A link keeps the name taken until ours replaces it; some file systems have none.
     if storage.hard_link(target, &aside).is_err() {
         storage.rename(target, &aside)?;
     }
     log::warn!("{} was not written by this server; it is kept as {}", target.display(), aside.display());
     Ok(())
-}
-
-fn aside_name(storage: &dyn Storage, target: &Path) -> PathBuf {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mut name = target.as_os_str().to_owned();
-    name.push(format!(".replaced-{}", now.as_secs()));
-    let mut number = 1;
-    let mut path = PathBuf::from(name.clone());
-    // Two in one second; a name that cannot be looked at is taken as free, and the rename tells.
-    while storage.exists(&path).unwrap_or(false) {
-        number += 1;
-        let mut next = name.clone();
-        next.push(format!("-{number}"));
-        path = PathBuf::from(next);
-    }
-    path
 }

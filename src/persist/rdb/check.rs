@@ -1,5 +1,6 @@
 //! Checking a file without loading it: every type is read over, the checksum compared.
 
+use crate::base::clock::unix_ms_now;
 use crate::base::hash::HashSeed;
 use crate::keyspace::NewValue;
 use crate::persist::rdb::error::{RdbError, RdbErrorKind, Step};
@@ -9,7 +10,6 @@ use crate::persist::rdb::{skip, values};
 use crate::sys::io::StorageFile;
 use crate::value::{StrRef, TypeLimits};
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Figures of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,7 +108,7 @@ fn check_all(
     observer: &mut dyn Observer,
 ) -> Result<(), RdbError> {
     let mut db = 0;
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
+    let now_ms = unix_ms_now();
     loop {
         let event = parser.next_event()?;
         let text = match event {

@@ -5,6 +5,7 @@
 //! ```
 //! The server listens on no port, saves nothing and rewrites nothing; its folder is removed.
 
+use crate::base::clock::unix_ms_now;
 use crate::persist::backup::manifest::{BackupKind, Manifest};
 use crate::tools::backup::arguments::Options;
 use crate::tools::backup::client::Client;
@@ -96,7 +97,7 @@ struct DrillFolder {
 
 impl DrillFolder {
     fn make(base: &Path) -> Result<DrillFolder, Failure> {
-        let path = base.join(format!("tine-drill-{}-{}", std::process::id(), show::now_ms()));
+        let path = base.join(format!("tine-drill-{}-{}", std::process::id(), unix_ms_now()));
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|failure| failed(format!("mkdir({}): {failure}", path.display())))?;
         Ok(DrillFolder { path })

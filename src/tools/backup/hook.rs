@@ -1,7 +1,7 @@
 //! The hook: a command of the user's that takes a backup to another place.
 
+use crate::base::clock::unix_ms_now;
 use crate::tools::backup::arguments::{HookWhen, Options};
-use crate::tools::backup::show;
 use crate::tools::backup::store::{self, Stored, manifest_of};
 use crate::tools::backup::{Failure, Outcome};
 use std::ffi::OsStr;
@@ -31,7 +31,7 @@ pub fn run_if_due(options: &Options, stored: &mut Stored, out: &mut dyn Write) -
         return Ok(());
     }
     call(command, &options.dir, stored)?;
-    let marked = store::mark_offsite(stored, show::now_ms() / 1000);
+    let marked = store::mark_offsite(stored, unix_ms_now() / 1000);
     marked.map_err(|fault| Failure::Hook(format!("the hook succeeded, which cannot be noted: {fault}")))?;
     Ok(writeln!(out, "{} is off site", stored.name)?)
 }

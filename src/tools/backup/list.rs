@@ -1,5 +1,6 @@
 //! `tine-backup list`: a table of the backups, the newest first.
 
+use crate::base::clock::unix_ms_now;
 use crate::tools::backup::Outcome;
 use crate::tools::backup::arguments::Options;
 use crate::tools::backup::retention::{Candidate, decide};
@@ -18,7 +19,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     let all = store::read_all(&options.dir)?;
     let candidates: Vec<Candidate> = all.iter().map(Stored::candidate).collect();
     let fates = decide(&candidates, options.policy);
-    let now_ms = show::now_ms();
+    let now_ms = unix_ms_now();
     let mut rows: Vec<[String; 8]> = vec![TITLES.map(str::to_owned)];
     rows.extend(all.iter().zip(&fates).map(|(stored, fate)| row(stored, fate.name(), now_ms)));
     let widths: Vec<usize> =

@@ -1,5 +1,6 @@
 //! `tine-backup restore`: puts a backup into a data directory, checked on its way.
 
+use crate::base::clock::unix_ms_now;
 use crate::persist::backup::job::{Progress, copy_file, read_manifest};
 use crate::persist::backup::manifest::{BackupKind, Manifest};
 use crate::sys::io::{IoFault, IoResult, OsStorage, Storage, parent_dir};
@@ -65,7 +66,7 @@ fn prepare(to: &Path, force: bool, loaded: &[&str]) -> Result<Vec<Aside>, Failur
             to.display()
         )));
     }
-    let now_s = show::now_ms() / 1000;
+    let now_s = unix_ms_now() / 1000;
     let mut asides = Vec::new();
     for name in loaded {
         let aside = Aside { live: to.join(name), kept: to.join(format!("{name}.before-restore-{now_s}")) };

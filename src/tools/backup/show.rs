@@ -1,12 +1,7 @@
 //! Sizes, ages and times for people; the progress line.
 
 use std::io::IsTerminal;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Now, Unix ms.
-pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
+use std::time::Duration;
 
 /// `3 m`, `5 h`, `12 d`; a time to come is `in 5 h`.
 pub fn age(ms: i64) -> String {

@@ -1,5 +1,6 @@
 //! `tine-backup take`: asks the server for a backup, or takes one of a stopped server's files.
 
+use crate::base::clock::unix_ms_now;
 use crate::persist::backup::job::{self, BackupOrder, Progress, Source, remove_folder};
 use crate::persist::backup::manifest::{BackupKind, Manifest};
 use crate::persist::backup::name_at;
@@ -179,7 +180,7 @@ fn offline_choice(
 
 fn take_offline(options: &Options, folder: &Path) -> Result<String, Failure> {
     let (kind, path, found) = offline_file(options, folder)?;
-    let unix_ms = show::now_ms();
+    let unix_ms = unix_ms_now();
     let manifest = Manifest {
         kind,
         name: name_at(unix_ms),

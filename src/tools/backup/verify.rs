@@ -1,5 +1,6 @@
 //! `tine-backup verify`: lengths, checksums, and every byte read as a server would read it.
 
+use crate::base::clock::unix_ms_now;
 use crate::persist::backup::BackupFault;
 use crate::persist::backup::job::{Progress, check_files};
 use crate::persist::backup::manifest::{BackupKind, Manifest};
@@ -62,7 +63,7 @@ pub fn verify(stored: &mut Stored) -> Outcome {
     line.show(&format!("checking {}", stored.name));
     let outcome = examine(stored);
     line.clear();
-    let now_s = show::now_ms() / 1000;
+    let now_s = unix_ms_now() / 1000;
     match &outcome {
         Ok(()) => store::mark_verified(stored, None, now_s),
         Err(Failure::Damaged(reason)) => store::mark_verified(stored, Some(reason.clone()), now_s),

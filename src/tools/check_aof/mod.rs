@@ -15,6 +15,7 @@ mod diagnose;
 mod excerpt;
 mod scan;
 
+use crate::base::clock::unix_ms_now;
 use crate::base::timestamp::{parse_unix_s, rfc3339};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::aof::reader::BlockReader;
@@ -31,7 +32,6 @@ use serde_json::{Value as Json, json};
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Longest manifest that is read, bytes.
 const MANIFEST_MAX_BYTES: u64 = 1 << 20;
@@ -525,7 +525,7 @@ impl<'a> Check<'a> {
     }
 
     fn cut(&mut self, part: &Part<'_>, offset: u64) -> Result<(), Failed> {
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let now_s = unix_ms_now() / 1000;
         match cut(&self.storage, part.path, offset, now_s) {
             Ok(side) => {
                 self.say(&format!("The {} bytes cut off are kept in {}", part.size - offset, side.display()));

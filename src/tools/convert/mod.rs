@@ -19,6 +19,7 @@ mod source;
 
 pub use losses::Format;
 
+use crate::base::clock::unix_ms_now;
 use crate::base::hash::HashSeed;
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::rdb::{FIELD_EXPIRY_VERSION_MIN, SaveOptions, VALKEY_VERSION};
@@ -32,7 +33,6 @@ use serde_json::{Value as Json, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Longest manifest, bytes.
 const MANIFEST_MAX_BYTES: u64 = 1 << 20;
@@ -188,7 +188,7 @@ fn target_of(plan: &Plan, natural_version: u8) -> Target {
     let format = plan.format.unwrap_or(by_name);
     let version =
         if format == Format::Commands { VERSION_MAX } else { plan.version.unwrap_or(natural_version) };
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    let now_ms = unix_ms_now();
     Target { format, version, now_ms }
 }
 
