@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// From `age` to `multi`.
-    fn describe_state(&self, client: &Client, field: &mut dyn FnMut(&str, &dyn AsRef<[u8]>)) {
+    fn describe_state(&self, client: &Client, mut field: impl FnMut(&str, &dyn AsRef<[u8]>)) {
         let now_ms = self.clock.monotonic_us() / 1000;
         let seconds_since = |then_ms: u64| now_ms.saturating_sub(then_ms) / 1000;
         field("age", &seconds_since(client.created_ms).to_string());

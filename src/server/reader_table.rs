@@ -19,7 +19,7 @@ type Shard = HashMap<Box<[u8]>, Readers>;
 #[derive(Debug)]
 enum Readers {
     One(u64),
-    /// Boxed, so that the common case takes 16 bytes.
+    #[expect(clippy::box_collection, reason = "boxed, so that the common case takes 16 bytes")]
     Many(Box<BTreeSet<u64>>),
 }
 

@@ -244,8 +244,8 @@ impl Server {
             for client in clients {
                 let tracking = self.clients.get(client).and_then(|state| state.tracking.as_ref());
                 if tracking.is_some_and(|tracking| tracking.no_loop) {
-                    let others = |entry: &(&Box<[u8]>, &Option<u64>)| *entry.1 != Some(client.id);
-                    let names: Vec<&Box<[u8]>> = changed.iter().filter(others).map(|entry| entry.0).collect();
+                    let others = changed.iter().filter(|(_, by)| **by != Some(client.id));
+                    let names: Vec<_> = others.map(|(name, _)| name).collect();
                     if !names.is_empty() {
                         self.send_invalidation(client, Invalid::Keys(&encode_keys(names.into_iter())));
                     }
