@@ -112,6 +112,7 @@ fn round(server: &mut Server) {
     server.backup_cron();
     server.stats.used_memory_peak = server.stats.used_memory_peak.max(server.used_memory());
     if is_time_for(server, 100) {
+        server.persistence.pages.fetch_ahead();
         server.memory.rss_bytes = info::current_rss_bytes() as usize;
     }
     if is_time_for(server, 1000) {

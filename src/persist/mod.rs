@@ -6,6 +6,7 @@
 pub mod aof;
 pub mod backup;
 pub mod child;
+pub mod data_pages;
 pub mod fork;
 pub mod rdb;
 pub mod schedule;
@@ -14,6 +15,7 @@ use crate::keyspace::Keyspace;
 use crate::persist::aof::Aof;
 use crate::persist::backup::BackupState;
 use crate::persist::child::{ChildLink, ChildSetup};
+use crate::persist::data_pages::DataPages;
 use crate::persist::fork::{ChildEnd, ChildKind, ChildProcess, ForkError, ForkLog};
 use crate::persist::schedule::SnapshotState;
 use crate::sys::io::{FaultPlan, FaultyStorage, OsStorage, Storage};
@@ -34,6 +36,8 @@ pub struct Persistence {
     pub child_setup: ChildSetup,
     /// Forks so far.
     pub forks: ForkLog,
+    /// The pages that a fork shares.
+    pub pages: DataPages,
     /// Snapshots: when, how, how it went.
     pub snapshot: SnapshotState,
     /// The append-only file.
@@ -53,6 +57,7 @@ impl Default for Persistence {
             child: None,
             child_setup: ChildSetup::default(),
             forks: ForkLog::default(),
+            pages: DataPages::default(),
             snapshot: SnapshotState::default(),
             aof: Aof::new(storage),
             backup: BackupState::default(),
@@ -74,7 +79,9 @@ impl Persistence {
         if let Some(active) = self.child_kind() {
             return Err(ForkError::ChildActive(active));
         }
-        let child = fork::fork_job(kind, keyspace, &mut self.child_setup, job)?;
+        self.pages.hold();
+        let child = fork::fork_job(kind, keyspace, &mut self.child_setup, job)
+            .inspect_err(|_| self.pages.release())?;
         self.forks.started(&child);
         Ok(self.child.insert(child))
     }
@@ -111,6 +118,7 @@ impl Persistence {
     fn forget_child(&mut self, end: &ChildEnd) {
         self.forks.ended(end);
         self.child = None;
+        self.pages.release();
     }
 
     /// The AOF offset that replies made now must wait for; `None` while no write is pending.

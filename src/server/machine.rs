@@ -1,7 +1,10 @@
 //! What the machine allows: open files, memory.
 
-use crate::server::config::Config;
+use crate::persist::data_pages::PageSize;
+use crate::server::Server;
+use crate::server::config::{Config, ForkHugePages};
 use crate::sys;
+use crate::sys::huge_pages::{self, HugePageProbe};
 use crate::sys::proc::ProcFs;
 
 /// Descriptors kept for everything but clients: files, sockets of the loop, libraries.
@@ -67,4 +70,30 @@ pub fn resolve_memory_limits(config: &mut Config) {
 pub fn machine_memory_bytes() -> u64 {
     let machine = sys::info::total_memory_bytes();
     ProcFs::system().cgroup_memory_limit().map_or(machine, |limit| limit.min(machine))
+}
+
+impl Server {
+    /// `fork-huge-pages`: puts the data into pages of the size that it asks for; `auto` goes by
+    /// what a probe of the kernel has shown (a fork, about 2 ms, the first time).
+    ///
+    /// # Errors
+    /// The kernel refuses huge pages.
+    pub fn set_page_size(&mut self) -> Result<(), String> {
+        let pages = &mut self.persistence.pages;
+        let probed = pages.probe.get_or_insert_with(|| huge_pages::probe(&ProcFs::system()));
+        let size = match (self.config.fork_huge_pages, probed) {
+            (ForkHugePages::No, _) => PageSize::Base("fork-huge-pages no".to_owned()),
+            (ForkHugePages::Yes, outcome)
+            | (ForkHugePages::Auto, outcome @ HugePageProbe::CopiesSmallPage) => {
+                PageSize::Huge(outcome.to_string())
+            }
+            (ForkHugePages::Auto, outcome) => PageSize::Base(outcome.to_string()),
+        };
+        match &size {
+            PageSize::Huge(reason) => log::info!("The data lies in huge pages: {reason}"),
+            PageSize::Base(reason) => log::info!("The data lies in pages of 4 kB: {reason}"),
+        }
+        let refused = |failure: std::io::Error| format!("the kernel refuses huge pages: {failure}");
+        self.persistence.pages.set_size(size).map_err(refused)
+    }
 }

@@ -8,6 +8,7 @@ pub mod durable;
 pub mod fork;
 pub mod fork_check;
 pub mod general_alloc;
+pub mod huge_pages;
 pub mod info;
 pub mod io;
 pub mod limits;

@@ -24,6 +24,7 @@ const APPLIERS: &[(&str, Applier)] = &[
     ("maxmemory", set_memory_limit),
     ("maxmemory-clients", set_clients_limit),
     ("fork-cow-limit", resolve_memory),
+    ("fork-huge-pages", set_page_size),
     ("maxmemory-policy", set_access_policy),
     ("lfu-log-factor", set_access_policy),
     ("lfu-decay-time", set_access_policy),
@@ -77,7 +78,7 @@ fn applier_of(name: &str) -> Option<Applier> {
 /// What boot must apply of a configuration that came from a file.
 pub fn apply_at_start(server: &mut Server) {
     let unchanged = server.config.clone();
-    let appliers: [Applier; 2] = [set_access_policy, set_oom_score];
+    let appliers: [Applier; 3] = [set_access_policy, set_oom_score, set_page_size];
     for applier in appliers {
         if let Err(reason) = applier(server, &unchanged) {
             log::warn!("{reason}");
@@ -207,6 +208,10 @@ fn set_clients_limit(server: &mut Server, _: &Config) -> Result<(), String> {
 }
 
 /// LRU or LFU bits, as the policy says.
+fn set_page_size(server: &mut Server, _: &Config) -> Result<(), String> {
+    server.set_page_size()
+}
+
 fn set_access_policy(server: &mut Server, _: &Config) -> Result<(), String> {
     let config = &server.config;
     let access = &mut server.keyspace.access;

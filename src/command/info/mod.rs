@@ -87,6 +87,7 @@ const SECTIONS: &[Section] = &[
     section(&["clients"], "Clients", true, load::clients),
     section(&["memory"], "Memory", true, machine::memory),
     section(&["persistence"], "Persistence", true, data::persistence),
+    section(&["fork"], "Fork", true, data::fork),
     section(&["stats"], "Stats", true, load::stats),
     section(&["replication"], "Replication", true, data::replication),
     section(&["cpu"], "CPU", true, machine::cpu),

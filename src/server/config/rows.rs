@@ -225,7 +225,7 @@ config_rows! {
     "aof-disable-auto-gc": aof_disable_auto_gc: bool = false; YES_NO; HIDDEN,
 
     // Fork
-    "fork-huge-pages": fork_huge_pages: ForkHugePages = ForkHugePages::Auto; names::<ForkHugePages>(); 0,
+    "fork-huge-pages": fork_huge_pages: ForkHugePages = ForkHugePages::Auto; names::<ForkHugePages>(); ACTIVE,
     /// Seconds without progress.
     "fork-child-timeout": fork_child_timeout: u32 = 600; integer(0, INT_MAX); ACTIVE,
     "fork-cow-limit": fork_cow_limit: MemoryLimit = MemoryLimit::default(); memory_or_percent(LONG_MAX); ACTIVE,

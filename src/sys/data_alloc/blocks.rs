@@ -22,6 +22,8 @@ use super::size_class::{BLOCK_BYTES, UNIT_BYTES, UNITS_PER_BLOCK};
 /// Empty blocks kept resident for the next growth (16 MiB): returning one and
 /// touching it again makes the kernel zero 2 MiB.
 pub const RETAINED_BLOCKS: usize = 8;
+/// Blocks with data for each one fetched ahead: a small server stays small.
+pub const DATA_PER_PREFAULTED: usize = 8;
 /// Blocks committed by one call (32 MiB): keeps the number of `mprotect` calls low.
 const COMMIT_STEP_BLOCKS: usize = 16;
 /// Address space reserved for each byte of physical memory.
@@ -247,12 +249,14 @@ impl BlockPool {
         self.enter(index, BlockState::Returned);
     }
 
+    /// Whether more empty blocks should be resident, for this much data.
+    pub fn wants_prefault(&self) -> bool {
+        self.retained < RETAINED_BLOCKS.min(self.active / DATA_PER_PREFAULTED)
+    }
+
     /// An empty block without pages, to be populated *without the heap's lock* and passed to
-    /// [`Self::finish_prefault`]. `None`: enough empty blocks are resident.
+    /// [`Self::finish_prefault`]. `None`: none is left over.
     pub fn begin_prefault(&mut self) -> Option<usize> {
-        if self.retained >= RETAINED_BLOCKS {
-            return None;
-        }
         let index = self.sets.lowest(RETURNED_SET)?;
         self.enter(index, BlockState::InTransit);
         Some(index)

@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 
 use super::Kind;
 use super::address_set::SetFamily;
-use super::blocks::{BlockPool, BlockState, RETAINED_BLOCKS, default_reserve_blocks};
+use super::blocks::{BlockPool, BlockState, default_reserve_blocks};
 use super::region::{MetaArray, ZeroValid};
 use super::size_class::{
     BLOCK_BYTES, CLASS_COUNT, CLASSES, ClassInfo, MAX_SLOTS, UNIT_BYTES, UNITS_PER_BLOCK,
@@ -373,10 +373,9 @@ impl Heap {
     /// A block to populate without the lock, if more empty blocks should be resident.
     /// Commits more blocks where none is left over.
     pub fn begin_prefault(&mut self) -> Option<usize> {
-        let state = self.state.as_mut()?;
+        let state = self.state.as_mut().filter(|state| state.pool.wants_prefault())?;
         state.pool.begin_prefault().or_else(|| {
-            let (_, retained) = state.pool.active_and_retained();
-            let grown = retained < RETAINED_BLOCKS && state.grow().ok()?;
+            let grown = state.grow().ok()?;
             if grown { state.pool.begin_prefault() } else { None }
         })
     }

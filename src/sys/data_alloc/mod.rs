@@ -46,6 +46,7 @@ use walk::Granularity;
 pub use data_box::DataBox;
 pub use data_bytes::DataBytes;
 pub use data_vec::DataVec;
+pub use region::ScratchBlock;
 pub use shared::{DataHeapStats, usable_size};
 pub use size_class::{ALIGN_BYTES, BLOCK_BYTES, LINE_BYTES, MAX_SLAB_OBJECT_BYTES, UNIT_BYTES};
 pub use walk::{BlockRange, release_range};
@@ -200,7 +201,7 @@ pub fn collapse_block(index: usize) -> io::Result<bool> {
 }
 
 /// Makes one more empty block resident (the kernel zeroes 2 MiB, without the
-/// heap's lock), up to a reserve of 8: a helper thread calls it until `false` while data
+/// heap's lock), up to a reserve of 8 and of an eighth of the data: a helper thread calls it until `false` while data
 /// grows, so that the main thread does not pay for first touches.
 pub fn prefault_one() -> bool {
     HEAP.prefault_one()

@@ -153,6 +153,48 @@ pub unsafe fn unmap_own(start: NonNull<u8>, bytes: usize) {
     }
 }
 
+/// One block outside the heap, to try out what this kernel does with huge pages.
+pub struct ScratchBlock {
+    base: NonNull<u8>,
+}
+
+impl ScratchBlock {
+    /// Maps a block and fills it with huge pages if the kernel gives any, with base pages else.
+    ///
+    /// # Errors
+    /// The kernel's: no memory, or no huge pages built in.
+    pub fn populate() -> io::Result<Self> {
+        let block = ScratchBlock { base: reserve(BLOCK_BYTES)? };
+        let start = block.base.as_ptr();
+        // SAFETY: the block is ours and page aligned.
+        unsafe { commit(start, BLOCK_BYTES)? };
+        // SAFETY: the block is ours; this advice keeps contents.
+        unsafe { advise(start, BLOCK_BYTES, Advice::HugePages)? };
+        // Without this advice (before Linux 5.14) the writes below fetch the pages.
+        // SAFETY: as above.
+        let _ = unsafe { advise(start, BLOCK_BYTES, Advice::Populate) };
+        for page in 0..BLOCK_BYTES / PAGE_BYTES {
+            block.write_page(page);
+        }
+        Ok(block)
+    }
+
+    /// Writes one byte into page `page` of the block.
+    pub fn write_page(&self, page: usize) {
+        assert!(page < BLOCK_BYTES / PAGE_BYTES, "a block has 512 pages");
+        // SAFETY: the page is inside our committed block and nobody else looks at it. Volatile:
+        // the write is the point, its value is never read.
+        unsafe { self.base.as_ptr().add(page * PAGE_BYTES).write_volatile(1) };
+    }
+}
+
+impl Drop for ScratchBlock {
+    fn drop(&mut self) {
+        // SAFETY: the mapping belongs to this block alone.
+        unsafe { unmap_if_any(self.base.as_ptr(), BLOCK_BYTES) };
+    }
+}
+
 /// Bytes of physical memory; 4 GiB if the system does not say.
 pub fn physical_memory_bytes() -> usize {
     // SAFETY: sysconf only reads.

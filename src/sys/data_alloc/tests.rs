@@ -9,7 +9,7 @@ use std::thread;
 
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
-use super::blocks::RETAINED_BLOCKS;
+use super::blocks::{DATA_PER_PREFAULTED, RETAINED_BLOCKS};
 use super::shared::{SharedHeap, usable_size};
 use super::size_class::{ALIGN_BYTES, BLOCK_BYTES, CLASSES, MAX_SLAB_OBJECT_BYTES, UNIT_BYTES};
 use super::walk::Granularity;
@@ -281,7 +281,12 @@ fn emptied_blocks_go_back_and_low_ones_are_refilled() {
 fn prefaulted_blocks_are_the_next_ones_used() {
     assert!(!SharedHeap::new().prefault_one(), "a heap never used needs no reserve");
     let heap = test_heap();
+    let objects_per_block = BLOCK_BYTES >> 20;
     heap.try_alloc(Kind::Value, 1 << 20).expect("memory for a test");
+    assert!(!heap.prefault_one(), "little data needs no reserve");
+    for _ in 1..DATA_PER_PREFAULTED * RETAINED_BLOCKS * objects_per_block {
+        heap.try_alloc(Kind::Value, 1 << 20).expect("memory for a test");
+    }
     let mut blocks = 0;
     while heap.prefault_one() {
         blocks += 1;
@@ -291,9 +296,7 @@ fn prefaulted_blocks_are_the_next_ones_used() {
         return; // Linux before 5.14 cannot populate.
     }
     assert_eq!((blocks, heap.stats().retained_blocks), (RETAINED_BLOCKS, RETAINED_BLOCKS));
-    for _ in 0..3 {
-        heap.try_alloc(Kind::Value, 1 << 20).expect("memory for a test");
-    }
+    heap.try_alloc(Kind::Value, 1 << 20).expect("memory for a test");
     assert_eq!(heap.stats().retained_blocks, RETAINED_BLOCKS - 1);
     heap.check_invariants();
 }
