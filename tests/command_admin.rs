@@ -87,6 +87,7 @@ fn info_has_its_sections_in_order() {
         "Latencystats",
         "Cluster",
         "Keyspace",
+        "Fork",
     ];
     assert_eq!(headings, wanted);
     assert_eq!(field(&all, "redis_version").as_deref(), Some("7.2.4"));

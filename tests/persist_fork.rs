@@ -13,11 +13,13 @@ use tine::command;
 use tine::keyspace::{ExpiryChange, Keyspace, NewValue};
 use tine::persist::Persistence;
 use tine::persist::child::ChildLink;
+use tine::persist::data_pages::PageSize;
 use tine::persist::fork::{ChildEnd, ChildKind, ChildResult, ForkError};
 use tine::persist::rdb::save::Walk;
 use tine::persist::rdb::{LoadOptions, SaveOptions, load_file, save_file};
-use tine::server::config::{Config, SavePoint, SavePoints};
+use tine::server::config::{Config, ForkHugePages, SavePoint, SavePoints};
 use tine::server::{CommandTable, Server};
+use tine::sys::huge_pages::HugePageProbe;
 use tine::sys::io::{
     Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage, Storage,
 };
@@ -34,6 +36,7 @@ fn main() {
     a_hung_child_is_cancelled_all_the_same();
     a_refused_fork_is_told_and_tried_again();
     faults_of_the_disk_reach_the_parent_and_heal();
+    pages_follow_the_directive();
     println!("persist_fork: all checks passed");
 }
 
@@ -297,6 +300,22 @@ fn a_refused_fork_is_told_and_tried_again() {
     finish_save(&mut server);
     assert!(server.refuse_unsafe_write().is_ok() && last_reason(&server).is_empty());
     assert_eq!(server.persistence.dirty, 0);
+}
+
+/// The kernel is tried out for real; what it does with huge pages decides what `auto` does.
+fn pages_follow_the_directive() {
+    let mut server = server(Arc::new(OsStorage));
+    let is_huge = |server: &Server| matches!(server.persistence.pages.size(), PageSize::Huge(_));
+    server.set_page_size().expect("auto never fails");
+    let probe = server.persistence.pages.probe.clone().expect("it was tried out");
+    assert!(!matches!(probe, HugePageProbe::Untested(_)), "{probe}");
+    assert_eq!(is_huge(&server), probe == HugePageProbe::CopiesSmallPage);
+    let info = command::info::info_text(&server, &[b"fork"]);
+    assert!(info.contains(&format!("fork_huge_pages_active:{}\r\n", u8::from(is_huge(&server)))), "{info}");
+    assert!(info.contains(&format!("fork_huge_pages_reason:{probe}\r\n")), "{info}");
+    server.config.fork_huge_pages = ForkHugePages::No;
+    server.set_page_size().expect("4 kB pages are always there");
+    assert!(!is_huge(&server));
 }
 
 fn faults_of_the_disk_reach_the_parent_and_heal() {

@@ -74,13 +74,20 @@ pub fn machine_memory_bytes() -> u64 {
 
 impl Server {
     /// `fork-huge-pages`: puts the data into pages of the size that it asks for; `auto` goes by
-    /// what a probe of the kernel has shown (a fork, about 2 ms, the first time).
+    /// what a probe of the kernel shows (a fork, about 2 ms). A kernel that gave no huge pages is
+    /// tried again each time: its settings may have changed.
     ///
     /// # Errors
     /// The kernel refuses huge pages.
     pub fn set_page_size(&mut self) -> Result<(), String> {
+        let child_lives = self.persistence.child.is_some();
         let pages = &mut self.persistence.pages;
-        let probed = pages.probe.get_or_insert_with(|| huge_pages::probe(&ProcFs::system()));
+        let is_settled = child_lives || pages.probe == Some(HugePageProbe::CopiesSmallPage);
+        let probed = match pages.probe.take() {
+            Some(known) if is_settled => known,
+            _ => huge_pages::probe(&ProcFs::system()),
+        };
+        let probed = &*pages.probe.insert(probed);
         let size = match (self.config.fork_huge_pages, probed) {
             (ForkHugePages::No, _) => PageSize::Base("fork-huge-pages no".to_owned()),
             (ForkHugePages::Yes, outcome)

@@ -207,11 +207,12 @@ fn set_clients_limit(server: &mut Server, _: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// LRU or LFU bits, as the policy says.
+/// `fork-huge-pages`.
 fn set_page_size(server: &mut Server, _: &Config) -> Result<(), String> {
     server.set_page_size()
 }
 
+/// LRU or LFU bits, as the policy says.
 fn set_access_policy(server: &mut Server, _: &Config) -> Result<(), String> {
     let config = &server.config;
     let access = &mut server.keyspace.access;

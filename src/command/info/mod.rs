@@ -87,7 +87,6 @@ const SECTIONS: &[Section] = &[
     section(&["clients"], "Clients", true, load::clients),
     section(&["memory"], "Memory", true, machine::memory),
     section(&["persistence"], "Persistence", true, data::persistence),
-    section(&["fork"], "Fork", true, data::fork),
     section(&["stats"], "Stats", true, load::stats),
     section(&["replication"], "Replication", true, data::replication),
     section(&["cpu"], "CPU", true, machine::cpu),
@@ -97,6 +96,7 @@ const SECTIONS: &[Section] = &[
     section(&["latencystats"], "Latencystats", false, commands::latencies),
     section(&["cluster"], "Cluster", true, data::cluster),
     section(&["keyspace"], "Keyspace", true, data::keyspace),
+    section(&["fork"], "Fork", true, data::fork),
     section(&[HIDDEN], "Debug", false, load::debug),
 ];
 
