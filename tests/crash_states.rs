@@ -191,7 +191,7 @@ impl Scenario {
         for line in lines {
             self.server.call(&line);
         }
-        self.server.server.flush_to_aof();
+        self.server.server.flush_stream();
         self.server.server.persistence.flush_aof();
         let offset = self.server.server.persistence.pending_aof_offset();
         let offset = offset.unwrap_or_else(|| *self.offsets.last().expect("starts with one"));
@@ -236,7 +236,7 @@ impl Scenario {
     /// A rewrite as the server does it, but for the fork: the child's part is done here.
     fn rewrite(&mut self) {
         let server = &mut self.server.server;
-        server.flush_to_aof();
+        server.flush_stream();
         server.persistence.flush_aof();
         let target = server.aof_path();
         server.persistence.aof.begin_rewrite().expect("threads start");
@@ -364,7 +364,7 @@ impl Scenario {
 /// A recovered server must be able to go on, and what it writes then must be there as well.
 fn write_and_cut_again(mut server: InProcess, disk: &MemoryStorage, policy: &str, place: &str) {
     server.call("SET after-the-crash 1");
-    server.server.flush_to_aof();
+    server.server.flush_stream();
     server.server.persistence.aof.flush_and_sync(DEADLINE).expect("the disk is well");
     let data = digest(&mut server);
     let second = disk.after_power_cut(PowerCut::LoseUnsynced);

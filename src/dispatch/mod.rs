@@ -282,6 +282,9 @@ pub fn call(
         server.propagation.add(db, args);
     }
     server.propagation.end_unit();
+    if changed && !server.propagation.in_unit() {
+        note_write(server, client);
+    }
     server.call.touch = saved_touch;
     server.call.propagated = saved_propagated;
     let reply_bytes = out.len().saturating_sub(reply_start);
@@ -293,6 +296,15 @@ pub fn call(
         server.enforce_reply_limit(client, out);
     }
     result.is_ok()
+}
+
+/// What WAIT and WAITAOF of this client will wait for.
+#[inline]
+fn note_write(server: &mut Server, client: ClientRef) {
+    let (offset, log_offset) = (server.stream_offset(), server.log_offset());
+    if let Some(state) = server.clients.get_mut(client) {
+        (state.write_offset, state.log_offset) = (offset, log_offset);
+    }
 }
 
 /// Runs a command of a log that is being replayed: its handler and what the keyspace does under it.
@@ -336,9 +348,9 @@ fn finish_call(
     server.note_sizes(client, found, args, reply_bytes);
 }
 
-/// Propagation made so far goes to the AOF; called at the end of a turn and before a fork.
+/// Propagation made so far goes to the AOF and to replicas; called at the end of a turn and before a fork.
 pub fn flush_propagation(server: &mut Server) {
-    server.flush_to_aof();
+    server.flush_stream();
 }
 
 /// The error for a missing command, as admission gives it.

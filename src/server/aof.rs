@@ -83,26 +83,6 @@ impl Server {
         Ok(())
     }
 
-    fn refresh_stream_wanted(&mut self) {
-        self.propagation.wanted = self.persistence.aof.wants_stream();
-    }
-
-    /// Gives what was propagated so far to the AOF; called at the end of a turn and before a fork.
-    #[inline]
-    pub fn flush_to_aof(&mut self) {
-        if !self.propagation.stream.is_empty() {
-            if self.persistence.aof.wants_stream() {
-                let now_s = self.call.now_ms / 1000;
-                self.persistence.aof.append(&mut self.propagation.stream, now_s);
-            } else {
-                self.propagation.stream.clear();
-            }
-        }
-        if let Some(text) = self.persistence.aof.fatal() {
-            end_process(text);
-        }
-    }
-
     /// BGREWRITEAOF. `may_fork` is false inside EXEC and scripts.
     ///
     /// # Errors
@@ -131,7 +111,7 @@ impl Server {
     /// # Errors
     /// The reason for the log; nothing has changed but the count of failures.
     pub fn start_rewrite(&mut self) -> Result<(), String> {
-        self.flush_to_aof();
+        self.flush_stream();
         self.persistence.flush_aof();
         self.persistence.aof.look_at_file();
         let outcome = self.begin_rewrite();
@@ -369,7 +349,7 @@ impl Server {
         if self.persistence.aof.state == AofState::Off {
             return;
         }
-        self.flush_to_aof();
+        self.flush_stream();
         self.cancel_rewrite();
         // A switch that is under way is dropped, or has come to its end.
         self.persistence.aof.abort_rewrite();
@@ -431,15 +411,7 @@ impl Server {
     /// # Errors
     /// What failed.
     pub fn sync_aof(&mut self) -> Result<(), String> {
-        self.flush_to_aof();
+        self.flush_stream();
         self.persistence.aof.flush_and_sync(SYNC_PATIENCE)
     }
-}
-
-/// With `always` a write or sync has failed: its replies were promised to mean durable, so the
-/// process ends instead of lying.
-#[cold]
-fn end_process(text: &str) -> ! {
-    log::error!("{text}");
-    std::process::exit(1)
 }

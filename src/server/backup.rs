@@ -66,7 +66,7 @@ impl Server {
     }
 
     fn copy_log(&mut self, request: &BackupRequest) -> Result<BackupPhase, String> {
-        self.flush_to_aof();
+        self.flush_stream();
         self.persistence.flush_aof();
         let source = Source::Captured(self.persistence.aof.capture());
         self.spawn_backup(request, source, self.now_ms())

@@ -28,6 +28,8 @@ pub struct BlockedClients {
     pub count: usize,
     /// Clients whose command waits for the end of CLIENT PAUSE, in order.
     pub paused: VecDeque<ClientRef>,
+    /// Clients that wait for acknowledgements (WAIT, WAITAOF), in order.
+    pub on_acks: Vec<ClientRef>,
 }
 
 impl BlockedClients {

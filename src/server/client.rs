@@ -9,6 +9,7 @@ use crate::server::acl::UserId;
 use crate::server::blocked::DbKey;
 use crate::server::client_memory::Account;
 use crate::server::output::Output;
+use crate::server::replication::ReplicaState;
 use crate::server::tracking::ClientTracking;
 use crate::value::ValueType;
 use std::collections::HashMap;
@@ -44,6 +45,23 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// What WAIT and WAITAOF wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwaitedAcks {
+    /// Offset of the stream that replicas must have.
+    pub offset: u64,
+    pub replicas: usize,
+    /// WAITAOF: synced logs count, and our own must be synced up to this offset if it is asked for.
+    pub log: Option<AwaitedLog>,
+}
+
+/// Our own log's part of WAITAOF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwaitedLog {
+    pub offset: u64,
+    pub wanted: bool,
+}
+
 /// What a blocked client waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockedOn {
@@ -58,6 +76,8 @@ pub enum BlockedOn {
     },
     /// `CLIENT PAUSE` ends.
     Pause,
+    /// Replicas, or our own log, have what this client wrote.
+    Acks(AwaitedAcks),
     /// The child that writes a snapshot or a rewrite ends, or a shutdown is over.
     Shutdown,
 }
@@ -131,6 +151,11 @@ pub struct Client {
     /// `CLIENT TRACKING on`.
     pub tracking: Option<Box<ClientTracking>>,
     pub output: Output,
+    /// What it is as a replica, or says that it will be.
+    pub replica: Option<Box<ReplicaState>>,
+    /// Offsets of the stream and of the AOF behind its last command (WAIT, WAITAOF).
+    pub write_offset: u64,
+    pub log_offset: u64,
     /// Close once the output has been sent.
     pub close_after_reply: bool,
     /// Close at the end of the turn, whatever is unsent.
@@ -189,6 +214,9 @@ impl Client {
             monitor: false,
             tracking: None,
             output: Output::default(),
+            replica: None,
+            write_offset: 0,
+            log_offset: 0,
             close_after_reply: false,
             close_now: false,
             write_pending: false,
@@ -285,6 +313,14 @@ impl Clients {
             self.connected += 1;
         }
         reference
+    }
+
+    /// Makes a client something else.
+    pub fn set_kind(&mut self, reference: ClientRef, kind: ClientKind) {
+        let Some(client) = self.get_mut(reference) else { return };
+        let before = std::mem::replace(&mut client.kind, kind);
+        self.connected -= usize::from(before == ClientKind::Normal);
+        self.connected += usize::from(kind == ClientKind::Normal);
     }
 
     /// Removes a client and hands it out.

@@ -78,13 +78,14 @@ fn rule_of(policy: MaxmemoryPolicy, samples: u32) -> Option<EvictionRule> {
 }
 
 impl Server {
-    /// Memory that does not count against `maxmemory`: bytes on their way to the AOF, and those
-    /// that a rewrite keeps back.
+    /// Memory that does not count against `maxmemory`: bytes on their way to the AOF, those that a
+    /// rewrite keeps back, and the stream that is kept for replicas which lag behind the backlog.
     pub fn bytes_not_counted(&self) -> usize {
         let aof = &self.persistence.aof;
         self.propagation.stream.capacity()
             + aof.unwritten_bytes() as usize
             + aof.rewrite_buffer_length() as usize
+            + self.replication.bytes_beyond_backlog(self.config.repl_backlog_size)
     }
 
     /// Bytes by which memory exceeds `maxmemory`; 0 without a limit.

@@ -1,7 +1,7 @@
 //! Memory figures. `used_memory` is O(1): counters of the allocators, never a walk. What costs
 //! more (the resident set, jemalloc's own statistics) is sampled by cron.
 
-use crate::server::{ClientKind, Server};
+use crate::server::{ClientKind, Server, replication};
 use crate::sys::general_alloc::AllocatorStats;
 use crate::sys::{data_alloc, general_alloc, info};
 
@@ -54,7 +54,7 @@ fn percent(part: usize, whole: usize) -> f64 {
 impl Server {
     /// `used_memory`: bytes of the data region in use plus what the general allocator gave out.
     pub fn used_memory(&self) -> usize {
-        data_alloc::used_bytes() + general_alloc::allocated_bytes()
+        data_alloc::used_bytes() + general_alloc::allocated_bytes() + replication::mapped_bytes()
     }
 
     /// Reads the resident set and the allocators' statistics: about 20 us.

@@ -11,6 +11,7 @@
 //! | `clients` | connected clients, their state and output |
 //! | `persistence` | RDB, AOF, fork (floor 5) |
 //! | `propagation` | the stream of effects on its way to the AOF and replicas |
+//! | `replication` | role, history, the stream of replicas, their state |
 //! | `acl` | users, their rights, what was refused to them |
 //! | `pubsub`, `watches`, `blocked` | who waits for what |
 //! | `tracking`, `monitors` | who is told of changed keys, of commands |
@@ -48,6 +49,7 @@ pub mod pause;
 pub mod propagation;
 pub mod pubsub;
 mod reader_table;
+pub mod replication;
 pub mod run;
 pub mod safety;
 pub mod slowlog;
@@ -64,7 +66,7 @@ pub use spec::{CommandSpec, CommandTable, Found};
 
 use crate::base::clock::Clock;
 use crate::base::hash::HashSeed;
-use crate::base::rng::Rng;
+use crate::base::rng::{self, Rng};
 use crate::keyspace::{Effects, Keyspace, Touch};
 use crate::persist::Persistence;
 use crate::server::acl::Acl;
@@ -79,6 +81,7 @@ use crate::server::memory::MemorySamples;
 use crate::server::migrate::MigrateSockets;
 use crate::server::propagation::Propagation;
 use crate::server::pubsub::PubSub;
+use crate::server::replication::Replication;
 use crate::server::run::RunState;
 use crate::server::slowlog::CommandLogs;
 use crate::server::stats::Stats;
@@ -136,6 +139,7 @@ pub struct Server {
     pub client_memory: ClientMemory,
     pub persistence: Persistence,
     pub propagation: Propagation,
+    pub replication: Replication,
     pub pubsub: PubSub,
     pub watches: Watches,
     /// Client-side caching.
@@ -172,6 +176,7 @@ impl Server {
         let keyspace = Keyspace::new(config.databases as usize, HashSeed::from_os()?)?;
         let stats = Stats::new(commands.all().len());
         let run = RunState::new(&clock)?;
+        let replication = Replication::new(rng::hex_id_from_os(replication::ID_DIGITS)?);
         let acl = Acl::new(&commands, &config);
         let mut server = Server {
             config,
@@ -183,6 +188,7 @@ impl Server {
             client_memory: ClientMemory::default(),
             persistence: Persistence::default(),
             propagation: Propagation::default(),
+            replication,
             pubsub: PubSub::default(),
             watches: Watches::default(),
             tracking: Tracking::default(),
@@ -239,6 +245,7 @@ impl Server {
         self.unsubscribe_all(reference);
         self.disable_tracking(reference);
         self.remove_monitor(reference);
+        self.forget_replica(reference);
         self.close_account(reference);
         self.clients.remove(reference)
     }
@@ -271,6 +278,7 @@ impl Server {
                 }
             }
             client::BlockedOn::Pause => self.blocked.paused.retain(|other| *other != reference),
+            client::BlockedOn::Acks(_) => self.blocked.on_acks.retain(|other| *other != reference),
             client::BlockedOn::Shutdown => {}
         }
         Some(blocked)
@@ -309,6 +317,7 @@ impl Server {
                 }
             }
             client::BlockedOn::Pause => self.blocked.paused.push_back(reference),
+            client::BlockedOn::Acks(_) => self.blocked.on_acks.push(reference),
             client::BlockedOn::Shutdown => {}
         }
         client.blocked = Some(Box::new(blocked));

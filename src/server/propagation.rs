@@ -1,4 +1,4 @@
-//! The stream of effects: what goes to the AOF and, later, to replicas.
+//! The stream of effects: what goes to the AOF and to replicas.
 //!
 //! A *unit* is everything one client command causes (a transaction, or a command with the keys
 //! that expired under it). A unit of several commands is wrapped in MULTI and EXEC, so that it is
@@ -9,7 +9,7 @@ use crate::resp::Args;
 /// Collects encoded commands until the end of the turn.
 #[derive(Debug, Default)]
 pub struct Propagation {
-    /// Encoded commands of this turn; `dispatch` hands them to the AOF and clears it.
+    /// Encoded commands of this turn; [`crate::server::Server::flush_stream`] hands them on.
     pub stream: Vec<u8>,
     /// Somebody wants the stream: the AOF is on, or a replica is attached.
     pub wanted: bool,
@@ -32,6 +32,11 @@ impl Propagation {
     /// The next command in the stream is preceded by SELECT (a new file or replica begins here).
     pub fn forget_selected_db(&mut self) {
         self.selected_db = None;
+    }
+
+    /// The database selected in the stream; `None`: the next command selects one.
+    pub fn selected_db(&self) -> Option<usize> {
+        self.selected_db
     }
 
     /// Begins a unit; units nest (EXEC runs commands), the outermost one counts.
@@ -88,10 +93,7 @@ impl Propagation {
     /// Adds a command given as slices.
     pub fn add_slices(&mut self, db: usize, args: &[&[u8]]) {
         self.begin_command(db);
-        push_header(&mut self.stream, b'*', args.len());
-        for argument in args {
-            push_bulk(&mut self.stream, argument);
-        }
+        push_command(&mut self.stream, args);
     }
 
     fn begin_command(&mut self, db: usize) {
@@ -104,6 +106,14 @@ impl Propagation {
             self.stream.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n");
             push_bulk(&mut self.stream, itoa::Buffer::new().format(db).as_bytes());
         }
+    }
+}
+
+/// Appends a whole command.
+pub fn push_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    push_header(out, b'*', args.len());
+    for argument in args {
+        push_bulk(out, argument);
     }
 }
 

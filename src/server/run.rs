@@ -9,7 +9,7 @@ pub const REDIS_VERSION: &str = "7.2.4";
 /// Our own version.
 pub const TINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Hex digits of run and replication ids.
+/// Hex digits of run ids.
 const ID_DIGITS: usize = 40;
 
 /// What CLIENT PAUSE holds back.
@@ -81,8 +81,6 @@ pub struct Exit {
 pub struct RunState {
     /// 40 hex digits, new at each start.
     pub run_id: String,
-    /// Replication id of the data set, 40 hex digits.
-    pub replication_id: String,
     pub pid: u32,
     /// Unix ms.
     pub started_ms: i64,
@@ -123,7 +121,6 @@ impl RunState {
     pub fn new(clock: &Clock) -> std::io::Result<Self> {
         Ok(RunState {
             run_id: rng::hex_id_from_os(ID_DIGITS)?,
-            replication_id: rng::hex_id_from_os(ID_DIGITS)?,
             pid: std::process::id(),
             started_ms: clock.cached_ms(),
             started_monotonic_ms: clock.monotonic_us() / 1000,

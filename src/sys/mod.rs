@@ -19,4 +19,5 @@ pub mod oom;
 pub mod proc;
 mod raw_write;
 pub mod signals;
+pub mod stream_block;
 pub mod title;

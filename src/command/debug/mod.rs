@@ -16,6 +16,7 @@ use crate::command::help;
 use crate::keyspace::{ExpiryChange, NewValue};
 use crate::resp::Args;
 use crate::server::error::{self, CommandResult, ReplyError};
+use crate::server::replication::ID_DIGITS;
 use crate::server::spec::{Group, flag};
 use crate::server::{CommandSpec, Ctx};
 use crate::sys::general_alloc;
@@ -156,8 +157,8 @@ fn rewrite_everything(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 
 fn change_replication_id(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     log::info!("Changing replication IDs after receiving DEBUG change-repl-id");
-    let digits = ctx.server.run.replication_id.len();
-    ctx.server.run.replication_id = ctx.server.rng.hex_id(digits);
+    let id = ctx.server.rng.hex_id(ID_DIGITS);
+    ctx.server.replication.begin_history(id);
     ctx.out.ok();
     Ok(())
 }

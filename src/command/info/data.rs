@@ -1,4 +1,4 @@
-//! INFO persistence, replication, cluster, keyspace: the data set and its copies.
+//! INFO persistence, cluster, keyspace: the data set and its files.
 
 use super::{InfoText, flag_of};
 use crate::persist::aof::{Aof, AofState};
@@ -157,20 +157,6 @@ fn progress(server: &Server, loading: &crate::server::run::LoadingState, info: &
     info.field("loading_loaded_bytes", loading.loaded_bytes);
     info.ratio("loading_loaded_perc", loading.loaded_bytes as f64 * 100.0 / total as f64);
     info.field("loading_eta_seconds", eta_s);
-}
-
-/// Replication does not exist yet: a primary without replicas.
-pub(super) fn replication(server: &Server, info: &mut InfoText) {
-    info.field("role", "master");
-    info.field("connected_slaves", 0);
-    info.field("master_failover_state", "no-failover");
-    info.field("master_replid", &server.run.replication_id);
-    info.field("master_replid2", "0".repeat(40));
-    info.field("master_repl_offset", 0);
-    info.field("second_repl_offset", -1);
-    info.field("repl_backlog_active", 0);
-    info.field("repl_backlog_size", server.config.repl_backlog_size);
-    info.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
 }
 
 pub(super) fn cluster(server: &Server, info: &mut InfoText) {

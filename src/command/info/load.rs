@@ -81,13 +81,17 @@ fn traffic(server: &Server, info: &mut InfoText) {
     info.field("instantaneous_ops_per_sec", stats.rate_commands.per_second());
     info.field("total_net_input_bytes", stats.net_input_bytes);
     info.field("total_net_output_bytes", stats.net_output_bytes);
-    info.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    let counts = &server.replication.counts;
+    info.field("total_net_repl_input_bytes", counts.input_bytes);
+    info.field("total_net_repl_output_bytes", counts.output_bytes);
     info.ratio("instantaneous_input_kbps", stats.rate_input.per_second() as f64 / KILO);
     info.ratio("instantaneous_output_kbps", stats.rate_output.per_second() as f64 / KILO);
     info.ratio("instantaneous_input_repl_kbps", 0.0);
     info.ratio("instantaneous_output_repl_kbps", 0.0);
     info.field("rejected_connections", stats.connections_rejected);
-    info.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    info.field("sync_full", counts.full);
+    info.field("sync_partial_ok", counts.partial_ok);
+    info.field("sync_partial_err", counts.partial_refused);
 }
 
 fn forks(server: &Server, info: &mut InfoText) {

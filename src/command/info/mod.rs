@@ -7,6 +7,7 @@ mod commands;
 mod data;
 mod load;
 mod machine;
+mod replication;
 
 use crate::resp::Args;
 use crate::server::error::CommandResult;
@@ -88,7 +89,7 @@ const SECTIONS: &[Section] = &[
     section(&["memory"], "Memory", true, machine::memory),
     section(&["persistence"], "Persistence", true, data::persistence),
     section(&["stats"], "Stats", true, load::stats),
-    section(&["replication"], "Replication", true, data::replication),
+    section(&["replication"], "Replication", true, replication::replication),
     section(&["cpu"], "CPU", true, machine::cpu),
     section(&["module_list", "modules"], "Modules", true, no_fields),
     section(&["commandstats"], "Commandstats", false, commands::calls),

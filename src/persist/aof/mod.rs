@@ -275,6 +275,16 @@ impl Aof {
         self.appended += (self.batch.len() - start) as u64;
     }
 
+    /// Offset behind everything that was appended.
+    pub fn appended_offset(&self) -> u64 {
+        self.appended
+    }
+
+    /// Offset up to which everything is synced.
+    pub fn synced_offset(&self) -> u64 {
+        self.shared.synced.load(Ordering::Acquire)
+    }
+
     /// The offset that replies made now must wait for.
     #[inline]
     pub fn pending_offset(&self) -> Option<u64> {
