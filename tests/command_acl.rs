@@ -68,6 +68,40 @@ fn a_new_user_may_do_nothing_but_log_in() {
     );
 }
 
+/// Users and ACL files of a Redis are taken as they are: rules on its commands that are missing here are
+/// kept, in their order, and grant nothing.
+#[test]
+fn rules_on_commands_of_redis_that_are_missing_are_kept() {
+    let folder = new_folder();
+    let path = folder.path().join("users.acl");
+    let shown = path.to_string_lossy();
+    let mut test = InProcess::with_config(Config { aclfile: shown.as_ref().into(), ..Config::default() });
+    let rules = "-@all +get +cluster|nodes +readwrite -cluster|info +asking|x +cluster";
+    test.transcript(&format!("ACL SETUSER u on nopass ~* {rules} => +OK"));
+    let line = "user u on nopass sanitize-payload ~* resetchannels -@all +get +readwrite +asking|x +cluster";
+    assert!(test.call("ACL LIST").contains(line), "{}", test.call("ACL LIST"));
+    test.transcript(
+        "ACL DRYRUN u GET k => +OK
+         ACL DRYRUN u SET k v => $50 User u has no permissions to run the 'set' command
+         ACL SETUSER u +cluster|nosuch => -ERR Error in ACL SETUSER modifier '+cluster|nosuch': Unknown command or category name in ACL
+         ACL SETUSER u -asking|x => -ERR Error in ACL SETUSER modifier '-asking|x': Unknown command or category name in ACL
+         ACL SETUSER all on nopass +@all -readonly ~* &* => +OK
+         ACL DRYRUN all SET k v => +OK",
+    );
+    let users = "user default on nopass ~* &* +@all\nuser w on #2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b \
+                 sanitize-payload ~* &* +@all -cluster -readonly -failover (~a +asking)\n";
+    std::fs::write(&path, users).expect("the file can be written");
+    test.transcript("ACL LOAD => +OK");
+    assert!(
+        test.call("ACL LIST").contains("+@all -cluster -readonly -failover ("),
+        "{}",
+        test.call("ACL LIST")
+    );
+    test.transcript("ACL SAVE => +OK");
+    let saved = std::fs::read_to_string(&path).expect("the file is there");
+    assert!(saved.contains("+@all -cluster -readonly -failover ("), "{saved}");
+}
+
 #[test]
 fn a_rule_that_is_wrong_changes_nothing() {
     let mut test = InProcess::new();

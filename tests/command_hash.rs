@@ -152,6 +152,8 @@ fn walks() {
     assert_eq!(names.len(), 100);
     assert!(names.is_subset(&seen));
     assert!(t.call("DEBUG HTSTATS-KEY big").contains("number of elements: 500"));
+    t.script("SET a 1\nSET b 1");
+    assert!(t.call("DEBUG HTSTATS 0").contains("growth: by segments; as one array, table size: 4"));
 }
 
 #[test]

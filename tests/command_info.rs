@@ -1,6 +1,9 @@
-//! COMMAND, answered from the rows, and what must be true of all rows.
+//! COMMAND, answered from the rows, and what must be true of all rows. `command_info/facts.txt` is what
+//! Redis 7.2.4 answers, `command_info/facts.rs` compares.
 
 mod common;
+#[path = "command_info/facts.rs"]
+mod facts;
 
 use common::InProcess;
 use tine::server::spec::flag;
@@ -33,9 +36,41 @@ fn all_commands() {
 fn documentation() {
     let mut test = InProcess::new();
     let docs = test.call("COMMAND DOCS echo nope");
-    assert!(docs.starts_with("*2 $4 echo *8 $7 summary "), "{docs}");
-    assert!(docs.ends_with("$5 since $5 1.0.0 $5 group $10 connection $10 complexity $4 O(1)"), "{docs}");
+    let end = "$10 complexity $4 O(1) $9 arguments *1 *6 $4 name $7 message $4 type $6 string $12 display_text $7 message";
+    assert!(docs.starts_with("*2 $4 echo *10 $7 summary ") && docs.ends_with(end), "{docs}");
     assert!(test.call("COMMAND DOCS pubsub").contains("$11 subcommands *12 "));
+}
+
+#[test]
+fn arguments_and_what_is_given_up() {
+    let mut test = InProcess::new();
+    let getset = test.call("COMMAND DOCS getset");
+    for part in [
+        "$9 doc_flags *1 +deprecated $16 deprecated_since $5 6.2.0 $11 replaced_by $16 `SET` with `GET` $9 arguments",
+        "*8 $4 name $3 key $4 type $3 key $12 display_text $3 key $14 key_spec_index :0",
+    ] {
+        assert!(getset.contains(part), "{part}: {getset}");
+    }
+    let restore = test.call("COMMAND DOCS restore");
+    let seconds = "*12 $4 name $7 seconds $4 type $7 integer $12 display_text $7 seconds $5 token $8 IDLETIME $5 since \
+                   $5 5.0.0 $5 flags *1 +optional";
+    assert!(restore.contains(seconds), "{restore}");
+    assert!(test.call("COMMAND DOCS debug").contains("$9 doc_flags *1 +syscmd"));
+    assert!(test.call("COMMAND INFO getex").contains("*8 $5 notes $"));
+}
+
+/// A list of commands has those that can be called, under the names of their rows, with their parts.
+#[test]
+fn lists_of_commands() {
+    let mut test = InProcess::new();
+    assert!(test.call("COMMAND LIST").contains("$10 config|get"));
+    assert_eq!(test.call("COMMAND LIST FILTERBY PATTERN xa*"), "*3 $4 xadd $10 xautoclaim $4 xack");
+    assert_eq!(test.call("COMMAND LIST FILTERBY ACLCAT nothing"), "*0");
+    assert_eq!(test.call("COMMAND LIST FILTERBY MODULE m"), "*0");
+    assert!(test.call("COMMAND LIST FILTERBY ACLCAT hyperloglog").starts_with("*5 "));
+    assert!(test.server.commands.rename(b"xack", b"") && test.server.commands.rename(b"config", b""));
+    let left = test.call("COMMAND LIST");
+    assert!(!left.contains("xack") && !left.contains("config|get"), "{left}");
 }
 
 #[test]

@@ -50,6 +50,30 @@ fn without_a_policy_commands_that_take_memory_are_refused() {
     test.transcript("SET b 1 => +OK\nDBSIZE => :1");
 }
 
+/// A request that its sender may not make, or that is wrong in itself, costs nobody a key.
+#[test]
+fn refused_requests_evict_nothing() {
+    let mut test = InProcess::new();
+    test.script(
+        "SET a 1\nSET b 1\nACL SETUSER u on >p ~x +get +multi +discard +save\nACL SETUSER default >secret",
+    );
+    let stranger = test.client();
+    test.server.reset_user(stranger);
+    let guest = test.client();
+    assert_eq!(test.call_as(guest, "AUTH u p"), "+OK");
+    test.call_as(guest, "MULTI");
+    test.configure(&[("maxmemory", "1"), ("maxmemory-policy", "allkeys-random")]);
+    assert!(test.call_as(stranger, "SET c 1").starts_with("-NOAUTH"));
+    assert!(test.call_as(guest, "SET c 1").starts_with("-NOPERM"));
+    assert!(test.call_as(guest, "NOSUCH").starts_with("-ERR unknown command"));
+    assert!(test.call_as(guest, "GET").starts_with("-ERR wrong number"));
+    assert_eq!(test.call_as(guest, "SAVE"), "-ERR Command not allowed inside a transaction");
+    assert_eq!(test.server.stats.evicted_keys, 0);
+    test.call_as(guest, "DISCARD");
+    assert_eq!(test.call_as(guest, "GET x"), "$-1");
+    assert!(test.server.stats.evicted_keys > 0, "what may run makes room");
+}
+
 #[test]
 fn a_queue_with_a_write_is_refused_at_exec() {
     let mut test = InProcess::new();

@@ -15,7 +15,7 @@ const ADMIN: u32 = flag::ADMIN | flag::LOADING | flag::STALE;
 const SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "get",
-        tips: &["nondeterministic_output", "request_policy:all_nodes"],
+        tips: &["request_policy:all_nodes", "nondeterministic_output"],
         arity: -2,
         flags: ADMIN,
         group: Group::Server,
@@ -27,7 +27,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "len",
-        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:agg_sum"],
+        tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
         arity: 2,
         flags: ADMIN,
         group: Group::Server,

@@ -1,7 +1,11 @@
 //! May this request run now? An ordered list of small checks; the first refusal is the answer.
 //!
+//! ```text
+//!  known? arity? ─► may this client ask for it? ─► make room ─► may it run now? ─► run, queue, postpone
+//!                   (login, MULTI, rights)         (memory)     (OOM, disk, loading ...)
+//! ```
 //! The order is Redis's (`processCommand`, behaviour only): what a client sees when two reasons
-//! apply depends on it.
+//! apply depends on it, and a request that its sender may not make costs nobody a key.
 
 use crate::dispatch::unknown_command;
 use crate::resp::Args;
@@ -18,6 +22,8 @@ pub(super) enum Admitted {
     Queue(Found),
     /// CLIENT PAUSE: run it when the pause ends.
     Postpone,
+    /// The client itself had to go to make room.
+    Evicted,
 }
 
 /// A request that may not, and which command it named.
@@ -52,48 +58,82 @@ struct Request<'a> {
 
 type Check = fn(&Server, &Request<'_>) -> Result<(), Refusal>;
 
-const CHECKS: &[Check] = &[
-    check_protected,
-    check_authenticated,
-    check_multi,
-    check_rights,
-    check_memory,
-    check_disk,
-    check_subscribe_mode,
-    check_loading,
-    check_replica,
-];
+/// May this client ask for it at all?
+const CHECKS_OF_RIGHTS: &[Check] = &[check_protected, check_authenticated, check_multi, check_rights];
+
+/// May it run now?
+const CHECKS_OF_STATE: &[Check] =
+    &[check_memory, check_disk, check_subscribe_mode, check_loading, check_replica];
 
 pub(super) fn admit(
-    server: &Server,
+    server: &mut Server,
     client: ClientRef,
     found: Option<Found>,
     args: Args<'_>,
 ) -> Result<Admitted, Rejection> {
     let found = find_exactly(server, found, args)?;
-    let client = server.clients.get(client).expect("the sender of a request is in the table");
-    let queue = client.transaction.as_ref().filter(|_| found.spec.has(flag::RUNS_QUEUE));
-    let (queued_flags, queued_missing) = queue.map_or((0, 0), |queue| (queue.flags, queue.missing_flags));
-    let request = Request {
-        found,
-        args,
-        client,
-        flags: found.spec.flags | queued_flags & !flag::REPORTS_DISK,
-        missing_flags: !found.spec.flags | queued_missing,
-    };
-    for check in CHECKS {
-        check(server, &request).map_err(|refusal| {
-            let Refusal { error, denial } = refusal;
-            Rejection { found: Some(found), error, denial }
-        })?;
+    let request = Request::new(server, client, found, args);
+    request.pass(server, CHECKS_OF_RIGHTS)?;
+    if !server.limits_memory() {
+        return request.admit_now(server);
     }
-    if is_paused(server, &request) {
-        return Ok(Admitted::Postpone);
+    if !make_room(server, client) {
+        return Ok(Admitted::Evicted);
     }
-    if client.transaction.is_some() && !found.spec.has(flag::TRANSACTION_CONTROL) {
-        return Ok(Admitted::Queue(found));
+    Request::new(server, client, found, args).admit_now(server)
+}
+
+/// Enforces the limits of memory before a command: of clients first, which spares keys. False when
+/// this client itself had to go.
+fn make_room(server: &mut Server, client: ClientRef) -> bool {
+    server.evict_clients();
+    server.make_room();
+    let stays = server.clients.get(client).is_some();
+    if !stays {
+        // What was to be told to it must not reach the next client.
+        server.call.deferred_pushes.clear();
     }
-    Ok(Admitted::Run(found))
+    stays
+}
+
+impl<'a> Request<'a> {
+    #[inline]
+    fn new(server: &'a Server, client: ClientRef, found: Found, args: Args<'a>) -> Request<'a> {
+        let client = server.clients.get(client).expect("the sender of a request is in the table");
+        let queue = client.transaction.as_ref().filter(|_| found.spec.has(flag::RUNS_QUEUE));
+        let (queued_flags, queued_missing) = queue.map_or((0, 0), |queue| (queue.flags, queue.missing_flags));
+        Request {
+            found,
+            args,
+            client,
+            flags: found.spec.flags | queued_flags & !flag::REPORTS_DISK,
+            missing_flags: !found.spec.flags | queued_missing,
+        }
+    }
+
+    #[inline]
+    fn pass(&self, server: &Server, checks: &[Check]) -> Result<(), Rejection> {
+        for check in checks {
+            check(server, self).map_err(|refusal| {
+                let Refusal { error, denial } = refusal;
+                Rejection { found: Some(self.found), error, denial }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What follows when there is room.
+    #[inline]
+    fn admit_now(&self, server: &Server) -> Result<Admitted, Rejection> {
+        self.pass(server, CHECKS_OF_STATE)?;
+        if is_paused(server, self) {
+            return Ok(Admitted::Postpone);
+        }
+        if self.client.transaction.is_some() && !self.found.spec.has(flag::TRANSACTION_CONTROL) {
+            return Ok(Admitted::Queue(self.found));
+        }
+        Ok(Admitted::Run(self.found))
+    }
 }
 
 /// Unknown command, unknown subcommand, wrong arity.

@@ -43,14 +43,10 @@ pub fn execute(
         return refuse_http(server, client);
     }
     let previous = server.call.client.replace(client);
-    if !make_room(server, client) {
-        server.call.client = previous;
-        return Outcome::Close;
-    }
+    let admitted = admission::admit(server, client, found, args);
     if server.tracking.is_active() {
         server.limit_tracking_table();
     }
-    let admitted = admission::admit(server, client, found, args);
     let reply_start = push_before_reply(server, out);
     let outcome = match admitted {
         Ok(admission::Admitted::Run(found)) => run_admitted(server, client, Caller::Client, found, args, out),
@@ -60,6 +56,7 @@ pub fn execute(
             Outcome::Done
         }
         Ok(admission::Admitted::Postpone) => postpone(server, client, args),
+        Ok(admission::Admitted::Evicted) => Outcome::Close,
         Err(rejection) => {
             reject(server, client, rejection, args, out);
             Outcome::Done
@@ -68,20 +65,6 @@ pub fn execute(
     finish_request(server, client, found, out, reply_start);
     server.call.client = previous;
     outcome
-}
-
-/// Enforces the limits of memory before a command: of clients first, which spares keys. False when
-/// this client itself had to go.
-#[inline]
-fn make_room(server: &mut Server, client: ClientRef) -> bool {
-    server.evict_clients();
-    server.make_room();
-    let stays = server.clients.get(client).is_some();
-    if !stays {
-        // What was to be told to it must not reach the next client.
-        server.call.deferred_pushes.clear();
-    }
-    stays
 }
 
 fn run_admitted(
@@ -133,14 +116,11 @@ fn refuse_http(server: &mut Server, client: ClientRef) -> Outcome {
 pub fn execute_unblocked(server: &mut Server, client: ClientRef, args: Args<'_>, out: &mut Reply) -> Outcome {
     let Some(found) = resolve(server, args) else { return Outcome::Done };
     let previous = server.call.client.replace(client);
-    if !make_room(server, client) {
-        server.call.client = previous;
-        return Outcome::Close;
-    }
     let admitted = admission::admit(server, client, Some(found), args);
     let reply_start = push_before_reply(server, out);
     let outcome = match admitted {
         Ok(admission::Admitted::Postpone) => postpone(server, client, args),
+        Ok(admission::Admitted::Evicted) => Outcome::Close,
         Err(rejection) => {
             reject(server, client, rejection, args, out);
             Outcome::Done

@@ -103,12 +103,19 @@ impl Server {
         used_bytes.saturating_sub(spared_bytes).saturating_sub(limit_bytes)
     }
 
+    /// Whether memory of keys or of clients has a limit, or had one that was exceeded.
+    #[inline]
+    pub fn limits_memory(&self) -> bool {
+        let limits = self.config.maxmemory.bytes | self.config.maxmemory_clients.bytes;
+        limits != 0 || self.eviction.over_since_us.is_some()
+    }
+
     /// Evicts before a command runs. [`Eviction::out_of_memory`] tells the result.
     #[inline]
     pub fn make_room(&mut self) {
         if self.config.maxmemory.bytes != 0 {
             self.enforce_limit();
-        } else if self.eviction.over_since_us.is_some() || self.eviction.out_of_memory {
+        } else if self.eviction.over_since_us.is_some() {
             self.note_fits();
         }
     }

@@ -26,6 +26,7 @@ pub mod blocked;
 pub mod client;
 pub mod client_line;
 pub mod client_memory;
+pub mod command_docs;
 pub mod config;
 pub mod ctx;
 pub mod error;

@@ -1,10 +1,11 @@
-//! COMMAND, COMMAND INFO, COMMAND DOCS: how a row is shown.
+//! COMMAND, COMMAND INFO: how a row is shown.
 
 use super::{find_full_name, subcommands, write_names};
 use crate::resp::{Args, Reply};
+use crate::server::command_docs::key_note;
 use crate::server::error::CommandResult;
 use crate::server::key_extraction::{has_movable_keys, legacy_range};
-use crate::server::spec::{BeginSearch, FindKeys, KeySpec, category, flag, key_flag};
+use crate::server::spec::{BeginSearch, FindKeys, category, flag, key_flag};
 use crate::server::{Ctx, Found, Server};
 
 pub(super) fn all(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
@@ -46,7 +47,7 @@ fn write_info(server: &Server, found: Found, out: &mut Reply) {
     for tip in spec.tips {
         out.bulk_str(tip);
     }
-    write_key_specs(spec.keys, out);
+    write_key_specs(&found, out);
     let children = subcommands(server, found);
     out.array(children.len());
     for child in children {
@@ -54,10 +55,15 @@ fn write_info(server: &Server, found: Found, out: &mut Reply) {
     }
 }
 
-fn write_key_specs(specs: &[KeySpec], out: &mut Reply) {
-    out.set(specs.len());
-    for keys in specs {
-        out.map(3);
+fn write_key_specs(found: &Found, out: &mut Reply) {
+    out.set(found.spec.keys.len());
+    for (number, keys) in found.spec.keys.iter().enumerate() {
+        let note = key_note(&found.full_name(), number);
+        out.map(3 + note.is_some() as usize);
+        if let Some(note) = note {
+            out.bulk(b"notes");
+            out.bulk_str(note);
+        }
         out.bulk(b"flags");
         write_names(out, keys.flags, key_flag::NAMES, "");
         out.bulk(b"begin_search");
@@ -98,44 +104,5 @@ fn write_step(out: &mut Reply, kind: &str, numbers: &[(&str, i64)], word: Option
     for (name, value) in numbers {
         out.bulk_str(name);
         out.integer(*value);
-    }
-}
-
-pub(super) fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let commands: Vec<Found> = if args.len() == 2 {
-        ctx.server.commands.top_level().collect()
-    } else {
-        args.tail(2).iter().filter_map(|name| find_full_name(ctx.server, name)).collect()
-    };
-    ctx.out.map(commands.len());
-    for found in commands {
-        write_docs(ctx.server, found, ctx.out);
-    }
-    Ok(())
-}
-
-/// The command's name and the map of its documentation.
-fn write_docs(server: &Server, found: Found, out: &mut Reply) {
-    let spec = found.spec;
-    let fields = [
-        ("summary", spec.summary),
-        ("since", spec.since),
-        ("group", spec.group.name()),
-        ("complexity", spec.complexity),
-    ];
-    let fields: Vec<_> = fields.into_iter().filter(|(_, text)| !text.is_empty()).collect();
-    let children = subcommands(server, found);
-    out.bulk_str(&found.full_name());
-    out.map(fields.len() + !children.is_empty() as usize);
-    for (name, text) in fields {
-        out.bulk_str(name);
-        out.bulk_str(text);
-    }
-    if !children.is_empty() {
-        out.bulk(b"subcommands");
-        out.map(children.len());
-        for child in children {
-            write_docs(server, child, out);
-        }
     }
 }

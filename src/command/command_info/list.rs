@@ -53,8 +53,13 @@ impl Filter<'_> {
 
 pub(super) fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let filter = Filter::parse(args.tail(2))?;
+    let commands = &ctx.server.commands;
+    let with_parts = commands.top_level().flat_map(|found| {
+        let parts = commands.children(found).iter().copied();
+        std::iter::once(found).chain(parts)
+    });
     let names: Vec<String> =
-        ctx.server.commands.all().iter().filter(|found| filter.fits(found)).map(Found::full_name).collect();
+        with_parts.filter(|found| filter.fits(found)).map(|found| found.full_name()).collect();
     ctx.out.array(names.len());
     for name in names {
         ctx.out.bulk_str(&name);

@@ -2,10 +2,12 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `info.rs` | COMMAND, COMMAND INFO and DOCS: how a row is shown |
+//! | `info.rs` | COMMAND, COMMAND INFO: how a row is shown |
+//! | `docs.rs` | COMMAND DOCS |
 //! | `keys.rs` | GETKEYS, GETKEYSANDFLAGS |
 //! | `list.rs` | COUNT, LIST |
 
+mod docs;
 mod info;
 mod keys;
 mod list;
@@ -52,7 +54,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         complexity: "O(N), N: commands asked for",
         tips: &["nondeterministic_output_order"],
         summary: "What commands do, for people.",
-        handler: info::docs,
+        handler: docs::docs,
         ..ROW
     },
     CommandSpec {

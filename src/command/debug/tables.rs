@@ -81,7 +81,8 @@ pub(super) fn of_database(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         .filter(|index| *index < databases)
         .ok_or(ReplyError::err("Out of range database"))?;
     let stats = ctx.server.keyspace.db(index).table().stats();
-    let text = format!("[Dictionary HT]\n{}[Expires HT]\n{}", describe(&stats), expiries(&stats));
+    let growth = growth(&stats, ctx.server.persistence.child_kind().is_some());
+    let text = format!("[Dictionary HT]\n{}{growth}[Expires HT]\n{}", describe(&stats), expiries(&stats));
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(())
 }
@@ -129,6 +130,18 @@ fn describe(stats: &TableStats) -> String {
         let _ = writeln!(text, "   {length}: {count}");
     }
     text
+}
+
+/// Whether segments grow. For comparison: Redis's table is one array, a power of two, that is brought
+/// to fit its elements when no child lives.
+fn growth(stats: &TableStats, child_lives: bool) -> String {
+    match (stats.entries, child_lives) {
+        (0, _) => String::new(),
+        (_, true) => " growth: held back while a child lives\n".to_owned(),
+        (entries, false) => {
+            format!(" growth: by segments; as one array, table size: {}\n", entries.next_power_of_two())
+        }
+    }
 }
 
 /// Expiries stand in the entries; there is no second table.

@@ -74,7 +74,7 @@ pub const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "randomkey",
-        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
         flags: flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS,
         summary: "Gives the name of a random key.",
         handler: randomkey,

@@ -14,7 +14,7 @@ const ROW: CommandSpec =
 pub const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "keys",
-        tips: &["nondeterministic_output_order", "request_policy:all_shards"],
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         arity: 2,
         flags: flag::READONLY,
         categories: category::KEYSPACE | category::DANGEROUS,

@@ -10,6 +10,7 @@
 
 use super::rule::RuleContext;
 use super::rule::RuleError;
+use crate::server::command_docs;
 use crate::server::config::split_arguments;
 use crate::server::spec::{CommandTable, Found, category};
 use std::collections::BTreeMap;
@@ -205,7 +206,7 @@ impl Selector {
     }
 
     fn change_command(&mut self, name: &[u8], allow: bool, commands: &CommandTable) -> Result<(), RuleError> {
-        let found = commands.find_original(name).ok_or(RuleError::UnknownCommand)?;
+        let Some(found) = commands.find_original(name) else { return self.keep_missing(allow, name, name) };
         self.change(found, allow, commands);
         self.keep_rule(allow, found.full_name().as_bytes());
         Ok(())
@@ -215,7 +216,10 @@ impl Selector {
     fn allow_part(&mut self, name: &[u8], commands: &CommandTable) -> Result<(), RuleError> {
         let bar = name.iter().rposition(|byte| *byte == b'|').ok_or(RuleError::Syntax)?;
         let (command, part) = (&name[..bar], &name[bar + 1..]);
-        let found = commands.find_original(command).ok_or(RuleError::UnknownCommand)?;
+        let Some(found) = commands.find_original(command) else {
+            let known_by = if command_docs::has_subcommands(command) { name } else { command };
+            return self.keep_missing(true, known_by, name);
+        };
         if found.parent.is_some() {
             return Err(RuleError::FirstArgumentOfSubcommand);
         }
@@ -223,12 +227,28 @@ impl Selector {
             return Err(RuleError::Syntax);
         }
         if !found.spec.subcommands.is_empty() {
-            let found = commands.find_original(name).ok_or(RuleError::UnknownCommand)?;
+            let Some(found) = commands.find_original(name) else {
+                return self.keep_missing(true, name, name);
+            };
             self.change(found, true, commands);
         } else {
             self.allow_first_argument(found.id, part)?;
         }
         self.keep_rule(true, name);
+        Ok(())
+    }
+
+    /// A rule on a command of Redis 7.2 that is not here changes no right, but is kept: users and ACL
+    /// files move between servers, and a later version that has the command must find it.
+    fn keep_missing(&mut self, allow: bool, known_by: &[u8], text: &[u8]) -> Result<(), RuleError> {
+        if !command_docs::is_known(known_by) {
+            return Err(RuleError::UnknownCommand);
+        }
+        log::debug!(
+            "ACL: '{}' is not a command of this version; the rule on it is kept, without effect",
+            String::from_utf8_lossy(text)
+        );
+        self.keep_rule(allow, text);
         Ok(())
     }
 
