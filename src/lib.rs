@@ -15,6 +15,7 @@ pub mod keyspace;
 pub mod net;
 pub mod persist;
 pub mod replay;
+pub mod replication;
 pub mod resp;
 pub mod server;
 pub mod sys;

@@ -4,6 +4,8 @@
 //! run again by dispatch; if it still cannot be served it blocks again, so this module knows no
 //! type. Clients are served in the order in which they began to wait at the key.
 
+pub mod acks;
+
 use crate::base::long_double::LongDouble;
 use crate::base::numbers::parse_f64;
 use crate::dispatch::{self, Outcome};
@@ -180,6 +182,9 @@ pub enum UnblockReason {
 
 /// Ends a client's wait on keys with its time-out reply or an error. Returns whether it waited.
 pub fn unblock(server: &mut Server, client: ClientRef, reason: UnblockReason) -> bool {
+    if acks::awaited_by(server, client).is_some() {
+        return unblock_from_acks(server, client, reason);
+    }
     let waits_on_keys = |state: &Client| {
         state.blocked.as_ref().is_some_and(|blocked| matches!(blocked.on, BlockedOn::Keys { .. }))
     };
@@ -187,17 +192,32 @@ pub fn unblock(server: &mut Server, client: ClientRef, reason: UnblockReason) ->
         return false;
     }
     let Some(blocked) = server.unblock_bookkeeping(client) else { return false };
-    let Some(mut out) = take_output(server, client) else { return false };
-    if server.clients.get(client).is_some_and(|state| state.reply_mode == ReplyMode::On) {
-        match reason {
-            UnblockReason::TimedOut => out.null_array(),
-            UnblockReason::Error => out.error(error::UNBLOCKED.as_bytes()),
-        }
-    }
-    put_output(server, client, out);
+    answer(server, client, |out| match reason {
+        UnblockReason::TimedOut => out.null_array(),
+        UnblockReason::Error => out.error(error::UNBLOCKED.as_bytes()),
+    });
     count_unserved(server, &blocked, reason);
     server.resumed.push(client);
     true
+}
+
+fn unblock_from_acks(server: &mut Server, client: ClientRef, reason: UnblockReason) -> bool {
+    match reason {
+        UnblockReason::TimedOut => acks::give_up(server, client),
+        UnblockReason::Error => {
+            acks::finish(server, client, |out| out.error(error::UNBLOCKED.as_bytes()));
+            true
+        }
+    }
+}
+
+/// Answers a client that waited, unless it wants no answers.
+fn answer(server: &mut Server, client: ClientRef, write: impl FnOnce(&mut Reply)) {
+    let Some(mut out) = take_output(server, client) else { return };
+    if server.clients.get(client).is_some_and(|state| state.reply_mode == ReplyMode::On) {
+        write(&mut out);
+    }
+    put_output(server, client, out);
 }
 
 /// A command that ends without having been run again is counted here.

@@ -15,6 +15,7 @@ use crate::command::hash::expire::expire_due;
 use crate::command::server_admin::prepare_shutdown;
 use crate::keyspace::ExpireRule;
 use crate::persist::fork::ChildKind;
+use crate::replication::primary;
 use crate::server::Server;
 use crate::server::run::{Exit, ShutdownRequest};
 use crate::sys::info;
@@ -107,6 +108,7 @@ fn round(server: &mut Server) {
     }
     server.tracking.free_some();
     serve_children(server);
+    primary::cron(server);
     server.snapshot_cron();
     server.aof_cron();
     server.backup_cron();
@@ -228,7 +230,7 @@ fn serve_children(server: &mut Server) {
     match end.kind {
         ChildKind::AofRewrite => server.rewrite_child_ended(&end, start),
         ChildKind::Snapshot => server.snapshot_child_ended(&end),
-        ChildKind::Replication => {}
+        ChildKind::Replication => server.socket_save_ended(&end),
     }
 }
 

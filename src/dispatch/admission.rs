@@ -63,7 +63,7 @@ const CHECKS_OF_RIGHTS: &[Check] = &[check_protected, check_authenticated, check
 
 /// May it run now?
 const CHECKS_OF_STATE: &[Check] =
-    &[check_memory, check_disk, check_subscribe_mode, check_loading, check_replica];
+    &[check_memory, check_disk, check_replicas, check_subscribe_mode, check_loading, check_replica];
 
 pub(super) fn admit(
     server: &mut Server,
@@ -204,6 +204,15 @@ fn check_disk(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     Ok(server.refuse_unsafe_write()?)
+}
+
+/// `min-replicas-to-write`: writes want so many replicas that are not late.
+#[inline]
+fn check_replicas(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
+    if request.flags & flag::WRITE == 0 || server.has_enough_replicas() {
+        return Ok(());
+    }
+    Err(error::NO_REPLICAS.into())
 }
 
 #[inline]

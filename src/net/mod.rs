@@ -14,16 +14,19 @@
 
 mod accept;
 mod connection;
+mod feed;
 mod listen;
 mod query_buffer;
+mod relay;
 
 pub use listen::ListenError;
 
 use crate::blocking;
 use crate::cron;
 use crate::dispatch;
-use crate::net::connection::{Connection, Received, Scratch};
+use crate::net::connection::{Connection, Received, Scratch, Stream};
 use crate::net::listen::Listener;
+use crate::replication::primary;
 use crate::server::{Action, ClientRef, Server};
 use crate::sys::signals::Signals;
 use mio::unix::SourceFd;
@@ -40,6 +43,8 @@ const EVENTS_MAX: usize = 1024;
 
 const TOKEN_WAKER: Token = Token(usize::MAX);
 const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
+/// The pipe of a snapshot for replicas.
+const TOKEN_RELAY: Token = Token(usize::MAX - 3);
 /// Listeners have the tokens from here up; clients theirs from 0 (their slots).
 const TOKEN_LISTENERS: usize = usize::MAX / 2;
 
@@ -55,6 +60,8 @@ pub struct Net {
     spare_ready: Vec<u32>,
     /// Clients whose output waits for the AOF.
     gated: Vec<ClientRef>,
+    /// A replica got its share of this turn and would take more: the loop does not sleep.
+    more_to_feed: bool,
     scratch: Scratch,
     /// The connection whose query buffer was looked at last.
     shrink_position: usize,
@@ -85,6 +92,7 @@ impl Net {
             ready: Vec::new(),
             spare_ready: Vec::new(),
             gated: Vec::new(),
+            more_to_feed: false,
             scratch: Scratch::default(),
             shrink_position: 0,
             waker,
@@ -106,7 +114,8 @@ impl Net {
 
     /// One turn; waits at most `wait` for something to happen.
     pub fn turn(&mut self, server: &mut Server, wait: Duration) {
-        let wait = if self.ready.is_empty() { wait } else { Duration::ZERO };
+        let is_idle = self.ready.is_empty() && !std::mem::take(&mut self.more_to_feed);
+        let wait = if is_idle { wait } else { Duration::ZERO };
         if let Err(failure) = self.poll.poll(&mut self.events, Some(wait))
             && failure.kind() != io::ErrorKind::Interrupted
         {
@@ -132,7 +141,7 @@ impl Net {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
-                TOKEN_WAKER => {}
+                TOKEN_WAKER | TOKEN_RELAY => {}
                 TOKEN_SIGNALS => self.take_signals(server),
                 Token(token) if token >= TOKEN_LISTENERS => self.accept(server, token - TOKEN_LISTENERS),
                 Token(slot) => self.take_client_event(server, slot, event),
@@ -170,6 +179,9 @@ impl Net {
         }
         if event.is_writable() && server.clients.get(client).is_some_and(|state| !state.output.is_empty()) {
             server.schedule_write(client);
+        }
+        if event.is_writable() {
+            self.replica_is_writable(server, client);
         }
     }
 
@@ -216,6 +228,7 @@ impl Net {
                 Received::More => self.mark_ready(slot),
                 Received::Closed => self.close(server, client),
             }
+            self.feed_within_turn(server);
         }
         self.spare_ready = serving;
     }
@@ -242,6 +255,8 @@ impl Net {
             }
         }
         server.broadcast_invalidations();
+        primary::end_turn(server);
+        blocking::acks::serve(server);
         let start = server.clock.ticks();
         dispatch::flush_propagation(server);
         let aof_ns = server.clock.elapsed_ns(start);
@@ -249,6 +264,8 @@ impl Net {
         // A full queue to the writer, or a sync that every reply waits for.
         server.note_latency("aof-write", aof_ns / 1_000_000);
         self.write_pending(server);
+        self.pump_relay(server);
+        self.feed_replicas(server);
         server.evict_clients();
         for action in std::mem::take(&mut server.actions) {
             self.carry_out(server, action);
@@ -315,6 +332,17 @@ impl Net {
                 }
             }
             Action::Close(client) => self.close(server, client),
+            Action::AllowDelay(client) => self.allow_delay(client),
+        }
+    }
+
+    fn allow_delay(&self, client: ClientRef) {
+        if let Some(Some(connection)) = self.connections.get(client.slot as usize)
+            && connection.client == client
+            && let Stream::Tcp(stream) = &connection.stream
+        {
+            // Not critical: a socket that refuses is only more talkative.
+            let _ = stream.set_nodelay(false);
         }
     }
 

@@ -124,6 +124,8 @@ pub enum Action {
     Listen,
     /// Close this client at the end of the turn.
     Close(ClientRef),
+    /// Its packets may wait to become fuller (`repl-disable-tcp-nodelay`).
+    AllowDelay(ClientRef),
 }
 
 /// Everything.

@@ -43,7 +43,8 @@ impl Server {
     /// Closes a client whose output has passed its limit. Returns whether it is (or was) so.
     pub fn enforce_output_limit(&mut self, reference: ClientRef) -> bool {
         let Some(client) = self.clients.get(reference) else { return false };
-        self.enforce_on(reference, client.output.queued_bytes())
+        let stream_bytes = self.unsent_stream_bytes(client) as usize;
+        self.enforce_on(reference, client.output.queued_bytes() + stream_bytes)
     }
 
     /// As [`Server::enforce_output_limit`] for a client whose command is running: its output is `out`,

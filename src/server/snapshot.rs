@@ -9,6 +9,7 @@ use crate::persist::rdb::{self, AccessRecord, SaveOptions};
 use crate::persist::schedule;
 use crate::server::Server;
 use crate::server::config::MaxmemoryPolicy;
+use crate::server::replication::SaveTarget;
 use crate::server::run::REDIS_VERSION;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,9 +48,18 @@ impl Server {
             key_delay: config.rdb_key_save_delay,
             incremental_sync: config.rdb_save_incremental_fsync,
             verify: config.rdb_verify,
+            no_data: false,
             functions: self.persistence.snapshot.functions.clone(),
-            extra_fields: if has_log { Vec::new() } else { vec![(LOG_FIELD, LOG_OFF.to_owned())] },
+            extra_fields: self.extra_fields(has_log),
         }
+    }
+
+    fn extra_fields(&self, has_log: bool) -> Vec<(&'static str, String)> {
+        let mut fields = self.history_fields();
+        if !has_log {
+            fields.push((LOG_FIELD, LOG_OFF.to_owned()));
+        }
+        fields
     }
 
     /// The version of the next snapshot: `rdb-version`, unless a hash has fields that expire and the
@@ -116,6 +126,7 @@ impl Server {
     /// Another child lives, or the fork failed; the reason is in the log too.
     pub fn start_background_save(&mut self) -> Result<(), String> {
         self.report_version();
+        self.prepare_history_for_save();
         // The working directory may change (CONFIG SET dir) before the child has ended.
         let path = self.snapshot_path();
         let path = std::path::absolute(&path).unwrap_or(path);
@@ -133,6 +144,7 @@ impl Server {
                 log::info!("Background saving started by pid {}", child.pid);
                 let dirty = self.persistence.dirty;
                 self.persistence.snapshot.began(path, dirty, now_s);
+                self.note_save_for_replicas(SaveTarget::Disk);
                 self.note_fork();
                 Ok(())
             }
@@ -154,6 +166,7 @@ impl Server {
             self.remove_temp_snapshot(&running.path, end.pid);
         }
         let now_s = self.now_ms() / 1000;
+        let placed = running.as_ref().map(|running| running.path.clone());
         let result = match (&end.result, running) {
             (ChildResult::Done, Some(running)) => {
                 let bytes = end.progress.bytes_written;
@@ -165,6 +178,7 @@ impl Server {
             }
             (ChildResult::Done, None) => Err("nobody knows what it saved".to_owned()),
             (ChildResult::Cancelled, _) => {
+                self.note_save_ended(Err(()));
                 log::info!("Background saving cancelled");
                 return;
             }
@@ -174,9 +188,11 @@ impl Server {
             Ok(()) => {
                 log::info!("Background saving terminated with success");
                 self.persistence.snapshot.succeeded(now_s);
+                self.note_save_ended(Ok(placed));
             }
             Err(reason) => {
                 log::warn!("Background saving error: {reason}");
+                self.note_save_ended(Err(()));
                 // The try was made when the child began; the retry delay runs from now.
                 self.persistence.snapshot.failed(reason, now_s);
             }

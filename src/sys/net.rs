@@ -97,6 +97,19 @@ pub fn set_keepalive(socket: &impl AsFd, interval_s: u32) -> io::Result<()> {
 /// Unanswered probes before a connection counts as dead.
 const KEEPALIVE_PROBES: u32 = 3;
 
+/// Sends up to `bytes` of a file from `offset` on without copying them through here. Returns how many
+/// the socket took; 0: the file ends there.
+///
+/// # Errors
+/// `WouldBlock` when the socket is full.
+pub fn send_file(socket: &impl AsFd, file: &impl AsFd, offset: u64, bytes: usize) -> io::Result<usize> {
+    let mut position = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let (to, from) = (socket.as_fd().as_raw_fd(), file.as_fd().as_raw_fd());
+    // SAFETY: both descriptors are open while they are borrowed, and the kernel writes only to `position`.
+    let sent = unsafe { libc::sendfile(to, from, &mut position, bytes) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
 /// Small packets leave at once (`repl-disable-tcp-nodelay no`).
 pub fn set_nodelay(socket: &impl AsFd, on: bool) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::TcpNoDelay, &on)?)

@@ -29,6 +29,7 @@ pub mod input;
 mod list;
 pub mod load;
 pub mod parse;
+pub mod pipe;
 pub mod save;
 mod set;
 pub mod skip;

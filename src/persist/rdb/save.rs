@@ -70,6 +70,8 @@ pub struct SaveOptions {
     pub incremental_sync: bool,
     /// `rdb-verify`: read the file back before it takes its place.
     pub verify: bool,
+    /// Header and functions only (a replica that asked for no data).
+    pub no_data: bool,
     /// Function libraries, as they came.
     pub functions: Vec<Vec<u8>>,
     /// Further fields (replication id and offset).
@@ -90,6 +92,7 @@ impl Default for SaveOptions {
             key_delay: 0,
             incremental_sync: true,
             verify: false,
+            no_data: false,
             functions: Vec::new(),
             extra_fields: Vec::new(),
         }
@@ -110,6 +113,7 @@ pub fn save_to(
     put_header(&mut writer, options)?;
     let mut saver = Saver { writer, keyspace, options, link, db: None, delayed: 0 };
     match options.walk {
+        _ if options.no_data => {}
         Walk::Memory if keyspace.can_walk_memory() => saver.put_by_address()?,
         Walk::Memory | Walk::Tables => saver.put_tables()?,
     }

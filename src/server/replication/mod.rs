@@ -9,17 +9,22 @@
 //! | `backlog` | the newest bytes of the stream, shared by all replicas |
 //! | `feed` | a turn's commands on their way into it, and when they may leave |
 //! | `replicas` | what is known of each replica, how far it is |
+//! | `save`, `relay` | snapshots for replicas: the child, and its bytes on their way |
 //!
 //! State only: who decides about syncs is `crate::replication`, who writes to sockets is `net`.
 //! An offset is Redis's: the number of bytes of the history, so that of its last byte.
 
 pub mod backlog;
 pub mod feed;
+pub mod relay;
 pub mod replicas;
+pub mod save;
 
 pub use backlog::Backlog;
 pub use feed::Gates;
+pub use relay::Relay;
 pub use replicas::{ReplicaPhase, ReplicaState};
+pub use save::SaveEnd;
 
 use crate::server::ClientRef;
 use crate::sys::stream_block;
@@ -89,7 +94,20 @@ pub struct Replication {
     /// The child that writes a snapshot good for replicas.
     pub save: Option<SyncSave>,
     /// How that child ended, until the replicas have been told.
-    pub save_ended: Option<Result<(), ()>>,
+    pub save_ended: Option<SaveEnd>,
+    /// Replicas may wait for a snapshot that can begin now.
+    pub save_wanted: bool,
+    /// The snapshot that is being passed on.
+    pub relay: Option<Relay>,
+    /// The snapshot file was made for replicas (`rdb-del-sync-files`).
+    pub file_for_sync: bool,
+    /// When the next second's work is due, monotonic ms, and how many seconds had theirs.
+    pub next_cron_ms: u64,
+    pub cron_seconds: u64,
+    /// Nothing of our own goes into the stream: a failover waits for equal offsets.
+    pub is_quiet: bool,
+    /// Our primary asked how far we are (REPLCONF GETACK).
+    pub own_ack_wanted: bool,
     /// As a replica: the database that our primary's stream has selected.
     pub stream_db: Option<usize>,
     /// Somebody waits for acknowledgements: ask for them at the end of the turn.
@@ -118,6 +136,13 @@ impl Replication {
             good_replicas: 0,
             save: None,
             save_ended: None,
+            save_wanted: false,
+            relay: None,
+            file_for_sync: false,
+            next_cron_ms: 0,
+            cron_seconds: 0,
+            is_quiet: false,
+            own_ack_wanted: false,
             stream_db: None,
             acks_wanted: false,
             acks_changed: false,

@@ -10,6 +10,7 @@
 
 use crate::server::client::Client;
 use crate::server::{ClientKind, ClientRef, Server};
+use crate::sys::io::StorageFile;
 
 /// How far the synchronisation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,8 +56,16 @@ impl SnapshotFilter {
     }
 }
 
+/// A snapshot file on its way to a replica.
+#[derive(Debug)]
+pub struct FileTransfer {
+    pub file: Box<dyn StorageFile>,
+    pub len: u64,
+    pub sent: u64,
+}
+
 /// One replica, or a client on its way to be one.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct ReplicaState {
     pub phase: ReplicaPhase,
     /// REPLCONF listening-port, ip-address.
@@ -84,8 +93,13 @@ pub struct ReplicaState {
     pub asked_ms: u64,
     /// The socket takes nothing more until it is writable again.
     pub socket_full: bool,
-    /// Bytes of the stream sent to it.
-    pub sent_bytes: u64,
+    /// The file that it is sent.
+    pub transfer: Option<FileTransfer>,
+    /// Bytes it has got of the chunk that is being relayed, and since when it takes nothing, monotonic ms.
+    pub relayed: usize,
+    pub relay_stuck_since_ms: Option<u64>,
+    /// It has acknowledged a relayed snapshot before the end of its child was noticed.
+    pub acked_early: bool,
 }
 
 impl ReplicaState {
@@ -138,18 +152,25 @@ impl Server {
         self.replication.replicas.push(reference);
     }
 
+    /// Closes every replica at the end of the turn: what they have is no longer a part of our history.
+    pub fn disconnect_replicas(&mut self) {
+        for reference in self.replication.replicas.clone() {
+            self.close_soon(reference);
+        }
+    }
+
     /// Takes a client out of the list of replicas; its connection is somebody else's affair.
     pub fn forget_replica(&mut self, reference: ClientRef) {
-        let replicas = &mut self.replication.replicas;
-        let before = replicas.len();
-        replicas.retain(|other| *other != reference);
-        if replicas.len() < before {
-            if replicas.is_empty() {
-                self.replication.no_replicas_since_s = self.call.now_ms / 1000;
-            }
-            // Somebody may have waited for a replica that was good.
-            self.count_good_replicas();
+        if !self.replication.replicas.contains(&reference) {
+            return;
         }
+        log::info!("Connection with replica {} lost.", self.replica_name(reference));
+        let replicas = &mut self.replication.replicas;
+        replicas.retain(|other| *other != reference);
+        if replicas.is_empty() {
+            self.replication.no_replicas_since_s = self.call.now_ms / 1000;
+        }
+        self.count_good_replicas();
     }
 
     /// A replica as the log names it: `address:port` where it listens.

@@ -1,10 +1,9 @@
-//! What a primary without replicas answers: ROLE, REPLICAOF, WAIT.
+//! ROLE, REPLICAOF.
 //!
-//! Replication itself is not there yet, so becoming a replica is refused and nobody is waited for.
+//! Becoming a replica is not there yet and is refused.
 
-use crate::base::numbers::parse_i64;
 use crate::resp::Args;
-use crate::server::error::{self, CommandResult, ReplyError};
+use crate::server::error::{CommandResult, ReplyError};
 use crate::server::spec::{Group, category, flag};
 use crate::server::{CommandSpec, Ctx};
 
@@ -37,16 +36,6 @@ pub const ROWS: &[CommandSpec] = &[
         handler: replica_of,
         ..ROW
     },
-    CommandSpec {
-        name: "wait",
-        group: Group::Generic,
-        categories: category::CONNECTION,
-        since: "3.0.0",
-        tips: &["request_policy:all_shards", "response_policy:agg_min"],
-        summary: "Waits until replicas have what this connection wrote.",
-        handler: wait,
-        ..ROW
-    },
 ];
 
 fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
@@ -63,14 +52,4 @@ fn replica_of(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Ok(());
     }
     Err(ReplyError::err("replication is not supported by this version"))
-}
-
-fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    parse_i64(args.at(1)).ok_or(error::NOT_INTEGER)?;
-    let timeout_ms = parse_i64(args.at(2)).ok_or(error::TIMEOUT_NOT_INTEGER)?;
-    if timeout_ms < 0 {
-        return Err(error::TIMEOUT_NEGATIVE);
-    }
-    ctx.out.integer(0);
-    Ok(())
 }
