@@ -41,6 +41,7 @@ test: test-redis
 # The real server is what the interop tests compare with.
 test-redis:
 	@sh tests/install-redis.sh
+	@sh tests/install-redis-py.sh || true
 
 # The end-to-end comparison with redis-server (needs redis-server and redis-tools; says so when they are missing).
 # The in-process benches are `cargo bench --bench micro`, the open-loop load program `cargo bench --bench load`.

@@ -20,6 +20,7 @@ use crate::server::Server;
 use crate::server::run::{Exit, ShutdownRequest};
 use crate::sys::info;
 use crate::sys::signals::SignalEvents;
+use crate::sys::watchdog;
 use std::time::{Duration, Instant};
 
 /// Time that table maintenance may take in a round, microseconds (Redis gives it as much).
@@ -57,6 +58,7 @@ pub fn time_to_next(server: &Server) -> Duration {
 
 /// Runs a round when it is due. Returns whether it did.
 pub fn run_due(server: &mut Server) -> bool {
+    watchdog::beat();
     let now_us = server.clock.now_monotonic_us();
     if now_us < server.run.next_cron_us {
         if server.run.expire_left_us > 0 {
@@ -100,6 +102,7 @@ fn round(server: &mut Server) {
     }
     server.run.lru_clock = ((server.now_ms() / 1000) & LRU_CLOCK_MASK) as u32;
     sample_rates(server);
+    server.keyspace.measures_removals = server.config.latency_monitor_threshold > 0;
     expire_keys(server);
     maintain_tables(server);
     clients::look_at_some(server);

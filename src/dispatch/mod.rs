@@ -18,6 +18,7 @@ use crate::server::error::{self, ReplyError};
 use crate::server::output::FIRST_REPLY_BUFFER_BYTES;
 use crate::server::spec::{Found, flag};
 use crate::server::{Caller, ClientRef, Ctx, Server};
+use crate::sys::watchdog;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,9 @@ fn run_admitted(
     if let Some(state) = server.clients.get_mut(client) {
         state.last_command = Some(found.id);
     }
+    watchdog::note_command(found.id, client.id);
     call(server, client, caller, found, args, out);
+    watchdog::note_no_command();
     match server.clients.get(client) {
         Some(state) if state.is_blocked() => Outcome::Blocked,
         Some(state) if state.close_after_reply || state.close_now => Outcome::Close,

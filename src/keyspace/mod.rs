@@ -26,6 +26,7 @@ use crate::keyspace::evict::EvictionPool;
 use crate::keyspace::lazy::{Garbage, HUGE_EFFORT_MIN, LAZY_BYTES_MIN, LAZY_EFFORT_MIN, LazyFree};
 use crate::keyspace::tags::TagPool;
 use crate::value::{StrRef, Value, ValueRef};
+use std::time::{Duration, Instant};
 
 /// What a look-up does with a key whose time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,9 @@ pub struct Keyspace {
     pub expire_rule: ExpireRule,
     /// Keys removed because their time had passed, since the last reset.
     pub expired_keys: u64,
+    /// Whether removals of expired keys are timed (the latency monitor is on).
+    pub measures_removals: bool,
+    longest_removal: Duration,
     resize: ResizePolicy,
     cycle: ExpireCycle,
     pool: EvictionPool,
@@ -79,6 +83,8 @@ impl Keyspace {
             access: AccessPolicy::default(),
             expire_rule: ExpireRule::Remove,
             expired_keys: 0,
+            measures_removals: false,
+            longest_removal: Duration::ZERO,
             resize: ResizePolicy::Allow,
             cycle: ExpireCycle::default(),
             pool: EvictionPool::default(),
@@ -187,11 +193,20 @@ impl Keyspace {
 
     /// Removes an expired key and reports it.
     fn expire(&mut self, db: usize, hash: u64, key: &[u8], effects: &mut Effects) {
+        let start = self.measures_removals.then(Instant::now);
         if let Some(value) = self.dbs[db].remove(hash, key) {
             self.expired_keys += 1;
             effects.push(Effect::Expired { db, key: key.into() });
             self.free(value, true);
         }
+        if let Some(start) = start {
+            self.longest_removal = self.longest_removal.max(start.elapsed());
+        }
+    }
+
+    /// The longest removal of an expired key since the last call, as far as they were timed.
+    pub fn take_longest_removal(&mut self) -> Duration {
+        std::mem::take(&mut self.longest_removal)
     }
 
     /// Whether a key is there and alive, with no side effect at all.

@@ -9,7 +9,7 @@
 
 use crate::persist::aof::base::{self, BaseForm, BaseOptions};
 use crate::persist::aof::rewrite::RewritePhase;
-use crate::persist::aof::{self, AofSettings, AofState, SwitchOutcome, SyncPolicy};
+use crate::persist::aof::{self, AofSettings, AofState, Delay, SwitchOutcome, SyncPolicy};
 use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
 use crate::persist::rdb::save::Walk;
 use crate::persist::rdb::{FIELD_EXPIRY_VERSION_MIN, SaveOptions};
@@ -220,6 +220,7 @@ impl Server {
         {
             child.kill_for(reason);
         }
+        self.note_aof_delays();
         let busy_us = self.stats.rate_busy_us.per_second();
         let child_writes = self.persistence.child_kind().is_some();
         self.persistence.aof.set_main_may_write(busy_us > MAIN_BUSY_US && !child_writes);
@@ -227,6 +228,26 @@ impl Server {
         self.persistence.aof.report_lateness();
         self.finish_switch();
         self.start_due_rewrite();
+    }
+
+    /// Hands the waits of the writer thread to the latency monitor.
+    fn note_aof_delays(&mut self) {
+        let child_writes = self.persistence.child_kind().is_some();
+        for delay in Delay::ALL {
+            let waited_ms = self.persistence.aof.take_delay_us(delay) / 1000;
+            let event = match delay {
+                Delay::SyncAlways => "aof-fsync-always",
+                Delay::Look => "aof-fstat",
+                Delay::Rename => "aof-rename",
+                Delay::WriteBesideSync => "aof-write-pending-fsync",
+                Delay::Write if child_writes => "aof-write-active-child",
+                Delay::Write => "aof-write-alone",
+            };
+            self.note_latency(event, waited_ms);
+            if matches!(delay, Delay::Write | Delay::WriteBesideSync) {
+                self.note_latency("aof-write", waited_ms);
+            }
+        }
     }
 
     /// Notes the end of a switch, when there was one.

@@ -196,8 +196,13 @@ impl Server {
     fn evict_key(&mut self, rule: EvictionRule) -> Option<usize> {
         let lazily = self.config.lazyfree_lazy_eviction;
         let before_bytes = self.bytes_held();
+        let start = self.keyspace.measures_removals.then(|| self.clock.ticks());
         if !self.keyspace.evict_one(rule, lazily, &mut self.rng, &mut self.effects) {
             return None;
+        }
+        if let Some(start) = start {
+            let spent_ns = self.clock.elapsed_ns(start);
+            self.note_latency("eviction-del", spent_ns / 1_000_000);
         }
         let report_bytes = match self.effects.list.last() {
             Some(Effect::Evicted { key, .. }) => key.len(),

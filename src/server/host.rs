@@ -7,6 +7,7 @@ use crate::server::Server;
 use crate::server::config;
 use crate::sys::log_sink::{LogLevel, LogSink};
 use crate::sys::notify::Supervisor;
+use crate::sys::watchdog::Watchdog;
 
 /// Handles on the process, given by boot.
 #[derive(Default)]
@@ -15,6 +16,8 @@ pub struct Host {
     pub supervisor: Option<Supervisor>,
     /// The server was started in the background.
     pub in_background: bool,
+    /// `watchdog-period` is on.
+    pub watchdog: Option<Watchdog>,
     /// Kernel's score of the process before `oom-score-adj` changed it; `None` while it has not.
     pub oom_score_before: Option<i32>,
 }

@@ -283,6 +283,10 @@ impl Server {
     #[cold]
     pub fn drain_effects(&mut self) {
         let list = std::mem::take(&mut self.effects.list);
+        if self.keyspace.measures_removals {
+            let removal = self.keyspace.take_longest_removal();
+            self.note_latency("expire-del", removal.as_millis() as u64);
+        }
         for effect in &list {
             match effect {
                 Effect::Expired { db, key } => {

@@ -209,13 +209,15 @@ impl Server {
     }
 
     /// A child that was killed cannot remove its file.
-    fn remove_temp_snapshot(&self, target: &Path, pid: i32) {
+    fn remove_temp_snapshot(&mut self, target: &Path, pid: i32) {
         let temp = temp_beside(target, pid.unsigned_abs());
+        let start = Instant::now();
         if let Err(fault) = self.persistence.storage.remove(&temp)
             && !fault.is_not_found()
         {
             log::warn!("Can't remove the temporary file of a failed save: {fault}");
         }
+        self.note_latency("rdb-unlink-temp-file", start.elapsed().as_millis() as u64);
     }
 
     /// BGSAVE CANCEL, FLUSHALL: ends a snapshot child, which cron reaps when it does not end within
@@ -230,7 +232,10 @@ impl Server {
         match (self.persistence.ask_child_to_end(&mut self.keyspace), &self.persistence.snapshot.running) {
             (Some(end), _) => self.snapshot_child_ended(&end),
             // Without its file the child cannot rename it, whatever it still does.
-            (None, Some(running)) => self.remove_temp_snapshot(&running.path, pid),
+            (None, Some(running)) => {
+                let path = running.path.clone();
+                self.remove_temp_snapshot(&path, pid);
+            }
             (None, None) => {}
         }
         true

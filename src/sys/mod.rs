@@ -21,3 +21,4 @@ mod raw_write;
 pub mod signals;
 pub mod stream_block;
 pub mod title;
+pub mod watchdog;

@@ -6,8 +6,10 @@
 use crate::server::config::{Config, ConfigRow, MaxmemoryPolicy, OomScoreAdj};
 use crate::server::{Action, Server, machine};
 use crate::sys;
+use crate::sys::watchdog::Watchdog;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 /// Puts a directive into effect; the error is the reason shown to the client.
 type Applier = fn(&mut Server, &Config) -> Result<(), String>;
@@ -28,6 +30,7 @@ const APPLIERS: &[(&str, Applier)] = &[
     ("maxmemory-policy", set_access_policy),
     ("lfu-log-factor", set_access_policy),
     ("lfu-decay-time", set_access_policy),
+    ("watchdog-period", set_watchdog),
     ("oom-score-adj", set_oom_score),
     ("oom-score-adj-values", set_oom_score),
     ("appendonly", set_append_only),
@@ -78,12 +81,27 @@ fn applier_of(name: &str) -> Option<Applier> {
 /// What boot must apply of a configuration that came from a file.
 pub fn apply_at_start(server: &mut Server) {
     let unchanged = server.config.clone();
-    let appliers: [Applier; 3] = [set_access_policy, set_oom_score, set_page_size];
+    let appliers: [Applier; 4] = [set_access_policy, set_oom_score, set_page_size, set_watchdog];
     for applier in appliers {
         if let Err(reason) = applier(server, &unchanged) {
             log::warn!("{reason}");
         }
     }
+}
+
+/// Starts or stops the watchdog. A period is at least two rounds of cron, since an idle loop comes
+/// round once in each.
+fn set_watchdog(server: &mut Server, _: &Config) -> Result<(), String> {
+    server.host.watchdog = None;
+    let wanted_ms = u64::from(server.config.watchdog_period);
+    if wanted_ms == 0 {
+        return Ok(());
+    }
+    let least_ms = 2 * 1000 / u64::from(server.config.hz.max(1));
+    let names = server.commands.all().iter().map(|found| found.full_name()).collect();
+    let started = Watchdog::start(Duration::from_millis(wanted_ms.max(least_ms)), names);
+    server.host.watchdog = Some(started.map_err(|failure| format!("the watchdog cannot start: {failure}"))?);
+    Ok(())
 }
 
 /// Switches the AOF on (the first rewrite makes it) or off.

@@ -24,6 +24,7 @@
 
 mod annotate;
 pub mod base;
+mod delays;
 mod file_watch;
 mod log_file;
 pub mod manifest;
@@ -37,6 +38,7 @@ mod syncer;
 mod tests;
 mod writer;
 
+pub use delays::Delay;
 pub use log_file::remove_elsewhere;
 pub use rewrite_buffer::spill_path;
 pub use shared::{AofFault, CaptureOutcome, Captured, FaultKind, SwitchOutcome, SyncPolicy};
@@ -436,6 +438,11 @@ impl Aof {
         let unwritten = self.shared.queued_bytes();
         (unwritten > QUEUE_REFUSE_BYTES)
             .then(|| format!("the disk is behind, {unwritten} bytes are unwritten"))
+    }
+
+    /// The longest wait of this kind of the writer since the last call, microseconds.
+    pub fn take_delay_us(&self, delay: Delay) -> u64 {
+        self.shared.delays.take(delay)
     }
 
     /// What is wrong now, for INFO; `None` when writes are taken.

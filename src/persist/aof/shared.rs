@@ -192,6 +192,8 @@ pub(super) struct Shared {
     /// The first of the faults that last; its text for replies and INFO.
     fault: Mutex<Option<AofFault>>,
     pub outcome: Mutex<Option<SwitchOutcome>>,
+    /// Of the writer thread.
+    pub delays: super::delays::Delays,
     /// `always` cannot be kept: the process must end.
     fatal: OnceLock<String>,
     waker: OnceLock<Arc<mio::Waker>>,
@@ -224,6 +226,7 @@ impl Shared {
             intruded: AtomicBool::new(false),
             fault: Mutex::default(),
             outcome: Mutex::new(None),
+            delays: super::delays::Delays::default(),
             fatal: OnceLock::new(),
             waker: OnceLock::new(),
         }

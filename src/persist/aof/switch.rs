@@ -14,6 +14,7 @@
 //! directory. Nothing here closes or removes a big file in the writer: that is done elsewhere,
 //! since the kernel frees the blocks of a nameless file in the thread that closes it last.
 
+use crate::persist::aof::delays::Delay;
 use crate::persist::aof::file_watch;
 use crate::persist::aof::log_file::{LogFile, drop_elsewhere, remove_elsewhere};
 use crate::persist::aof::rewrite_buffer::Changes;
@@ -231,7 +232,9 @@ impl Writer {
             file_watch::set_foreign_aside(&*self.shared.storage, old, &order.target)?;
         }
         let id = self.shared.storage.metadata(&order.temp)?.id;
+        let start = Instant::now();
         self.shared.storage.rename(&order.temp, &order.target)?;
+        self.shared.delays.note(Delay::Rename, start);
         Ok(id)
     }
 

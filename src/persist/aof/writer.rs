@@ -10,6 +10,7 @@
 //! two batches: nothing is released from the new file before the directory is synced, and nothing
 //! that was released is missing in it.
 
+use crate::persist::aof::delays::Delay;
 use crate::persist::aof::file_watch;
 use crate::persist::aof::log_file::drop_elsewhere;
 use crate::persist::aof::rewrite_buffer::{BufferLimits, RewriteBuffer};
@@ -70,7 +71,9 @@ impl Writer {
         }
         self.shared.batch_done(bytes.len(), end);
         if always {
+            let start = Instant::now();
             self.sync();
+            self.shared.delays.note(Delay::SyncAlways, start);
         } else {
             self.shared.syncer.mark_unsynced(self.shared.now_us());
         }
@@ -82,7 +85,10 @@ impl Writer {
     fn look_at_file(&self) {
         let slot = lock(&self.shared.file);
         let Some(file) = slot.as_ref() else { return };
-        match file_watch::look(&*self.shared.storage, file) {
+        let start = Instant::now();
+        let found = file_watch::look(&*self.shared.storage, file);
+        self.shared.delays.note(Delay::Look, start);
+        match found {
             Ok(found) => self.shared.note_intrusion(file, found),
             Err(fault) => log::debug!("Can't look at the AOF file: {fault}"),
         }
@@ -94,9 +100,12 @@ impl Writer {
         while !self.shared.is_abandoned() {
             let mut slot = lock(&self.shared.file);
             let Some(file) = slot.as_mut() else { return };
+            let kind = if self.shared.syncer.is_running() { Delay::WriteBesideSync } else { Delay::Write };
+            let start = Instant::now();
             self.shared.note_writing(true);
             let appended = file.append(rest);
             self.shared.note_writing(false);
+            self.shared.delays.note(kind, start);
             let failure = match appended {
                 Ok(()) => return self.shared.note_written(file),
                 Err(failure) => failure,

@@ -181,7 +181,7 @@ config_rows! {
     "aof_rewrite_cpulist": aof_rewrite_cpulist: ConfigText = "".into(); OPTIONAL_TEXT; START_ONLY,
     "bgsave_cpulist": bgsave_cpulist: ConfigText = "".into(); OPTIONAL_TEXT; START_ONLY,
     /// Milliseconds; 0 = off.
-    "watchdog-period": watchdog_period: u32 = 0; integer(0, INT_MAX); HIDDEN,
+    "watchdog-period": watchdog_period: u32 = 0; integer(0, INT_MAX); ACTIVE | HIDDEN,
 
     // Snapshots (RDB)
     "save": save: SavePoints = SavePoints::default(); SPECIAL; ACTIVE | WORDS,
