@@ -74,7 +74,7 @@ pub(super) fn admit(
     let found = find_exactly(server, found, args)?;
     let request = Request::new(server, client, found, args);
     request.pass(server, CHECKS_OF_RIGHTS)?;
-    if !server.limits_memory() {
+    if !server.is_short_of_memory() {
         return request.admit_now(server);
     }
     if !make_room(server, client) {

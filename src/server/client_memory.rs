@@ -132,8 +132,18 @@ impl Server {
         }
     }
 
+    /// Whether all clients together take more than they may.
+    #[inline]
+    pub fn clients_exceed_limit(&self) -> bool {
+        self.limits_client_memory() && self.client_memory.total_bytes >= self.client_limit_bytes()
+    }
+
+    fn client_limit_bytes(&self) -> usize {
+        (self.config.maxmemory_clients.bytes as usize).max(LIMIT_BYTES_MIN)
+    }
+
     fn evict_largest_clients(&mut self) {
-        let limit_bytes = (self.config.maxmemory_clients.bytes as usize).max(LIMIT_BYTES_MIN);
+        let limit_bytes = self.client_limit_bytes();
         while self.client_memory.total_bytes >= limit_bytes {
             let Some(largest) = self.client_memory.largest() else {
                 if !std::mem::replace(&mut self.client_memory.told, true) {

@@ -103,11 +103,13 @@ impl Server {
         used_bytes.saturating_sub(spared_bytes).saturating_sub(limit_bytes)
     }
 
-    /// Whether memory of keys or of clients has a limit, or had one that was exceeded.
+    /// Whether memory of keys or of clients exceeds its limit, or has done so at the last look: then
+    /// room is to be made, and that there is enough again to be noted.
     #[inline]
-    pub fn limits_memory(&self) -> bool {
+    pub fn is_short_of_memory(&self) -> bool {
         let limits = self.config.maxmemory.bytes | self.config.maxmemory_clients.bytes;
-        limits != 0 || self.eviction.over_since_us.is_some()
+        let exceeded = || self.bytes_over_limit() > 0 || self.clients_exceed_limit();
+        self.eviction.over_since_us.is_some() || limits != 0 && exceeded()
     }
 
     /// Evicts before a command runs. [`Eviction::out_of_memory`] tells the result.
