@@ -502,6 +502,17 @@ impl<'a> EntryView<'a> {
         }
     }
 
+    /// Where the value begins, if it lies outside of the entry.
+    #[inline]
+    pub fn value_address(&self) -> Option<NonNull<u8>> {
+        let shape = self.shape();
+        if matches!(shape.repr, REPR_INT | REPR_EMBEDDED) {
+            return None;
+        }
+        // SAFETY: the other representations have a word, the value's thin pointer.
+        Some(unsafe { EntryHandle(self.block).read_parts(&shape) }.1)
+    }
+
     #[inline]
     pub fn value(&self) -> ValueRef<'a> {
         let shape = self.shape();

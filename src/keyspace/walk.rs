@@ -6,8 +6,9 @@
 //! ```
 //! Table order touches two random cache lines a key and gives no memory back before the end.
 //! In address order the processor reads ahead, and a block whose keys are saved can be given
-//! back to the kernel whole: writes of the parent to it then copy nothing. The price: a database
-//! is no contiguous part of what is visited.
+//! back to the kernel whole: writes of the parent to it then copy nothing. Values outside of their
+//! entries go block by block as well (see `data_alloc::LiveBytes`). The price: a database is no
+//! contiguous part of what is visited.
 #![allow(unsafe_code)]
 
 use crate::keyspace::Keyspace;
@@ -37,6 +38,7 @@ impl Keyspace {
     /// `give_back` no entry is used afterwards. [`Keyspace::can_walk_memory`] holds.
     pub unsafe fn walk_memory(&self, give_back: bool, mut visit: impl FnMut(Stop<'_>) -> bool) {
         let databases = self.databases_by_tag();
+        let mut byte_strings = give_back.then(data_alloc::live_bytes);
         let mut go_on = true;
         data_alloc::for_each_live_entry_block(|range, entries| {
             if !go_on {
@@ -50,6 +52,12 @@ impl Keyspace {
                     go_on = visit(Stop::Entry(db as usize, view));
                     if !go_on {
                         return;
+                    }
+                    let finished = byte_strings.as_mut().zip(view.value_address());
+                    if let Some(range) = finished.and_then(|(strings, value)| strings.done(value)) {
+                        // SAFETY: this is a child (contract), and every byte string in the range was
+                        // the value of an entry that has been visited.
+                        let _ = unsafe { data_alloc::release_range(range) };
                     }
                 }
             }

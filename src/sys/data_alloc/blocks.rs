@@ -14,10 +14,10 @@
 use std::io;
 use std::ptr::NonNull;
 
-use super::Kind;
 use super::address_set::{MAX_UNIVERSE, SetFamily};
 use super::region::{DataRange, MetaArray, ZeroValid, physical_memory_bytes};
 use super::size_class::{BLOCK_BYTES, UNIT_BYTES, UNITS_PER_BLOCK};
+use super::{KINDS, Kind};
 
 /// Empty blocks kept resident for the next growth (16 MiB): returning one and
 /// touching it again makes the kernel zero 2 MiB.
@@ -33,7 +33,6 @@ const UNSURE_PROBES: usize = 16;
 
 /// Free-run lengths 1, 2-3, 4-7, 8-15, 16-31, 32: one set each per kind.
 const RUN_BUCKETS: usize = 6;
-const KINDS: usize = 2;
 const RETAINED_SET: usize = KINDS * RUN_BUCKETS;
 const RETURNED_SET: usize = RETAINED_SET + 1;
 const SET_COUNT: usize = RETURNED_SET + 1;

@@ -152,7 +152,7 @@ impl DataBytes {
         let old_capacity = self.capacity();
         let size = usable_size(HEADER_BYTES + capacity);
         let block = if old_capacity == 0 {
-            let block = alloc(Kind::Value, size).cast::<Header>();
+            let block = alloc(Kind::Bytes, size).cast::<Header>();
             // SAFETY: freshly allocated, larger than a header, 8-byte aligned.
             unsafe { block.write(Header { len: 0, capacity: 0 }) };
             block

@@ -15,22 +15,21 @@
 use std::io;
 use std::ptr::NonNull;
 
-use super::Kind;
 use super::address_set::SetFamily;
 use super::blocks::{BlockPool, BlockState, default_reserve_blocks};
 use super::region::{MetaArray, ZeroValid};
 use super::size_class::{
     BLOCK_BYTES, CLASS_COUNT, CLASSES, ClassInfo, MAX_SLOTS, UNIT_BYTES, UNITS_PER_BLOCK,
 };
+use super::{KINDS, Kind};
 
 /// Words of a slab's bitmap.
 pub const BITMAP_WORDS: usize = MAX_SLOTS / 64;
-const KINDS: usize = 2;
 const BIN_COUNT: usize = CLASS_COUNT * KINDS;
 /// `Bin::current` of a bin without a slab.
 const NO_SLAB: u32 = u32::MAX;
 
-const _: () = assert!(BIN_COUNT <= 256, "a bin number is one byte");
+const _: () = assert!(BIN_COUNT <= 1 << 16, "a bin number is two bytes");
 
 /// A slab's free slots.
 pub type Bitmap = [u64; BITMAP_WORDS];
@@ -42,7 +41,7 @@ struct SlabRecord {
     summary: u64,
     free: u16,
     slots: u16,
-    bin: u8,
+    bin: u16,
     units: u8,
     head_distance: u8,
 }
@@ -111,8 +110,12 @@ fn bin_of(class: usize, kind: Kind) -> usize {
     class * KINDS + kind.bit()
 }
 
-fn class_of_bin(bin: u8) -> &'static ClassInfo {
+fn class_of_bin(bin: u16) -> &'static ClassInfo {
     &CLASSES[bin as usize / KINDS]
+}
+
+fn kind_of_bin(bin: u16) -> Kind {
+    Kind::from_bit((bin as usize % KINDS) as u8)
 }
 
 const fn empty_bins() -> [Bin; BIN_COUNT] {
@@ -173,7 +176,7 @@ impl HeapState {
             summary: u64::MAX >> (64 - words),
             free: info.slots,
             slots: info.slots,
-            bin: bin as u8,
+            bin: bin as u16,
             units: info.units,
             head_distance: 0,
         };
@@ -278,7 +281,7 @@ impl Heap {
     pub fn kind_of(&self, ptr: NonNull<u8>) -> Kind {
         let state = self.state.as_ref().expect("a pointer of this heap exists, so it was set up");
         let record = state.slabs.at(Self::head_of(state, ptr));
-        Kind::from_bit(record.bin % KINDS as u8)
+        kind_of_bin(record.bin)
     }
 
     /// Takes the slot at `ptr` back; `class` is the caller's belief, checked.
@@ -392,11 +395,19 @@ impl Heap {
     pub fn live_entries_of(&self, unit: usize) -> Option<(usize, usize, Bitmap)> {
         let state = self.state.as_ref()?;
         let record = state.slabs.at(unit);
-        if record.units == 0 || Kind::from_bit(record.bin % KINDS as u8) != Kind::Entry {
+        if record.units == 0 || kind_of_bin(record.bin) != Kind::Entry {
             return None;
         }
         let info = class_of_bin(record.bin);
         Some((record.units as usize, info.bytes as usize, self.live_bits(state, unit)))
+    }
+
+    /// If `unit` heads a slab: its units, and how many objects live in it.
+    pub fn live_objects_of(&self, unit: usize) -> Option<(usize, usize)> {
+        let state = self.state.as_ref()?;
+        let units = state.slabs.at(unit).units as usize;
+        let live = || self.live_bits(state, unit).iter().map(|word| word.count_ones() as usize).sum();
+        (units > 0).then(|| (units, live()))
     }
 
     fn live_bits(&self, state: &HeapState, head: usize) -> Bitmap {
@@ -468,7 +479,7 @@ impl Heap {
         let record = state.slabs.at(head);
         let block = head / UNITS_PER_BLOCK;
         assert_eq!(state.pool.state(block), BlockState::Active);
-        assert_eq!(state.pool.kind(block), Some(Kind::from_bit(record.bin % KINDS as u8)));
+        assert_eq!(state.pool.kind(block), Some(kind_of_bin(record.bin)));
         for distance in 0..record.units as usize {
             let bit = (head + distance) % UNITS_PER_BLOCK;
             assert_eq!(state.pool.free_units(block) >> bit & 1, 0, "slab unit marked free");

@@ -27,6 +27,7 @@ mod data_bytes;
 mod data_vec;
 mod heap;
 mod large;
+mod live_bytes;
 mod lock;
 mod region;
 mod shared;
@@ -46,6 +47,7 @@ use walk::Granularity;
 pub use data_box::DataBox;
 pub use data_bytes::DataBytes;
 pub use data_vec::DataVec;
+pub use live_bytes::LiveBytes;
 pub use region::ScratchBlock;
 pub use shared::{DataHeapStats, usable_size};
 pub use size_class::{ALIGN_BYTES, BLOCK_BYTES, LINE_BYTES, MAX_SLAB_OBJECT_BYTES, UNIT_BYTES};
@@ -58,9 +60,15 @@ static HEAP: SharedHeap = SharedHeap::new();
 pub enum Kind {
     /// A keyspace entry: one key, found by the snapshot child's walk.
     Entry,
-    /// Anything else: long strings, collections, table segments.
+    /// Anything else: big collections, table segments.
     Value,
+    /// A byte string: a long string value or a packed collection. Blocks of them are given back by
+    /// the snapshot child when it has saved the last one in it.
+    Bytes,
 }
+
+/// How many kinds there are.
+const KINDS: usize = 3;
 
 impl Kind {
     #[inline]
@@ -68,12 +76,17 @@ impl Kind {
         match self {
             Kind::Entry => 0,
             Kind::Value => 1,
+            Kind::Bytes => 2,
         }
     }
 
     #[inline]
     const fn from_bit(bit: u8) -> Self {
-        if bit == 0 { Kind::Entry } else { Kind::Value }
+        match bit {
+            0 => Kind::Entry,
+            1 => Kind::Value,
+            _ => Kind::Bytes,
+        }
     }
 }
 
@@ -224,6 +237,12 @@ pub fn lock_for_fork() -> ForkGuard {
 /// saved. `visit` may allocate and free; see `walk.rs` for what a concurrent writer means.
 pub fn for_each_live_entry_block(visit: impl FnMut(BlockRange, &mut dyn Iterator<Item = NonNull<u8>>)) {
     HEAP.for_each_live_entry(Granularity::Block, visit);
+}
+
+/// Counts the live byte strings of each block, for a child that gives back blocks of them. O(blocks
+/// and slabs of byte strings).
+pub fn live_bytes() -> LiveBytes {
+    LiveBytes::count(&HEAP)
 }
 
 /// As [`for_each_live_entry_block`] slab by slab (64 KiB to 2 MiB): with base pages, memory

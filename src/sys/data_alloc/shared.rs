@@ -14,7 +14,7 @@ use super::heap::{AfterFree, Bitmap, Heap, SlabFigures};
 use super::large::{LargeEntry, LargeObjects, mapped_bytes};
 use super::lock::{HeapGuard, HeapLock};
 use super::region::{Advice, advise, map_own, remap_own, unmap_own};
-use super::size_class::{BLOCK_BYTES, CLASSES, MAX_SLAB_OBJECT_BYTES, class_of};
+use super::size_class::{BLOCK_BYTES, CLASSES, MAX_SLAB_OBJECT_BYTES, UNITS_PER_BLOCK, class_of};
 
 /// What the lock protects.
 pub struct Shelves {
@@ -330,6 +330,22 @@ impl SharedHeap {
         let shelves = self.shelves.lock();
         let pool = shelves.slabs.pool()?;
         (pool.kind(index) == Some(Kind::Entry)).then(|| pool.start(index))
+    }
+
+    /// For the child: first address and index of each block of byte strings with how many live in it.
+    pub(super) fn blocks_of_bytes(&self) -> Vec<(usize, u32)> {
+        let shelves = self.shelves.lock();
+        let Some(pool) = shelves.slabs.pool() else { return Vec::new() };
+        let blocks = (0..pool.len()).filter(|block| pool.kind(*block) == Some(Kind::Bytes));
+        let live_in = |block: usize| {
+            let (mut unit, mut live) = (block * UNITS_PER_BLOCK, 0);
+            while unit < (block + 1) * UNITS_PER_BLOCK {
+                let (units, objects) = shelves.slabs.live_objects_of(unit).unwrap_or((1, 0));
+                (unit, live) = (unit + units, live + objects as u32);
+            }
+            live
+        };
+        blocks.map(|block| (block, live_in(block))).collect()
     }
 
     /// For the walk: see [`Heap::live_entries_of`].

@@ -2,7 +2,7 @@
 //! counts are exact whatever other tests do.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -10,6 +10,7 @@ use std::thread;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
 use super::blocks::{DATA_PER_PREFAULTED, RETAINED_BLOCKS};
+use super::live_bytes::LiveBytes;
 use super::shared::{SharedHeap, usable_size};
 use super::size_class::{ALIGN_BYTES, BLOCK_BYTES, CLASSES, MAX_SLAB_OBJECT_BYTES, UNIT_BYTES};
 use super::walk::Granularity;
@@ -275,6 +276,43 @@ fn emptied_blocks_go_back_and_low_ones_are_refilled() {
     assert_eq!((stats.blocks, stats.retained_blocks), (10, RETAINED_BLOCKS));
     let again = heap.try_alloc(Kind::Value, 1024).expect("memory for a test");
     assert!(again < objects[count / 2], "a high block was chosen over a low one");
+}
+
+#[test]
+fn a_block_of_byte_strings_is_finished_with_its_last_one() {
+    const SIZE: usize = 5000;
+    let heap = test_heap();
+    let place = |kind, size| heap.try_alloc(kind, size).expect("memory for a test");
+    let mut strings: Vec<NonNull<u8>> = Vec::new();
+    for number in 0..1500 {
+        strings.push(place(Kind::Bytes, SIZE + number % 3));
+        place(Kind::Value, SIZE);
+    }
+    // One that is freed does not count, one made after the count does not either.
+    let freed = strings.swap_remove(7);
+    // SAFETY: it came from this heap with this size, and is used nowhere else.
+    unsafe { heap.free(freed, SIZE + 1) };
+    let mut live = LiveBytes::count(&heap);
+    assert_eq!(live.done(place(Kind::Value, 64)), None);
+    assert_eq!(live.done(place(Kind::Entry, 64)), None);
+    let blocks: BTreeSet<usize> = strings.iter().map(|ptr| ptr.addr().get() / BLOCK_BYTES).collect();
+    let (last, others) = strings.split_last().expect("there are some");
+    let finished: BTreeSet<usize> = others
+        .iter()
+        .filter_map(|ptr| live.done(*ptr))
+        .map(|range| range.start.addr().get() / BLOCK_BYTES)
+        .collect();
+    assert_eq!(finished.len(), blocks.len() - 1, "all but the last one's");
+    let range = live.done(*last).expect("the last one");
+    assert_eq!(
+        (range.start.addr().get() / BLOCK_BYTES, range.bytes),
+        (last.addr().get() / BLOCK_BYTES, BLOCK_BYTES)
+    );
+    assert!(
+        blocks
+            .iter()
+            .all(|block| finished.contains(block) || *block == range.start.addr().get() / BLOCK_BYTES)
+    );
 }
 
 #[test]
