@@ -8,6 +8,7 @@ pub mod base;
 pub mod blocking;
 pub mod boot;
 pub mod command;
+pub mod cow;
 pub mod cron;
 pub mod dispatch;
 pub mod ds;

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{InProcess, Reply};
+use std::time::Instant;
 use tine::command::info::info_text;
+use tine::persist::fork::{ChildKind, ForkEvent};
 use tine::server::config::{Config, ProtectedAction};
 use tine::server::run::Exit;
 
@@ -262,4 +264,91 @@ fn a_slow_fork_is_an_event() {
         test.server.note_fork();
     }
     assert_eq!(test.call("LATENCY LATEST"), "*1 *4 $4 fork :1700000000 :5 :5");
+}
+
+/// A fork as the log of forks shows it, without a child.
+fn note_fork(test: &mut InProcess) {
+    let forks = &mut test.server.persistence.forks;
+    forks.total += 1;
+    forks.events.push_back(ForkEvent {
+        id: forks.total,
+        started_ms: 1_700_000_000_000,
+        started: Instant::now(),
+        kind: ChildKind::Snapshot,
+        pid: 77,
+        fork_us: 1500,
+        rss_bytes: 1 << 30,
+        minor_faults: 0,
+        keys_total: 3,
+        cow_peak_bytes: 0,
+        duration_ms: 0,
+        result: None,
+        end: None,
+    });
+    test.server.note_fork();
+}
+
+#[test]
+fn forks_are_shown_in_both_protocols_and_as_json() {
+    let mut test = InProcess::new();
+    assert_eq!((test.call("FORK LATEST"), test.call("FORK HISTORY")), ("$-1".to_owned(), "*0".to_owned()));
+    assert_eq!(test.call("FORK LATEST JSON"), "$4 null");
+    assert!(info(&test, &[b"fork"]).contains("fork_history_length:0\r\nfork_latest_state:none\r\n"));
+    note_fork(&mut test);
+    test.call("SET k v");
+    test.server.observe();
+    let flat = test.run(&[b"fork", b"latest"]);
+    let names: Vec<String> = flat.items().iter().step_by(2).map(Reply::text).collect();
+    let json = test.run(&[b"FORK", b"LATEST", b"JSON"]).text();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!(json.as_object().expect("an object").len(), names.len(), "the same figures");
+    assert!(names.iter().all(|name| json.get(name).is_some()), "{names:?}");
+    assert_eq!(
+        (&json["id"], &json["fork_us_per_gib"], &json["writes"]),
+        (&1.into(), &1500.into(), &1.into())
+    );
+    assert_eq!((&json["kind"], &json["state"]), (&"rdb".into(), &"running".into()));
+    let info = info(&test, &[b"fork"]);
+    for name in &names {
+        assert!(info.contains(&format!("\r\nfork_latest_{name}:")), "{name}");
+    }
+    let client = test.client();
+    test.resp3(client);
+    assert!(matches!(test.run_as(client, &[b"FORK", b"LATEST"]), Reply::Map(_)));
+    assert_eq!(test.run(&[b"FORK", b"HISTORY", b"5"]).items().len(), 1);
+    assert_eq!(test.call("FORK HISTORY 0 JSON"), "$2 []");
+}
+
+#[test]
+fn the_time_line_has_as_many_figures_as_names() {
+    let mut test = InProcess::new();
+    note_fork(&mut test);
+    test.server.observe();
+    let line = test.run(&[b"FORK", b"TIMELINE", b"1"]);
+    let parts = line.items();
+    assert_eq!(
+        (parts[0].text(), parts[2].text(), parts[4].text()),
+        ("id".into(), "fields".into(), "samples".into())
+    );
+    let samples = parts[5].items();
+    assert!(
+        !samples.is_empty() && samples.iter().all(|sample| sample.items().len() == parts[3].items().len())
+    );
+    let json = test.run(&[b"FORK", b"TIMELINE", b"1", b"JSON"]).text();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!(json["samples"].as_array().map(Vec::len), Some(samples.len()));
+    for (wrong, error) in [
+        ("FORK TIMELINE 2", "-ERR no such fork"),
+        ("FORK TIMELINE x", "-ERR value is not an integer or out of range"),
+        ("FORK TIMELINE JSON", "-ERR syntax error"),
+        ("FORK LATEST x", "-ERR syntax error"),
+        ("FORK HISTORY -1", "-ERR count must not be negative"),
+    ] {
+        assert_eq!(test.call(wrong), error);
+    }
+    let text = test.run(&[b"FORK", b"DOCTOR"]).text();
+    assert!(text.starts_with("Fork 1 (rdb, running) stopped the server for 1.50 ms"), "{text}");
+    assert_eq!(test.call("FORK RESET"), ":0", "the child lives");
+    assert!(test.call("FORK HELP").contains("TIMELINE <id> [JSON]"));
+    assert_eq!(test.call("ACL DRYRUN default FORK LATEST"), "+OK");
 }

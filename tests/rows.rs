@@ -198,6 +198,64 @@ fn r4_a_snapshot_is_whole_checked_and_loaded_at_the_start() {
     assert_eq!(client.call(&["GET", "other"]), Reply::bulk("value"));
 }
 
+/// The child gives memory back while it saves: values in their entries, in blocks of byte strings, in
+/// big collections, strewn by changes.
+#[test]
+fn r5_values_of_every_shape_are_saved_by_a_child_that_gives_memory_back() {
+    let mut server = Server::tine(&["save \"\"", "enable-debug-command yes"]);
+    let mut client = server.client();
+    for round in 0..3 {
+        for number in 0..1500_usize {
+            let (key, long) = (format!("{}:{number}", number % 9), "v".repeat(number * 7 % 2000 + round));
+            let (long, field) = (long.as_str(), format!("f{round}"));
+            let command: Vec<&str> = match number % 9 {
+                0 => vec!["SET", &key, long],
+                1 => vec!["HSET", &key, &field, long, "b", "1"],
+                2 => vec!["RPUSH", &key, long, "2", long],
+                3 => vec!["SADD", &key, long, "m", &field],
+                4 => vec!["ZADD", &key, "1", long, "2", &field],
+                5 => vec!["XADD", &key, "*", "f", long],
+                6 => vec!["SADD", &key, "1", "70000", "5000000000"],
+                7 => vec!["APPEND", &key, long],
+                _ if round == 1 => vec!["DEL", &key],
+                _ => vec!["SET", &key, long],
+            };
+            client.call(&command);
+        }
+    }
+    client.call(&["SET", "large", &"x".repeat(3 << 20)]);
+    let digest = client.call(&["DEBUG", "DIGEST"]);
+    client.call(&["BGSAVE"]);
+    client.call(&["FLUSHDB", "ASYNC"]);
+    wait_for_save(&server);
+    server.kill();
+    server.restart();
+    assert_eq!(server.client().call(&["DEBUG", "DIGEST"]), digest);
+}
+
+/// FORK LATEST and FORK TIMELINE of the save above, and its line in the log.
+fn the_observer_has_seen_it(server: &Server, client: &mut Client) {
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).expect("it is JSON");
+    let record = json(client.call(&["FORK", "LATEST", "JSON"]).text());
+    let number = |name: &str| record[name].as_i64().unwrap_or_else(|| panic!("{name}: {record}"));
+    assert_eq!((record["state"].as_str(), record["kind"].as_str()), (Some("done"), Some("rdb")), "{record}");
+    assert_eq!((number("keys_total"), number("keys_done"), number("writes")), (2000, 2000, 2000), "{record}");
+    assert!(
+        number("fork_us") > 0 && number("minor_faults") > 0 && number("extra_peak_bytes") > 0,
+        "{record}"
+    );
+    assert!(
+        number("file_bytes") > 0 && number("headroom_min_bytes") > 0 && number("delay_during_max_us") > 0
+    );
+    let spent_us = number("observer_main_us") + number("observer_child_us");
+    assert!(spent_us > 0 && spent_us < number("duration_ms") * 100, "a tenth of the time: {record}");
+    let line = json(client.call(&["FORK", "TIMELINE", "1", "JSON"]).text());
+    let samples = line["samples"].as_array().expect("samples");
+    assert_eq!(samples.len() as i64, number("samples"));
+    assert!(samples.iter().any(|sample| sample[0].as_i64() > Some(0)), "{line}");
+    assert!(server.log().contains("Fork 1 (rdb, done): pause "), "{}", server.log());
+}
+
 #[test]
 fn r5_the_child_saves_the_moment_of_the_fork_and_its_cost_is_shown() {
     let mut server = Server::tine(&["save \"\"", "rdb-key-save-delay 200"]);
@@ -217,6 +275,7 @@ fn r5_the_child_saves_the_moment_of_the_fork_and_its_cost_is_shown() {
         info(&server, "rdb_last_cow_size").parse::<u64>().expect("a number") > 0,
         "2000 values were copied"
     );
+    the_observer_has_seen_it(&server, &mut client);
     server.kill();
     server.restart();
     assert_eq!(server.client().call(&["GET", "key:1999"]), Reply::bulk(&value));

@@ -11,6 +11,7 @@ pub mod config;
 pub mod connection;
 pub mod debug;
 pub mod dump;
+pub mod fork;
 pub mod function;
 pub mod geo;
 pub mod hash;
@@ -50,6 +51,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     connection::ROWS,
     debug::ROWS,
     dump::ROWS,
+    fork::ROWS,
     function::ROWS,
     geo::ROWS,
     hyperloglog::ROWS,

@@ -6,7 +6,7 @@
 //! | how often | what |
 //! | --- | --- |
 //! | every round | rates, active expiry, a share of the clients, the memory peak |
-//! | ten times a second | the resident set |
+//! | ten times a second | the resident set, the observer of forks |
 //! | once a second | the allocators' statistics, the log file and its time zone |
 
 mod clients;
@@ -118,6 +118,7 @@ fn round(server: &mut Server) {
     server.stats.used_memory_peak = server.stats.used_memory_peak.max(server.used_memory());
     if is_time_for(server, 100) {
         server.persistence.pages.fetch_ahead();
+        server.observe();
         server.memory.rss_bytes = info::current_rss_bytes() as usize;
     }
     if is_time_for(server, 1000) {
@@ -235,6 +236,7 @@ fn serve_children(server: &mut Server) {
         ChildKind::Snapshot => server.snapshot_child_ended(&end),
         ChildKind::Replication => server.socket_save_ended(&end),
     }
+    server.observe_end();
 }
 
 /// What the signals that arrived ask for.

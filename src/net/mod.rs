@@ -134,7 +134,10 @@ impl Net {
             self.shrink_query_buffers(server);
         }
         self.end_turn(server);
-        server.stats.note_turn(server.clock.now_monotonic_us().saturating_sub(start_us), commands_before);
+        let end_us = server.clock.now_monotonic_us();
+        server.stats.note_turn(end_us.saturating_sub(start_us), commands_before);
+        let commands = server.stats.commands_processed.saturating_sub(commands_before);
+        server.observer.delays.note_turn(start_us, end_us, commands);
     }
 
     fn take_events(&mut self, server: &mut Server) {

@@ -63,6 +63,8 @@ pub struct ChildProgress {
     pub cow_peak_bytes: u64,
     /// When `cow_bytes` was last measured.
     pub cow_measured: Option<Instant>,
+    /// What these measurements have cost the child, microseconds.
+    pub measure_us: u64,
     /// When the last record came: the child's heartbeat.
     pub heard: Option<Instant>,
 }
@@ -81,6 +83,7 @@ impl ChildProgress {
             self.cow_peak_bytes = self.cow_peak_bytes.max(record.cow_peak_bytes);
             self.cow_measured = Some(now);
         }
+        self.measure_us = record.measure_us;
         self.heard = Some(now);
     }
 }
@@ -93,6 +96,7 @@ pub(super) struct Record {
     pub cow_bytes: u64,
     pub cow_peak_bytes: u64,
     pub measurements: u64,
+    pub measure_us: u64,
     pub succeeded: bool,
     /// So many bytes of text follow: why the job failed.
     pub reason_bytes: u64,
@@ -100,15 +104,16 @@ pub(super) struct Record {
 
 impl Record {
     /// Below PIPE_BUF, so that a write is whole or not at all.
-    pub const BYTES: usize = 56;
+    pub const BYTES: usize = 64;
 
-    fn words(&self) -> [u64; 7] {
+    fn words(&self) -> [u64; 8] {
         [
             self.keys_done,
             self.bytes_written,
             self.cow_bytes,
             self.cow_peak_bytes,
             self.measurements,
+            self.measure_us,
             u64::from(self.succeeded),
             self.reason_bytes,
         ]
@@ -133,8 +138,9 @@ impl Record {
             cow_bytes: word(2),
             cow_peak_bytes: word(3),
             measurements: word(4),
-            succeeded: word(5) != 0,
-            reason_bytes: word(6),
+            measure_us: word(5),
+            succeeded: word(6) != 0,
+            reason_bytes: word(7),
         }
     }
 }
@@ -219,6 +225,7 @@ impl ChildLink {
         self.record.cow_peak_bytes = self.record.cow_peak_bytes.max(self.record.cow_bytes);
         self.record.measurements += 1;
         let cost = start.elapsed();
+        self.record.measure_us += cost.as_micros() as u64;
         self.next_measure = Instant::now() + MEASURE_INTERVAL.max(cost * MEASURE_DUTY);
     }
 
@@ -316,6 +323,7 @@ mod tests {
             cow_bytes: 4096,
             cow_peak_bytes: 8192,
             measurements: 2,
+            measure_us: 31,
             succeeded: true,
             reason_bytes: 5,
         };
@@ -323,6 +331,6 @@ mod tests {
         let mut progress = ChildProgress { keys_total: 14, ..ChildProgress::default() };
         progress.take(&record, Instant::now());
         assert_eq!(progress.percent(), 50.0);
-        assert_eq!((progress.cow_bytes, progress.cow_peak_bytes), (4096, 8192));
+        assert_eq!((progress.cow_bytes, progress.cow_peak_bytes, progress.measure_us), (4096, 8192, 31));
     }
 }

@@ -269,7 +269,7 @@ fn rebuild(shared: &Shared, proc: &ProcFs) {
 fn rebuild_blocks(shared: &Shared, proc: &ProcFs, figures: &mut RebuildFigures) -> RebuildEnd {
     let mut refused_in_a_row = 0;
     for index in 0..data_alloc::block_count() {
-        if index % LOOK_AT_MEMORY_BLOCKS == 0 && memory_left_bytes(proc) < HEADROOM_MIN_BYTES {
+        if index % LOOK_AT_MEMORY_BLOCKS == 0 && is_memory_short(proc) {
             return RebuildEnd::MemoryShort;
         }
         if !may_go_on(shared) {
@@ -298,6 +298,11 @@ fn rebuild_blocks(shared: &Shared, proc: &ProcFs, figures: &mut RebuildFigures) 
     RebuildEnd::Complete
 }
 
+/// Without a figure nobody can say, and the kernel refuses by itself.
+fn is_memory_short(proc: &ProcFs) -> bool {
+    proc.memory_left().is_ok_and(|left| left.bytes < HEADROOM_MIN_BYTES)
+}
+
 /// Fetches blocks that are wanted meanwhile; false: a fork is next, or the end.
 fn may_go_on(shared: &Shared) -> bool {
     let (prefault, stop) = {
@@ -308,16 +313,6 @@ fn may_go_on(shared: &Shared) -> bool {
         while data_alloc::prefault_one() {}
     }
     !stop
-}
-
-/// Memory that this process could still get: the machine's, or what its control group leaves.
-fn memory_left_bytes(proc: &ProcFs) -> u64 {
-    let machine = proc.meminfo().map_or(0, |memory| memory.available);
-    let group = proc.cgroup_memory_limit().map(|limit| {
-        let resident = proc.status().map_or(limit, |status| status.rss);
-        limit.saturating_sub(resident)
-    });
-    group.map_or(machine, |left| left.min(machine))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::keyspace::Keyspace;
 use crate::persist::child::{self, ChildLink, ChildProgress, ChildSetup, REASON_MAX_BYTES, Record};
 use crate::sys::data_alloc;
 use crate::sys::fork::{self, ChildExit, ChildOutcome, ForkOptions};
-use crate::sys::info;
+use crate::sys::info::{self, UsageOf, resource_usage};
 use crate::sys::proc::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -27,7 +27,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Forks kept in the log, records: a day of hourly saves and a bit more.
-const FORK_EVENTS_MAX: usize = 64;
+pub const FORK_EVENTS_MAX: usize = 64;
 /// How long a command waits for the end of a child that it cancels: most are gone by then, and main
 /// stops for no more than at the end of a rewrite.
 const CANCEL_MOMENT: Duration = Duration::from_millis(5);
@@ -133,6 +133,8 @@ pub struct ChildEnd {
     pub progress: ChildProgress,
     /// What the kernel says of it; `None` when somebody else reaped it.
     pub exit: Option<ChildExit>,
+    /// We have killed it.
+    pub killed: bool,
 }
 
 /// A living child.
@@ -298,6 +300,7 @@ impl ChildProcess {
             duration: self.started.elapsed(),
             progress: self.progress.clone(),
             exit,
+            killed: self.killed,
         }
     }
 
@@ -342,18 +345,40 @@ impl ChildProcess {
 /// One fork, as data for whoever wants to look at it.
 #[derive(Clone, Debug)]
 pub struct ForkEvent {
+    /// Counts from 1.
+    pub id: u64,
     /// Unix ms.
     pub started_ms: u64,
+    pub started: Instant,
     pub kind: ChildKind,
     pub pid: i32,
     pub fork_us: u64,
     /// Resident set of the parent at the fork, bytes.
     pub rss_bytes: u64,
+    /// Minor faults of the parent so far, at the fork.
+    pub minor_faults: u64,
+    pub keys_total: u64,
     /// Most bytes copied on write so far.
     pub cow_peak_bytes: u64,
     pub duration_ms: u64,
     /// `None` while the child lives.
     pub result: Option<ChildResult>,
+    pub end: Option<ForkEnd>,
+}
+
+/// What is known when a child has been reaped.
+#[derive(Clone, Debug)]
+pub struct ForkEnd {
+    pub progress: ChildProgress,
+    pub exit: Option<ChildExit>,
+    /// We have killed it.
+    pub killed: bool,
+    /// Minor faults of the parent so far.
+    pub minor_faults: u64,
+    /// Resident set of the parent, bytes.
+    pub rss_bytes: u64,
+    /// Rebuilds of huge pages that had ended before.
+    pub rebuilds: u64,
 }
 
 /// Counters and the last forks.
@@ -376,25 +401,38 @@ impl ForkLog {
             self.events.pop_front();
         }
         self.events.push_back(ForkEvent {
+            id: self.total,
             started_ms: child.started_ms,
+            started: child.started,
             kind: child.kind,
             pid: child.pid,
             fork_us: child.fork_us,
             rss_bytes: info::current_rss_bytes(),
+            minor_faults: resource_usage(UsageOf::Process).minor_faults,
+            keys_total: child.progress.keys_total,
             cow_peak_bytes: 0,
             duration_ms: 0,
             result: None,
+            end: None,
         });
     }
 
-    /// Notes the end of a child.
-    pub fn ended(&mut self, end: &ChildEnd) {
+    /// Notes the end of a child. `rebuilds`: those that had ended by then.
+    pub fn ended(&mut self, end: &ChildEnd, rebuilds: u64) {
         let running =
             self.events.iter_mut().rev().find(|event| event.pid == end.pid && event.result.is_none());
         if let Some(event) = running {
             event.cow_peak_bytes = end.progress.cow_peak_bytes;
             event.duration_ms = end.duration.as_millis() as u64;
             event.result = Some(end.result.clone());
+            event.end = Some(ForkEnd {
+                progress: end.progress.clone(),
+                exit: end.exit,
+                killed: end.killed,
+                minor_faults: resource_usage(UsageOf::Process).minor_faults,
+                rss_bytes: info::current_rss_bytes(),
+                rebuilds,
+            });
         }
     }
 }

@@ -116,7 +116,7 @@ impl Persistence {
     }
 
     fn forget_child(&mut self, end: &ChildEnd) {
-        self.forks.ended(end);
+        self.forks.ended(end, self.pages.figures().rebuilds);
         self.child = None;
         self.pages.release();
     }

@@ -80,8 +80,9 @@ impl Server {
         }
     }
 
-    /// Notes how long the fork just made has stopped the server.
+    /// Notes how long the fork just made has stopped the server, and begins to observe its child.
     pub fn note_fork(&mut self) {
+        self.observe_fork();
         self.note_latency("fork", self.persistence.forks.latest_us / 1000);
     }
 }

@@ -16,6 +16,7 @@
 //! | `pubsub`, `watches`, `blocked` | who waits for what |
 //! | `tracking`, `monitors` | who is told of changed keys, of commands |
 //! | `stats`, `commands` | counters; the command table |
+//! | `observer` | what forks cost (floor 5) |
 //! | `run` | identity and phase of this process |
 //! | `call` | the command that runs now |
 
@@ -43,6 +44,7 @@ pub mod memory;
 pub mod migrate;
 pub mod monitor;
 pub mod notify;
+mod observe;
 pub mod observers;
 pub mod output;
 pub mod output_limits;
@@ -68,6 +70,7 @@ pub use spec::{CommandSpec, CommandTable, Found};
 use crate::base::clock::Clock;
 use crate::base::hash::HashSeed;
 use crate::base::rng::{self, Rng};
+use crate::cow::Observer;
 use crate::keyspace::{Effects, Keyspace, Touch};
 use crate::persist::Persistence;
 use crate::server::acl::Acl;
@@ -141,6 +144,8 @@ pub struct Server {
     pub acl: Acl,
     pub client_memory: ClientMemory,
     pub persistence: Persistence,
+    /// What each fork costs.
+    pub observer: Observer,
     pub propagation: Propagation,
     pub replication: Replication,
     pub pubsub: PubSub,
@@ -190,6 +195,7 @@ impl Server {
             acl,
             client_memory: ClientMemory::default(),
             persistence: Persistence::default(),
+            observer: Observer::default(),
             propagation: Propagation::default(),
             replication,
             pubsub: PubSub::default(),

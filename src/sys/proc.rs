@@ -29,6 +29,30 @@ pub enum HugePageMode {
     Never,
 }
 
+/// What this process could still get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryLeft {
+    pub bytes: u64,
+    /// The control group's limit is nearer than the end of the machine's memory.
+    pub is_group: bool,
+}
+
+/// The files of a memory control group: limit, use, and the row of `memory.stat` with the part of the
+/// use that the kernel gives back when asked.
+struct GroupFiles {
+    limit: &'static str,
+    usage: &'static str,
+    reclaimable: &'static str,
+}
+
+const UNIFIED: GroupFiles =
+    GroupFiles { limit: "memory.max", usage: "memory.current", reclaimable: "inactive_file" };
+const LEGACY: GroupFiles = GroupFiles {
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+    reclaimable: "total_inactive_file",
+};
+
 /// The pseudo file systems of a machine, or a recorded copy of them.
 #[derive(Clone, Debug)]
 pub struct ProcFs {
@@ -137,28 +161,57 @@ impl ProcFs {
     /// without a limit. Version 2 first, then version 1; the group's ancestors count as well.
     /// In a container with its own name space the group's path may not exist: the root is asked.
     pub fn cgroup_memory_limit(&self) -> Option<u64> {
+        self.least_of_groups(|group, files| limit_of(group, files))
+    }
+
+    /// Memory that the machine, or a control group with a limit, has left for this process. Cost:
+    /// about 50 us, and 20 more for each group with a limit.
+    pub fn memory_left(&self) -> io::Result<MemoryLeft> {
+        let machine = self.meminfo()?.available;
+        let group = self.least_of_groups(left_of).filter(|left| *left < machine);
+        Ok(MemoryLeft { bytes: group.unwrap_or(machine), is_group: group.is_some() })
+    }
+
+    /// Processes that the kernel has killed for want of memory since boot; 0 before Linux 4.13.
+    pub fn oom_kills(&self) -> io::Result<u64> {
+        Ok(parse::count_of(&self.read_proc("vmstat")?, "oom_kill").unwrap_or(0))
+    }
+
+    /// The least figure of this process's memory groups and their ancestors.
+    fn least_of_groups(&self, figure: impl Fn(&Path, &GroupFiles) -> Option<u64>) -> Option<u64> {
         let groups = self.read_proc("self/cgroup").ok()?;
-        let unified = parse::cgroup_path(&groups, "");
-        let memory = parse::cgroup_path(&groups, "memory");
         let root = self.sys_root.join("fs/cgroup");
-        let unified = unified.and_then(|path| smallest_limit(&root, path, "memory.max"));
-        let legacy =
-            memory.and_then(|path| smallest_limit(&root.join("memory"), path, "memory.limit_in_bytes"));
-        unified.into_iter().chain(legacy).min()
+        let hierarchies = [
+            (parse::cgroup_path(&groups, ""), root.clone(), UNIFIED),
+            (parse::cgroup_path(&groups, "memory"), root.join("memory"), LEGACY),
+        ];
+        let found = hierarchies.into_iter().filter_map(|(path, root, files)| {
+            group_and_ancestors(&root, path?).into_iter().filter_map(|group| figure(&group, &files)).min()
+        });
+        found.min()
     }
 }
 
-/// The smallest limit from a group up to the root of its hierarchy.
-fn smallest_limit(root: &Path, group: &str, file_name: &str) -> Option<u64> {
+/// A group's folder, those of its ancestors, and the root of the hierarchy.
+fn group_and_ancestors(root: &Path, group: &str) -> Vec<PathBuf> {
     let relative = Path::new(group.trim_start_matches('/'));
     // A path with `..` (seen from another name space) would leave the hierarchy.
     let stays_inside = relative.components().all(|part| part.as_os_str() != "..");
     let groups = relative.ancestors().filter(|_| stays_inside).map(|group| root.join(group));
-    let limits = groups.chain([root.to_path_buf()]).filter_map(|group| {
-        let text = read_text(&group.join(file_name)).ok()?;
-        parse::memory_limit(&text)
-    });
-    limits.min()
+    groups.chain([root.to_path_buf()]).collect()
+}
+
+fn limit_of(group: &Path, files: &GroupFiles) -> Option<u64> {
+    parse::memory_limit(&read_text(&group.join(files.limit)).ok()?)
+}
+
+/// What a group with a limit has left: page cache that nobody uses does not count as used.
+fn left_of(group: &Path, files: &GroupFiles) -> Option<u64> {
+    let limit = limit_of(group, files)?;
+    let usage: u64 = parse_number(&read_text(&group.join(files.usage)).ok()?).ok()?;
+    let statistics = read_text(&group.join("memory.stat")).unwrap_or_default();
+    let reclaimable = parse::count_of(&statistics, files.reclaimable).unwrap_or(0);
+    Some(limit.saturating_sub(usage.saturating_sub(reclaimable)))
 }
 
 fn unreadable() -> io::Error {

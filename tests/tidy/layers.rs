@@ -12,6 +12,7 @@ pub const FLOORS: &[(&str, u32)] = &[
     ("value", 3),
     ("keyspace", 4),
     ("persist", 5),
+    ("cow", 5),
     ("server", 6),
     ("dispatch", 7),
     ("replay", 8),
@@ -21,7 +22,6 @@ pub const FLOORS: &[(&str, u32)] = &[
     ("command", 9),
     ("net", 10),
     ("cron", 10),
-    ("cow", 10),
     ("boot", 11),
     ("main", 11),
     ("tools", 11),
@@ -33,6 +33,7 @@ pub const FLOORS: &[(&str, u32)] = &[
 /// Neighbours on one floor of which the first may use the second.
 pub const NEIGHBOURS: &[(&str, &str)] = &[
     ("sys", "base"),
+    ("cow", "persist"),
     ("net", "cron"),
     ("bin", "boot"),
     ("bin", "tools"),

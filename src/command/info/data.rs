@@ -2,7 +2,6 @@
 
 use super::{InfoText, flag_of};
 use crate::persist::aof::{Aof, AofState};
-use crate::persist::data_pages::PageSize;
 use crate::persist::fork::ChildKind;
 use crate::server::Server;
 
@@ -77,26 +76,6 @@ fn backups(server: &Server, info: &mut InfoText) {
     info.field("backup_last_error", one_line(error));
     info.field("backups_taken", state.taken);
     info.field("backups_failed", state.failed);
-}
-
-/// What a fork costs here, and why: ours, no section of Redis.
-pub(super) fn fork(server: &Server, info: &mut InfoText) {
-    let pages = &server.persistence.pages;
-    let (huge, reason) = match pages.size() {
-        PageSize::Base(reason) => (false, reason),
-        PageSize::Huge(reason) => (true, reason),
-    };
-    info.field("fork_huge_pages_active", flag_of(huge));
-    info.field("fork_huge_pages_reason", reason);
-    let figures = pages.figures();
-    info.field("fork_rebuild_in_progress", flag_of(figures.running));
-    info.field("fork_rebuilds", figures.rebuilds);
-    info.field("fork_last_rebuild_status", figures.last_end.name());
-    info.field("fork_last_rebuild_blocks", figures.blocks);
-    info.field("fork_last_rebuild_refused", figures.refused);
-    info.field("fork_last_rebuild_usec", figures.duration_us);
-    info.field("fork_last_rebuild_work_usec", figures.work_us);
-    info.field("fork_last_rebuild_longest_usec", figures.longest_us);
 }
 
 fn append_only_file(server: &Server, info: &mut InfoText) {

@@ -5,6 +5,7 @@
 
 mod commands;
 mod data;
+mod fork;
 mod load;
 mod machine;
 mod replication;
@@ -97,7 +98,7 @@ const SECTIONS: &[Section] = &[
     section(&["latencystats"], "Latencystats", false, commands::latencies),
     section(&["cluster"], "Cluster", true, data::cluster),
     section(&["keyspace"], "Keyspace", true, data::keyspace),
-    section(&["fork"], "Fork", true, data::fork),
+    section(&["fork"], "Fork", true, fork::fork),
     section(&[HIDDEN], "Debug", false, load::debug),
 ];
 

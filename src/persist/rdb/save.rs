@@ -238,6 +238,7 @@ impl Saver<'_, '_> {
             for word in batch[..count].iter().flatten() {
                 self.put_entry(&db.view_of(*word))?;
             }
+            self.link.set_bytes_written(self.writer.bytes_written());
             if count < PREFETCH_ENTRIES {
                 return Ok(());
             }
@@ -260,6 +261,7 @@ impl Saver<'_, '_> {
                         self.put_entry(&view)
                     }
                     Stop::PieceDone => {
+                        self.link.set_bytes_written(self.writer.bytes_written());
                         self.link.report_if_due();
                         Ok(())
                     }

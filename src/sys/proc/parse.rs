@@ -242,6 +242,11 @@ pub(super) fn cgroup_path<'a>(groups: &'a str, controller: &str) -> Option<&'a s
     })
 }
 
+/// The number in a row of the form `name 123`.
+pub(super) fn count_of(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
 /// Values from here on mean "no limit": version 1 shows the largest number of whole pages.
 const NO_LIMIT_BYTES: u64 = 1 << 60;
 

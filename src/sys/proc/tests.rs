@@ -150,3 +150,29 @@ proptest! {
         let _ = chosen_word(&text);
     }
 }
+
+#[test]
+fn memory_left_is_what_the_nearest_limit_leaves() {
+    let machine = ("proc/meminfo", "MemAvailable: 4000 kB\n");
+    let folder =
+        tree(&[machine, ("proc/self/cgroup", "0::/\n"), ("proc/vmstat", "oom_kill_x 1\noom_kill 5\n")]);
+    let left = reader(&folder).memory_left().expect("meminfo is there");
+    assert_eq!((left.bytes, left.is_group), (4000 << 10, false));
+    assert_eq!(reader(&folder).oom_kills().expect("vmstat is there"), 5);
+    let folder = tree(&[
+        machine,
+        ("proc/self/cgroup", "0::/a/b\n"),
+        ("sys/fs/cgroup/a/memory.max", "1000000\n"),
+        ("sys/fs/cgroup/a/memory.current", "900000\n"),
+        ("sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 300000\n"),
+    ]);
+    let left = reader(&folder).memory_left().expect("meminfo is there");
+    assert_eq!((left.bytes, left.is_group), (400_000, true), "cache that nobody uses can be had");
+    let folder = tree(&[
+        machine,
+        ("proc/self/cgroup", "4:memory:/x\n"),
+        ("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "2000\n"),
+        ("sys/fs/cgroup/memory/x/memory.usage_in_bytes", "3000\n"),
+    ]);
+    assert_eq!(reader(&folder).memory_left().expect("meminfo is there").bytes, 0);
+}
