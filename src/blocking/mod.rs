@@ -201,6 +201,20 @@ pub fn unblock(server: &mut Server, client: ClientRef, reason: UnblockReason) ->
     true
 }
 
+/// Tells everybody who waits for the end of the server that it goes on.
+pub fn answer_shutdown_waiters(server: &mut Server, failure: &ReplyError) {
+    let waits =
+        |state: &&Client| state.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Shutdown);
+    let waiting: Vec<ClientRef> = server.clients.iter().filter(waits).map(|state| state.reference).collect();
+    for client in waiting {
+        if server.unblock_bookkeeping(client).is_some() {
+            answer(server, client, |out| out.error(failure.as_bytes()));
+            server.stats.count_error(failure.code());
+            server.resumed.push(client);
+        }
+    }
+}
+
 fn unblock_from_acks(server: &mut Server, client: ClientRef, reason: UnblockReason) -> bool {
     match reason {
         UnblockReason::TimedOut => acks::give_up(server, client),

@@ -44,7 +44,7 @@ pub const ROWS: &[CommandSpec] = &[
 const IN_PROGRESS: &str = "Background save already in progress";
 
 fn save(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    if ctx.server.persistence.child_kind() == Some(ChildKind::Snapshot) {
+    if ctx.server.persistence.child_kind().is_some_and(ChildKind::writes_snapshot) {
         return Err(ReplyError::err(IN_PROGRESS));
     }
     ctx.server.save_now().map_err(|_| ReplyError::coded("ERR"))?;
@@ -60,7 +60,7 @@ fn bgsave(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         _ => return Err(error::SYNTAX),
     };
     let active = ctx.server.persistence.child_kind();
-    if active == Some(ChildKind::Snapshot) {
+    if active.is_some_and(ChildKind::writes_snapshot) {
         return Err(ReplyError::err(IN_PROGRESS));
     }
     let no_fork_here = ctx.caller != Caller::Client;

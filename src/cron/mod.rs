@@ -12,7 +12,7 @@
 mod clients;
 
 use crate::command::hash::expire::expire_due;
-use crate::command::server_admin::prepare_shutdown;
+use crate::command::server_admin::{go_on_with_shutdown, prepare_shutdown};
 use crate::keyspace::ExpireRule;
 use crate::persist::fork::ChildKind;
 use crate::replication::primary;
@@ -96,9 +96,10 @@ fn round(server: &mut Server) {
     if let Some(request) = server.run.shutdown_asked.take() {
         // What goes wrong is in the log, and the server goes on.
         let _ = prepare_shutdown(server, request);
-        if server.run.exit.is_some() {
-            return;
-        }
+    }
+    go_on_with_shutdown(server);
+    if server.run.exit.is_some() {
+        return;
     }
     server.run.lru_clock = ((server.now_ms() / 1000) & LRU_CLOCK_MASK) as u32;
     sample_rates(server);

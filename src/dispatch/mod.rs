@@ -17,7 +17,7 @@ use crate::server::client::{Blocked, BlockedOn, Queued, ReplyMode};
 use crate::server::error::{self, ReplyError};
 use crate::server::output::FIRST_REPLY_BUFFER_BYTES;
 use crate::server::spec::{Found, flag};
-use crate::server::{Caller, ClientRef, Ctx, Server};
+use crate::server::{Caller, ClientKind, ClientRef, Ctx, Server};
 use crate::sys::watchdog;
 
 /// What became of a request.
@@ -163,6 +163,13 @@ fn finish_request(
     out: &mut Reply,
     start: usize,
 ) {
+    if !server.replication.replicas.is_empty()
+        && out.len() > start
+        && is_replica(server, client)
+        && found.is_none_or(|found| !found.spec.name.ends_with("sync"))
+    {
+        refuse_reply_to_replica(server, client, found, out, start);
+    }
     if server.tracking.is_active() && !found.is_some_and(|found| found.spec.has(flag::KEEPS_CACHING)) {
         server.end_caching(client);
     }
@@ -180,6 +187,41 @@ fn finish_request(
         out.buffer.append(&mut server.call.deferred_pushes);
     }
     server.account_client(client);
+}
+
+/// Its output is the stream: an answer in it would be taken for a command.
+#[inline]
+fn is_replica(server: &Server, client: ClientRef) -> bool {
+    server.clients.get(client).is_some_and(|client| client.kind == ClientKind::Replica)
+}
+
+#[cold]
+fn refuse_reply_to_replica(
+    server: &mut Server,
+    client: ClientRef,
+    found: Option<Found>,
+    out: &mut Reply,
+    start: usize,
+) {
+    let command = found.map_or_else(|| "NULL".to_owned(), |found| last_name(server, client, found));
+    if out.buffer.get(start) == Some(&b'-') {
+        log::warn!(
+            "== CRITICAL == This master is sending an error to its replica: '{}' after processing the command              '{command}'",
+            String::from_utf8_lossy(&out.buffer[start..]).trim_start_matches('-').trim_end()
+        );
+    }
+    out.buffer.truncate(start);
+    log::warn!(
+        "Replica generated a reply to command '{command}', disconnecting it: {}",
+        server.client_line(client)
+    );
+    server.close_soon(client);
+}
+
+/// The full name of the command that ran, its subcommand included.
+fn last_name(server: &Server, client: ClientRef, found: Found) -> String {
+    let id = server.clients.get(client).and_then(|state| state.last_command).unwrap_or(found.id);
+    server.commands.all()[id as usize].full_name()
 }
 
 fn reject(server: &mut Server, client: ClientRef, rejection: Rejection, args: Args<'_>, out: &mut Reply) {

@@ -366,6 +366,8 @@ impl Net {
     /// Sends what is left to every client without waiting: the last act before the exit.
     pub fn flush_all(&mut self, server: &mut Server) {
         server.pending_writes = server.clients.references();
+        server.flush_stream();
         self.write_pending(server);
+        self.feed_replicas(server);
     }
 }

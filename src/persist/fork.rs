@@ -54,6 +54,11 @@ pub enum ChildKind {
 }
 
 impl ChildKind {
+    /// Whether it writes an RDB, to a file or to replicas.
+    pub const fn writes_snapshot(self) -> bool {
+        !matches!(self, ChildKind::AofRewrite)
+    }
+
     /// The name in log lines (`RDB`, `AOF rewrite`).
     pub const fn name(self) -> &'static str {
         match self {

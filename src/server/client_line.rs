@@ -27,7 +27,8 @@ impl Server {
         field("name", &client.name);
         self.describe_state(client, &mut field);
         let running_bytes = running.map_or(0, |args| args.total_bytes());
-        for (name, value) in memory_fields(client, running_bytes) {
+        let stream_bytes = self.unsent_stream_bytes(client) as usize;
+        for (name, value) in memory_fields(client, running_bytes, stream_bytes) {
             field(name, &value.to_string());
         }
         field("events", if client.kind == ClientKind::Fake { &"" } else { &"r" });
@@ -66,9 +67,11 @@ impl Server {
     }
 }
 
-/// From `qbuf` to `tot-mem`, bytes (`oll`: blocks). `running_bytes`: arguments of its running command.
-fn memory_fields(client: &Client, running_bytes: usize) -> [(&'static str, usize); 10] {
-    let beyond = client.output.queued_bytes();
+/// From `qbuf` to `tot-mem`, bytes (`oll`: blocks). `running_bytes`: arguments of its running command;
+/// `stream_bytes`: what a replica still has to get.
+fn memory_fields(client: &Client, running_bytes: usize, stream_bytes: usize) -> [(&'static str, usize); 10] {
+    let queued = client.output.queued_bytes();
+    let beyond = queued + stream_bytes;
     let reply_buffer = client.output.reply_buffer_bytes();
     [
         ("qbuf", client.query_bytes),
@@ -77,10 +80,10 @@ fn memory_fields(client: &Client, running_bytes: usize) -> [(&'static str, usize
         ("multi-mem", client.multi_bytes),
         ("rbs", reply_buffer),
         ("rbp", reply_buffer),
-        ("obl", client.output.pending_bytes() - beyond),
+        ("obl", client.output.pending_bytes() - queued),
         ("oll", beyond.div_ceil(FIRST_REPLY_BUFFER_BYTES)),
         ("omem", beyond),
-        ("tot-mem", client.memory_bytes() + running_bytes),
+        ("tot-mem", client.memory_bytes() + running_bytes + stream_bytes),
     ]
 }
 

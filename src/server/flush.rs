@@ -29,6 +29,7 @@ impl Server {
     /// what is no more, so it is given up, and the save points promise that the file follows.
     pub fn data_set_flushed(&mut self) {
         self.cancel_background_save();
+        self.cancel_socket_save();
         if !self.config.save.0.is_empty() && self.run.loading.is_none() && !self.call.replaying {
             // A failure is in the log; the changes stay counted, so cron tries again.
             let _ = self.save_now();

@@ -22,7 +22,9 @@ pub struct MemoryReport {
     pub peak_bytes: usize,
     pub startup_bytes: usize,
     pub clients_bytes: usize,
+    /// Their buffers, and what of the stream is kept for those that lag behind the backlog.
     pub replicas_bytes: usize,
+    pub backlog_bytes: usize,
     pub aof_buffer_bytes: usize,
     /// Hash tables by database, empty ones left out.
     pub tables: Vec<(usize, usize)>,
@@ -81,11 +83,13 @@ impl Server {
             .filter(|db| !self.keyspace.db(*db).is_empty())
             .map(|db| (db, self.keyspace.db(db).table().memory_bytes()))
             .collect();
+        let beyond_bytes = self.replication.bytes_beyond_backlog(self.config.repl_backlog_size);
         let mut report = MemoryReport {
             total_bytes: self.used_memory(),
             startup_bytes: self.memory.startup_bytes,
             clients_bytes: self.client_bytes(|kind| matches!(kind, ClientKind::Normal)),
-            replicas_bytes: self.client_bytes(|kind| matches!(kind, ClientKind::Replica)),
+            replicas_bytes: self.client_bytes(|kind| matches!(kind, ClientKind::Replica)) + beyond_bytes,
+            backlog_bytes: self.replication.buffer_bytes() - beyond_bytes,
             aof_buffer_bytes: self.propagation.stream.capacity(),
             tables,
             keys: self.keyspace.total_keys(),
@@ -96,6 +100,7 @@ impl Server {
         report.overhead_bytes = report.startup_bytes
             + report.clients_bytes
             + report.replicas_bytes
+            + report.backlog_bytes
             + report.aof_buffer_bytes
             + tables_bytes;
         report.dataset_bytes = report.total_bytes.saturating_sub(report.overhead_bytes);

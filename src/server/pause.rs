@@ -30,9 +30,10 @@ impl Server {
 
     /// Ends a pause whose time is over. Returns whether clients are free to go.
     pub fn end_pause_when_due(&mut self) -> bool {
-        if self.run.pause.is_some() && self.run.pause_at(self.now_ms()).is_none() {
+        let now_ms = self.now_ms();
+        if self.run.pause.is_some_and(|pause| now_ms >= pause.end_ms) {
             self.unpause_clients();
         }
-        self.run.pause.is_none()
+        self.run.pause_at(now_ms).is_none()
     }
 }

@@ -71,6 +71,14 @@ impl From<ShutdownOnSignal> for ShutdownRequest {
     }
 }
 
+/// A shutdown that waits until replicas have everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingShutdown {
+    pub request: ShutdownRequest,
+    /// When it goes on whatever they have, monotonic ms.
+    pub deadline_ms: u64,
+}
+
 /// A way out that has been decided; the loop ends at its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
@@ -94,6 +102,8 @@ pub struct RunState {
     pub exit: Option<Exit>,
     /// A signal asked for the end; cron carries it out.
     pub shutdown_asked: Option<ShutdownRequest>,
+    /// Writes wait meanwhile.
+    pub pending_shutdown: Option<PendingShutdown>,
     /// `DEBUG SET-ACTIVE-EXPIRE`.
     pub active_expire: bool,
     /// `DEBUG PAUSE-CRON`.
@@ -130,6 +140,7 @@ impl RunState {
             pause: None,
             exit: None,
             shutdown_asked: None,
+            pending_shutdown: None,
             active_expire: true,
             cron_paused: false,
             cron_rounds: 0,
@@ -144,6 +155,7 @@ impl RunState {
 
     /// The pause in force at `now_ms`, if any.
     pub fn pause_at(&self, now_ms: i64) -> Option<PauseKind> {
-        self.pause.filter(|pause| now_ms < pause.end_ms).map(|pause| pause.kind)
+        let own = self.pause.filter(|pause| now_ms < pause.end_ms).map(|pause| pause.kind);
+        own.or_else(|| self.pending_shutdown.map(|_| PauseKind::Writes))
     }
 }

@@ -244,11 +244,13 @@ impl Server {
 
     /// SHUTDOWN: as [`Server::cancel_background_save`], and waits for the end.
     pub fn end_background_save(&mut self) -> bool {
-        if self.persistence.child_kind() != Some(ChildKind::Snapshot) {
+        if !self.persistence.child_kind().is_some_and(ChildKind::writes_snapshot) {
             return false;
         }
-        if let Some(end) = self.persistence.cancel_child(&mut self.keyspace) {
-            self.snapshot_child_ended(&end);
+        match self.persistence.cancel_child(&mut self.keyspace) {
+            Some(end) if end.kind == ChildKind::Replication => self.socket_save_ended(&end),
+            Some(end) => self.snapshot_child_ended(&end),
+            None => {}
         }
         true
     }
@@ -279,7 +281,10 @@ impl Server {
     fn watch_child(&mut self) {
         // A child that is killed and still there hangs in the kernel: nothing more can be done.
         let Some(child) = self.persistence.child.as_mut().filter(|child| !child.is_killed()) else { return };
-        let (timeout_s, limit) = (self.config.fork_child_timeout, self.config.fork_cow_limit.bytes);
+        // One that waits for slow replicas is silent; `repl-timeout` looks after those.
+        let relays = child.kind == ChildKind::Replication;
+        let timeout_s = if relays { 0 } else { self.config.fork_child_timeout };
+        let limit = self.config.fork_cow_limit.bytes;
         let heard = child.progress.heard.unwrap_or(child.started);
         let silent = Instant::now().saturating_duration_since(heard);
         let reason = if timeout_s > 0 && silent > Duration::from_secs(u64::from(timeout_s)) {

@@ -163,8 +163,9 @@ fn change_replication_id(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-/// There are no replicas yet: the command is taken and goes nowhere.
-fn replicate(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+/// Puts a command into the stream without running it here.
+fn replicate(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    ctx.propagate_args_instead(args.tail(2));
     ctx.out.ok();
     Ok(())
 }

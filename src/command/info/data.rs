@@ -2,7 +2,6 @@
 
 use super::{InfoText, flag_of};
 use crate::persist::aof::{Aof, AofState};
-use crate::persist::fork::ChildKind;
 use crate::server::Server;
 
 pub(super) fn persistence(server: &Server, info: &mut InfoText) {
@@ -34,7 +33,7 @@ fn child(server: &Server, info: &mut InfoText) {
 
 fn snapshots(server: &Server, info: &mut InfoText) {
     let state = &server.persistence.snapshot;
-    let running = server.persistence.child.as_ref().filter(|child| child.kind == ChildKind::Snapshot);
+    let running = server.persistence.child.as_ref().filter(|child| child.kind.writes_snapshot());
     info.field("rdb_changes_since_last_save", server.persistence.dirty);
     info.field("rdb_bgsave_in_progress", flag_of(running.is_some()));
     info.field("rdb_last_save_time", state.last_save_s);

@@ -73,6 +73,10 @@ fn listeners(server: &Server, info: &mut InfoText) {
             format_args!("name=unix,bind={}", config.unixsocket.to_text()),
         );
     }
+    if let Some(pending) = server.run.pending_shutdown {
+        let left_ms = pending.deadline_ms.saturating_sub(server.clock.monotonic_us() / 1000);
+        info.field("shutdown_in_milliseconds", left_ms);
+    }
 }
 
 pub(super) fn memory(server: &Server, info: &mut InfoText) {
@@ -104,7 +108,8 @@ pub(super) fn memory(server: &Server, info: &mut InfoText) {
     info.ratio("mem_fragmentation_ratio", ratio(rss_bytes, report.total_bytes));
     info.field("mem_fragmentation_bytes", difference(rss_bytes, report.total_bytes));
     info.field("mem_not_counted_for_evict", server.bytes_not_counted());
-    info.zeros(&["mem_replication_backlog", "mem_total_replication_buffers"]);
+    info.field("mem_replication_backlog", report.backlog_bytes);
+    info.field("mem_total_replication_buffers", server.replication.buffer_bytes());
     info.field("mem_clients_slaves", report.replicas_bytes);
     info.field("mem_clients_normal", report.clients_bytes);
     info.field("mem_cluster_links", 0);

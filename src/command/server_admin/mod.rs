@@ -2,7 +2,7 @@
 
 mod shutdown;
 
-pub use shutdown::prepare_shutdown;
+pub use shutdown::{go_on_with_shutdown, prepare_shutdown};
 
 use crate::base::numbers::parse_i64;
 use crate::resp::Args;

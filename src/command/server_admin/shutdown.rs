@@ -7,9 +7,12 @@
 //! What cannot be saved keeps the server alive, unless FORCE; then the other steps are still taken.
 //! A data set that is still being loaded is never saved: it would replace the whole one by a part.
 
+use crate::blocking;
 use crate::resp::Args;
+use crate::server::client::{Blocked, BlockedOn};
 use crate::server::error::{self, CommandResult, ReplyError};
-use crate::server::run::{Exit, ShutdownRequest};
+use crate::server::replication::ReplicaPhase;
+use crate::server::run::{Exit, PendingShutdown, ShutdownRequest};
 use crate::server::{Ctx, Server};
 
 /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`. No reply when it succeeds: the connection ends.
@@ -31,26 +34,111 @@ pub(super) fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Err(error::SYNTAX);
     }
     if abort {
-        ctx.server.run.shutdown_asked.take().ok_or(ReplyError::err("No shutdown in progress."))?;
-        log::info!("Shutdown manually aborted");
+        abort_shutdown(ctx.server)?;
         ctx.out.ok();
         return Ok(());
     }
-    prepare_shutdown(ctx.server, request)
+    if !request.now && !ctx.caller.may_block() {
+        return Err(ReplyError::err("SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client"));
+    }
+    prepare_shutdown(ctx.server, request)?;
+    if ctx.server.run.exit.is_none() {
+        let on = BlockedOn::Shutdown;
+        let blocked = Blocked { on, args: args.to_owned(), deadline_ms: None, order: 0 };
+        ctx.server.block_client(ctx.client, blocked);
+    }
+    Ok(())
 }
 
-/// Makes everything safe and decides the exit.
+fn abort_shutdown(server: &mut Server) -> Result<(), ReplyError> {
+    let was_asked = server.run.shutdown_asked.take().is_some();
+    if server.run.pending_shutdown.is_some() {
+        cancel(server);
+    } else if !was_asked {
+        return Err(ReplyError::err("No shutdown in progress."));
+    }
+    log::info!("Shutdown manually aborted.");
+    Ok(())
+}
+
+/// Begins a shutdown: at once when every replica has everything, else it waits for them
+/// (`shutdown-timeout`), and [`go_on_with_shutdown`] ends it.
 ///
 /// # Errors
 /// When something could not be saved; the server goes on.
 pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result<(), ReplyError> {
+    if server.run.pending_shutdown.is_some() {
+        return Ok(());
+    }
     log::warn!("User requested shutdown...");
+    let patience_ms = u64::from(server.config.shutdown_timeout) * 1000;
+    if !request.now && patience_ms > 0 && !replicas_are_level(server) {
+        let deadline_ms = server.clock.monotonic_us() / 1000 + patience_ms;
+        server.feed_replicas(&[b"REPLCONF", b"GETACK", b"*"]);
+        server.run.pending_shutdown = Some(PendingShutdown { request, deadline_ms });
+        log::info!("Waiting for replicas before shutting down.");
+        return Ok(());
+    }
+    finish(server, request)
+}
+
+/// For cron: ends a shutdown that waits, when replicas have everything or time is up.
+pub fn go_on_with_shutdown(server: &mut Server) {
+    let Some(pending) = server.run.pending_shutdown else { return };
+    let now_ms = server.clock.monotonic_us() / 1000;
+    if now_ms >= pending.deadline_ms || replicas_are_level(server) {
+        // What goes wrong is in the log, and the server goes on.
+        let _ = finish(server, pending.request);
+    }
+}
+
+/// Whether every replica has acknowledged everything that is in the stream, or will be.
+fn replicas_are_level(server: &Server) -> bool {
+    let offset = server.stream_offset();
+    server.replica_states().all(|(_, state)| state.acked_offset == offset)
+}
+
+fn cancel(server: &mut Server) {
+    server.run.pending_shutdown = None;
+    blocking::answer_shutdown_waiters(server, &NOT_DOWN);
+}
+
+const NOT_DOWN: ReplyError = ReplyError::fixed("ERR Errors trying to SHUTDOWN. Check logs.");
+
+fn log_lagging_replicas(server: &Server) {
+    let offset = server.stream_offset();
+    let now_ms = server.clock.monotonic_us() / 1000;
+    let (mut all, mut lagging) = (0, 0);
+    for (client, state) in server.replica_states() {
+        all += 1;
+        if state.acked_offset == offset {
+            continue;
+        }
+        lagging += 1;
+        let online = state.phase == ReplicaPhase::Online;
+        log::info!(
+            "Lagging replica {} reported offset {} behind master, lag={}, state={}.",
+            server.replica_name(client.reference),
+            offset.saturating_sub(state.acked_offset),
+            if online { now_ms.saturating_sub(state.acked_ms) / 1000 } else { 0 },
+            state.phase.name()
+        );
+    }
+    if all > 0 {
+        log::info!("{} of {all} replicas are in sync when shutting down.", all - lagging);
+    }
+}
+
+/// Makes everything safe and decides the exit.
+fn finish(server: &mut Server, request: ShutdownRequest) -> Result<(), ReplyError> {
+    log_lagging_replicas(server);
     for step in [leave_aof, end_snapshot_child, save_last_snapshot] {
         let Err(reason) = step(server, request) else { continue };
         if !request.force {
             log::warn!("{reason}, can't exit.");
             log::warn!("Errors trying to shut down the server. Check the logs for more information.");
-            return Err(ReplyError::err("Errors trying to SHUTDOWN. Check logs."));
+            cancel(server);
+            return Err(NOT_DOWN);
         }
         log::warn!("{reason}. Exit anyway.");
     }

@@ -23,11 +23,15 @@ pub fn end_turn(server: &mut Server) {
         server.disconnect_replicas();
     }
     save::after_save(server);
+    save::end_useless(server);
     if server.replication.save_wanted {
         server.replication.save_wanted = false;
         save::start_due(server);
     }
-    if std::mem::take(&mut server.replication.acks_wanted) && !server.replication.replicas.is_empty() {
+    // While clients are paused the stream stands still.
+    let is_paused = server.run.pause_at(server.now_ms()).is_some();
+    let asks = !is_paused && std::mem::take(&mut server.replication.acks_wanted);
+    if asks && !server.replication.replicas.is_empty() {
         server.feed_replicas(&[b"REPLCONF", b"GETACK", b"*"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::server::replication::replicas::FileTransfer;
 use crate::server::replication::save::SaveEnd;
-use crate::server::replication::{ReplicaPhase, SaveTarget};
+use crate::server::replication::{ReplicaPhase, SaveTarget, SyncSave};
 use crate::server::{ClientRef, Server};
 use std::path::Path;
 
@@ -54,6 +54,8 @@ fn start(server: &mut Server, filter: Filter, members: Vec<ClientRef>, is_diskle
     match (started, offset) {
         (Ok(()), Some(offset)) => {
             server.replication.file_for_sync |= !is_diskless;
+            server.replication.save =
+                server.replication.save.map(|save| SyncSave { for_replicas: true, ..save });
             members.into_iter().for_each(|member| set_up_full(server, member, offset));
         }
         (Ok(()), None) => {}
@@ -61,6 +63,19 @@ fn start(server: &mut Server, filter: Filter, members: Vec<ClientRef>, is_diskle
             log::warn!("BGSAVE for replication failed: {reason}");
             refuse_waiting(server);
         }
+    }
+}
+
+/// A file that was begun for replicas which have all gone, on a server without save points, is of no use
+/// to anybody.
+pub(super) fn end_useless(server: &mut Server) {
+    let is_ours = |save: &SyncSave| save.for_replicas && save.target == SaveTarget::Disk;
+    if !server.replication.save.as_ref().is_some_and(is_ours) || !server.config.save.0.is_empty() {
+        return;
+    }
+    let waits = server.replica_states().any(|(_, state)| state.phase == ReplicaPhase::WaitSaveEnd);
+    if !waits && server.cancel_background_save() {
+        log::info!("Killing the child that saves for replicas: none of them is left");
     }
 }
 

@@ -91,6 +91,9 @@ impl Server {
     fn hand_stream_on(&mut self) {
         if self.replication.takes_commands() {
             self.replication.append(&self.propagation.stream);
+        } else if self.replication.is_primary() && self.replication.backlog.is_none() {
+            // As in Redis: nobody gets it, but WAITAOF must tell it from what a later replica has.
+            self.replication.offset += 1;
         }
         if self.persistence.aof.wants_stream() {
             let now_s = self.call.now_ms / 1000;
@@ -120,9 +123,12 @@ impl Server {
     /// The offset of the stream when everything propagated so far will be in it.
     #[inline]
     pub fn stream_offset(&self) -> u64 {
-        let pending =
-            if self.replication.takes_commands() { self.propagation.stream.len() as u64 } else { 0 };
-        self.replication.offset + pending
+        let pending = self.propagation.stream.len() as u64;
+        match (self.replication.is_primary(), &self.replication.backlog) {
+            (false, _) => self.replication.offset,
+            (true, Some(_)) => self.replication.offset + pending,
+            (true, None) => self.replication.offset + pending.min(1),
+        }
     }
 
     /// The offset of the AOF when everything propagated so far will be in it, or a little less: it lies

@@ -56,6 +56,8 @@ pub struct SyncSave {
     pub target: SaveTarget,
     /// Offset of the history at the fork.
     pub offset: u64,
+    /// It was begun for replicas, not by a save point or BGSAVE.
+    pub for_replicas: bool,
 }
 
 /// Counts since the start or CONFIG RESETSTAT (INFO stats).

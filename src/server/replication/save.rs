@@ -50,7 +50,8 @@ impl Server {
     /// A child that writes a snapshot has been forked: replicas may begin with it.
     pub fn note_save_for_replicas(&mut self, target: SaveTarget) {
         let offset = self.replication.offset;
-        self.replication.save = self.replication.backlog.as_ref().map(|_| SyncSave { target, offset });
+        self.replication.save =
+            self.replication.backlog.as_ref().map(|_| SyncSave { target, offset, for_replicas: false });
     }
 
     /// That child has ended.
@@ -70,6 +71,14 @@ impl Server {
         }
         let result = if end.result == ChildResult::Done { Ok(None) } else { Err(()) };
         self.note_save_ended(result);
+    }
+
+    /// Ends a child that writes for sockets; its replicas begin anew.
+    pub fn cancel_socket_save(&mut self) {
+        let child = self.persistence.child.as_mut();
+        if let Some(child) = child.filter(|child| child.kind == ChildKind::Replication) {
+            child.cancel();
+        }
     }
 
     /// Forks a child that writes a snapshot for `members` into a pipe.
