@@ -3,6 +3,7 @@
 #
 #   make run                 release build, then the server with redis.conf
 #   make test                all tests, in stages, each with its time
+#   make lab                 what forks cost here: five minutes, then a report with pictures
 #   make install PREFIX=/usr/local [DESTDIR=...] [REDIS_NAMES=1]
 
 CARGO ?= cargo
@@ -17,6 +18,9 @@ CRASH_SEEDS ?= 50
 # Alternating rounds of `make bench`, and more of its options: BENCH_ARGS="--only memory".
 ROUNDS ?= 3
 BENCH_ARGS ?=
+# Experiment of `make lab` (a built-in name or a file, with options), and where its report goes.
+LAB ?= default
+LAB_OUT ?= $(TARGET_DIR)/lab
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/release
@@ -27,7 +31,7 @@ SHAREDIR := $(DESTDIR)$(PREFIX)/share/tine
 # `--test x` for each tests/<prefix>*.rs.
 test_programs = $(patsubst tests/%.rs,--test %,$(wildcard $(addprefix tests/,$(addsuffix *.rs,$(1)))))
 
-.PHONY: build run test test-redis bench lint install fuzz crash soak clean
+.PHONY: build run test test-redis bench lab lint install fuzz crash soak clean
 
 build:
 	$(CARGO) build --release --bins
@@ -48,6 +52,10 @@ test-redis:
 bench:
 	$(CARGO) bench --bench compare -- --rounds $(ROUNDS) $(BENCH_ARGS)
 
+# Fork and copy-on-write, measured and drawn (docs/fork-and-cow.md), beside redis-server where it is installed.
+lab: build
+	$(RELEASE)/tine-lab run $(LAB) --out $(LAB_OUT)
+
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
@@ -63,7 +71,9 @@ install: build
 	for file in $(wildcard contrib/systemd/* contrib/cron/*); do \
 		sed 's|/usr/local/|$(PREFIX)/|g' $$file > $(SHAREDIR)/$${file#contrib/} || exit 1; \
 	done
+	install -d $(SHAREDIR)/docs/img
 	install -m 644 docs/*.md $(SHAREDIR)/docs
+	install -m 644 docs/img/* $(SHAREDIR)/docs/img
 ifeq ($(REDIS_NAMES),1)
 	ln -sf tine-server $(BINDIR)/redis-server
 	for tool in check-rdb check-aof; do \

@@ -1,29 +1,16 @@
-//! Tests of the load program (benches/load): its figures decide what this project claims, so it must be right.
-// The modules of the program are compiled into this test; parts that only `main` uses are idle here.
-#![allow(dead_code)]
+//! Tests of the load program (src/tools/load): its figures decide what this project claims, so it must be right.
 
 mod common;
-#[path = "../benches/load/engine.rs"]
-mod engine;
-#[path = "../benches/load/keys.rs"]
-mod keys;
-#[path = "../benches/load/mix.rs"]
-mod mix;
-#[path = "../benches/load/options.rs"]
-mod options;
-#[path = "../benches/load/record.rs"]
-mod record;
-#[path = "../benches/load/wire.rs"]
-mod wire;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
 use common::Server;
-use keys::{Keys, Skew};
-use options::{Options, Request};
-use record::{Bucket, Cpu};
+use tine::tools::load::keys::{Keys, Skew};
+use tine::tools::load::options::{Options, Request};
+use tine::tools::load::record::{Bucket, Cpu};
+use tine::tools::load::{engine, mix, options, record};
 
 fn parse(line: &str) -> Result<Options, String> {
     // `_` stands for a blank inside an argument.
@@ -48,6 +35,7 @@ fn options_are_read_and_bounded() {
         "--duration 0s",
         "--duration 5h",
         "--skew zipf:0",
+        "--skew gaussian:2",
         "--at 5s:",
         "--at 99s:PING",
         "--write-share 2",
@@ -72,6 +60,10 @@ fn keys_follow_their_distribution() {
     assert!(count_of(Skew::Sequential, 10, 100).iter().all(|&count| count == 10));
     let uniform = count_of(Skew::Uniform, 10, 100_000);
     assert!(uniform.iter().all(|count| (9_500..10_500).contains(count)), "{uniform:?}");
+    // A tenth of the keys around the middle is two deviations wide: 68.3 % of the draws.
+    let gaussian = count_of(Skew::Gaussian(0.05), 1000, 100_000);
+    let near: u32 = gaussian[..100].iter().sum();
+    assert!((67_000..70_500).contains(&near), "{near}");
     for exponent in [0.5, 0.99, 1.0, 2.0] {
         let zipf = count_of(Skew::Zipf(exponent), 20, 400_000);
         let total: f64 = (1..=20).map(|rank| f64::from(rank).powf(-exponent)).sum();

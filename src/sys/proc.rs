@@ -99,6 +99,22 @@ impl ProcFs {
         Ok(ProcessStatus::parse(&self.read_proc("self/status")?))
     }
 
+    /// The same of another process.
+    pub fn status_of(&self, pid: i32) -> io::Result<ProcessStatus> {
+        Ok(ProcessStatus::parse(&self.read_proc(format!("{pid}/status"))?))
+    }
+
+    /// Children of a process, whichever of its threads forked them.
+    pub fn children_of(&self, pid: i32) -> io::Result<Vec<i32>> {
+        let mut children = Vec::new();
+        for task in std::fs::read_dir(self.proc_root.join(format!("{pid}/task")))? {
+            // A thread that has ended meanwhile has no children.
+            let text = read_text(&task?.path().join("children")).unwrap_or_default();
+            children.extend(text.split_ascii_whitespace().filter_map(|number| number.parse::<i32>().ok()));
+        }
+        Ok(children)
+    }
+
     /// Faults, times, argument area.
     pub fn stat(&self) -> io::Result<ProcessStat> {
         ProcessStat::parse(&self.read_proc("self/stat")?).ok_or_else(unreadable)

@@ -1,4 +1,4 @@
-//! The progress bar of the tools: one line on standard error, on a terminal only.
+//! The progress bar of the tools, and a line that is written over: on standard error, on a terminal only.
 //!
 //! ```text
 //!  [##########..............]  42.3%  1.2 of 2.9 GiB  512 MiB/s  3 s left
@@ -73,10 +73,41 @@ impl Drop for Progress {
     }
 }
 
+/// A line on standard error that is written over; nothing where that is no terminal.
+pub struct ProgressLine {
+    shown: bool,
+    wanted: bool,
+}
+
+impl ProgressLine {
+    pub fn new() -> ProgressLine {
+        ProgressLine { shown: false, wanted: std::io::stderr().is_terminal() }
+    }
+
+    pub fn show(&mut self, text: &str) {
+        if self.wanted {
+            self.shown = true;
+            eprint!("\r{text}\x1b[K");
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// A bar of [`BAR_CHARS`] for a share from 0 to 1.
+pub fn bar(share: f64) -> String {
+    let filled = (share.clamp(0.0, 1.0) * BAR_CHARS as f64) as usize;
+    "#".repeat(filled) + &".".repeat(BAR_CHARS as usize - filled)
+}
+
 fn line(offset: u64, total_bytes: u64, elapsed: Duration) -> String {
     let share = if total_bytes == 0 { 1.0 } else { (offset as f64 / total_bytes as f64).min(1.0) };
-    let filled = (share * BAR_CHARS as f64) as usize;
-    let bar = "#".repeat(filled) + &".".repeat(BAR_CHARS as usize - filled);
+    let bar = bar(share);
     let rate = offset as f64 / elapsed.as_secs_f64().max(1e-9);
     let left_s = total_bytes.saturating_sub(offset) as f64 / rate.max(1.0);
     let (unit, name) = unit_of(total_bytes);

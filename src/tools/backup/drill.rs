@@ -8,11 +8,13 @@
 use crate::base::clock::unix_ms_now;
 use crate::persist::backup::manifest::{BackupKind, Manifest};
 use crate::tools::backup::arguments::Options;
-use crate::tools::backup::client::Client;
 use crate::tools::backup::restore::{DataNames, restore};
-use crate::tools::backup::show::{self, ProgressLine};
+use crate::tools::backup::show;
 use crate::tools::backup::store::{self, manifest_of};
 use crate::tools::backup::{Failure, Outcome};
+use crate::tools::client::Client;
+use crate::tools::own_server;
+use crate::tools::progress::ProgressLine;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -81,13 +83,6 @@ fn judge(manifest: &Manifest, found: u64, out: &mut dyn Write) -> Outcome {
 
 fn failed(reason: impl std::fmt::Display) -> Failure {
     Failure::Failed(reason.to_string())
-}
-
-/// The server beside this program.
-fn own_server() -> PathBuf {
-    let own = std::env::current_exe().ok();
-    let beside = own.and_then(|own| Some(own.parent()?.join("tine-server"))).filter(|path| path.exists());
-    beside.unwrap_or_else(|| PathBuf::from("tine-server"))
 }
 
 /// A folder of our own that goes away with the value.

@@ -3,7 +3,6 @@
 //! | file | what |
 //! | --- | --- |
 //! | `arguments` | the command line |
-//! | `client` | a small blocking RESP client |
 //! | `store` | the folder of backups, and the marks in them |
 //! | `take` | a new backup, by the server or from a stopped server's files |
 //! | `verify`, `list`, `prune`, `restore`, `drill`, `hook` | the subcommands |
@@ -13,7 +12,6 @@
 //! Each failure has an exit status of its own kind, see [`Failure`].
 
 mod arguments;
-mod client;
 mod drill;
 mod hook;
 mod list;

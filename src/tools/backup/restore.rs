@@ -5,9 +5,10 @@ use crate::persist::backup::job::{Progress, copy_file, read_manifest};
 use crate::persist::backup::manifest::{BackupKind, Manifest};
 use crate::sys::io::{IoFault, IoResult, OsStorage, Storage, parent_dir};
 use crate::tools::backup::arguments::Options;
-use crate::tools::backup::show::{self, ProgressLine};
+use crate::tools::backup::show;
 use crate::tools::backup::store::{self, Stored, manifest_of};
 use crate::tools::backup::{Failure, Outcome};
+use crate::tools::progress::ProgressLine;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,5 @@
-//! Sizes, ages and times for people; the progress line.
+//! Sizes, ages and times for people.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 /// `3 m`, `5 h`, `12 d`; a time to come is `in 5 h`.
@@ -33,32 +32,6 @@ pub fn bytes(bytes: u64) -> String {
 /// `0.84 s`.
 pub fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
-}
-
-/// A line on standard error that is written over; nothing where that is no terminal.
-pub struct ProgressLine {
-    shown: bool,
-    wanted: bool,
-}
-
-impl ProgressLine {
-    pub fn new() -> ProgressLine {
-        ProgressLine { shown: false, wanted: std::io::stderr().is_terminal() }
-    }
-
-    pub fn show(&mut self, text: &str) {
-        if self.wanted {
-            self.shown = true;
-            eprint!("\r{text}\x1b[K");
-        }
-    }
-
-    /// Takes the line away.
-    pub fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            eprint!("\r\x1b[K");
-        }
-    }
 }
 
 #[cfg(test)]

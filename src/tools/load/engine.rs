@@ -9,14 +9,15 @@
 //!     |<-------- latency of a request: due until its reply was read -------->|
 //! ```
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use crate::mix::{Requests, write_command};
-use crate::options::Options;
-use crate::record::{Cpu, Fired, Outcome, Recorder};
-use crate::wire::Connection;
+use crate::tools::load::mix::{Requests, write_command};
+use crate::tools::load::options::Options;
+use crate::tools::load::record::{Cpu, Fired, Outcome, Recorder};
+use crate::tools::load::wire::Connection;
 
 /// Batches sent before replies are looked at again.
 const BATCHES_PER_TURN_MAX: usize = 16;
@@ -34,16 +35,30 @@ const EVENTS_MAX: usize = 1024;
 const SECOND_NS: u128 = 1_000_000_000;
 
 /// Connects, fills, warms up, measures.
+///
+/// # Errors
+/// The server is not there, fails, closes a connection or falls behind without end.
 pub fn run(options: &Options) -> Result<Outcome, String> {
     let mut run = Run::connect(options)?;
     run.setup()?;
     if options.fill {
-        run.fill()?;
+        run.fill(&mut |_| true)?;
     }
     run.start = Instant::now();
     run.send_all()?;
     run.drain_rest()?;
     Ok(run.finish())
+}
+
+/// Writes every key once, as fast as the server takes them. `progress` is told how many are written, and ends it
+/// by `false`.
+///
+/// # Errors
+/// As [`run`].
+pub fn fill(options: &Options, progress: &mut dyn FnMut(u64) -> bool) -> Result<(), String> {
+    let mut run = Run::connect(options)?;
+    run.setup()?;
+    run.fill(progress)
 }
 
 struct Run<'a> {
@@ -106,8 +121,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes every key once, as fast as the server takes them.
-    fn fill(&mut self) -> Result<(), String> {
+    fn fill(&mut self, progress: &mut dyn FnMut(u64) -> bool) -> Result<(), String> {
         let mut next = 0;
         while next < self.options.keys {
             let connection = &mut self.connections[0];
@@ -118,6 +132,9 @@ impl<'a> Run<'a> {
             next = until;
             connection.flush()?;
             self.settle(FILL_WINDOW)?;
+            if !progress(next) {
+                return Err("filling was interrupted".to_owned());
+            }
         }
         self.settle(0)
     }
@@ -164,6 +181,9 @@ impl<'a> Run<'a> {
     fn send_all(&mut self) -> Result<(), String> {
         loop {
             let now_ns = self.now_ns();
+            if self.options.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                self.end_ns = self.end_ns.min(now_ns);
+            }
             if self.cpu_start.is_none() && now_ns >= self.measure_ns {
                 self.cpu_start = self.options.pid.map(Cpu::read).transpose()?;
             }
@@ -266,6 +286,13 @@ impl<'a> Run<'a> {
 
     fn finish(self) -> Outcome {
         let cpu = self.cpu_start.zip(self.cpu_end).map(|(start, end)| end.since(&start));
-        Outcome { recorder: self.recorder, unanswered: self.outstanding, fired: self.fired, cpu }
+        let measured_from = self.start + Duration::from_nanos(self.measure_ns);
+        Outcome {
+            recorder: self.recorder,
+            measured_from,
+            unanswered: self.outstanding,
+            fired: self.fired,
+            cpu,
+        }
     }
 }

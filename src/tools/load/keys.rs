@@ -8,6 +8,9 @@ pub enum Skew {
     Uniform,
     /// The k-th most popular key is chosen in proportion to 1 / k^s.
     Zipf(f64),
+    /// Around the middle of the key space, with this standard deviation as a share of all keys. Neighbours by number
+    /// stay neighbours: they were written one after the other and share pages.
+    Gaussian(f64),
     /// One key after the other, from the first again after the last.
     Sequential,
 }
@@ -18,7 +21,7 @@ pub struct Keys {
     next: u64,
     rng: Rng,
     zipf: Option<Zipf>,
-    sequential: bool,
+    skew: Skew,
 }
 
 /// A prime above every count: times it, modulo the count, puts popular keys all over the key space instead of
@@ -29,24 +32,38 @@ impl Keys {
     pub fn new(count: u64, skew: Skew, seed: u64) -> Keys {
         let zipf = match skew {
             Skew::Zipf(exponent) => Some(Zipf::new(count, exponent)),
-            Skew::Uniform | Skew::Sequential => None,
+            Skew::Uniform | Skew::Gaussian(_) | Skew::Sequential => None,
         };
-        Keys { count, next: 0, rng: Rng::with_seed(seed), zipf, sequential: skew == Skew::Sequential }
+        Keys { count, next: 0, rng: Rng::with_seed(seed), zipf, skew }
     }
 
     /// The next key number.
     pub fn next(&mut self) -> u64 {
-        if self.sequential {
-            let key = self.next;
-            self.next = (key + 1) % self.count;
-            return key;
-        }
-        match &self.zipf {
-            Some(zipf) => {
+        match (self.skew, &self.zipf) {
+            (Skew::Sequential, _) => {
+                let key = self.next;
+                self.next = (key + 1) % self.count;
+                key
+            }
+            (_, Some(zipf)) => {
                 let rank = zipf.sample(&mut self.rng) - 1;
                 (u128::from(rank) * u128::from(SCATTER) % u128::from(self.count)) as u64
             }
-            None => self.rng.u64(..self.count),
+            (Skew::Gaussian(deviation), None) => self.around_the_middle(deviation),
+            (Skew::Uniform | Skew::Zipf(_), None) => self.rng.u64(..self.count),
+        }
+    }
+
+    /// A normally distributed key (Box and Muller, "A note on the generation of random normal deviates", 1958);
+    /// what falls outside of the keys is drawn again.
+    fn around_the_middle(&mut self, deviation: f64) -> u64 {
+        let count = self.count as f64;
+        loop {
+            let (radius, angle) = ((1.0 - self.rng.f64()).ln(), self.rng.f64() * std::f64::consts::TAU);
+            let key = count * (0.5 + deviation * (-2.0 * radius).sqrt() * angle.cos());
+            if (0.0..count).contains(&key) {
+                return key as u64;
+            }
         }
     }
 }

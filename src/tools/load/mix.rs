@@ -4,8 +4,8 @@ use std::io::Write;
 
 use fastrand::Rng;
 
-use crate::keys::Keys;
-use crate::options::Options;
+use crate::tools::load::keys::Keys;
+use crate::tools::load::options::Options;
 
 /// A command template with its weight in the mix.
 #[derive(Debug, Clone, PartialEq)]

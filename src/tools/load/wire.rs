@@ -8,7 +8,7 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::options::Target;
+use crate::tools::load::options::Target;
 
 /// Bytes asked of the socket at a time.
 const READ_BYTES: usize = 64 * 1024;

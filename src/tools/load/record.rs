@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
-use crate::options::Options;
+use crate::tools::load::options::Options;
 
 /// Longest latency told apart; a longer one counts as this.
 const LATENCY_NS_MAX: u64 = 120 * 1_000_000_000;
@@ -26,12 +27,12 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The samples of the measured part of a run.
 pub struct Recorder {
     pub latency_ns: Histogram<u64>,
-    lateness_ns: Histogram<u64>,
+    pub lateness_ns: Histogram<u64>,
     pub sent: u64,
     pub errors: u64,
-    first_error: Option<String>,
+    pub first_error: Option<String>,
     /// Due time and latency in microseconds, when a time line was asked for.
-    samples: Option<Vec<(u32, u32)>>,
+    pub samples: Option<Vec<(u32, u32)>>,
 }
 
 /// A timed command that was sent.
@@ -46,6 +47,8 @@ pub struct Fired {
 /// Everything the report needs.
 pub struct Outcome {
     pub recorder: Recorder,
+    /// The end of the warm-up: the zero of the samples.
+    pub measured_from: Instant,
     pub unanswered: usize,
     pub fired: Vec<Fired>,
     pub cpu: Option<Cpu>,
@@ -62,12 +65,12 @@ fn microseconds(ns: u64) -> u32 {
 impl Recorder {
     pub fn new(options: &Options) -> Result<Recorder, String> {
         let expected = u128::from(options.rate) * options.duration.as_millis() / 1000;
-        if options.timeline.is_some() && expected > TIMELINE_SAMPLES_MAX {
+        if (options.timeline.is_some() || options.keep_samples) && expected > TIMELINE_SAMPLES_MAX {
             return Err(format!(
                 "a time line of {expected} samples is too long (at most {TIMELINE_SAMPLES_MAX})"
             ));
         }
-        let samples = options.timeline.is_some().then(Vec::new);
+        let samples = (options.timeline.is_some() || options.keep_samples).then(Vec::new);
         let (latency_ns, lateness_ns) = (histogram(), histogram());
         Ok(Recorder { latency_ns, lateness_ns, sent: 0, errors: 0, first_error: None, samples })
     }
@@ -247,7 +250,7 @@ fn json(options: &Options, outcome: &Outcome) -> String {
 }
 
 /// One span of the time line; latencies in microseconds, of the requests that were *due* in it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bucket {
     pub start_ms: u64,
     pub count: usize,

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::keys::Skew;
-use crate::mix::Weighted;
+use crate::tools::load::keys::Skew;
+use crate::tools::load::mix::Weighted;
 
 /// Text of `--help`.
 pub const HELP: &str = "\
@@ -17,7 +19,8 @@ load: open-loop load for any RESP server; latency is measured from the intended 
   how much   --rate N (10000 requests/s)  --duration T (10s)  --warmup T (1s)  --connections N (50)
              --pipeline N (1: requests that are due together, in one write)
              --outstanding-max N (1000000: give up when so many replies are missing)
-  keys       --keys N (100000)  --skew uniform|zipf[:S]|sequential (uniform; S = 0.99)  --fill (SET every key first)
+  keys       --keys N (100000)  --fill (SET every key first)
+             --skew uniform|zipf[:S]|gaussian[:D]|sequential (uniform; S = 0.99, D = 0.05 of the keys)
   commands   --write-share W (0.1: SET with share W, GET otherwise)
              --mix set=1,get=9,incr=2 (instead)  --template 'WEIGHT=HSET {key} f {value}' (added; repeatable)
              {key} a key, {counter} a key for numbers, {value} random bytes; other words as they are
@@ -43,6 +46,8 @@ const PIPELINE_MAX: usize = 10_000;
 const WRITE_SHARE_DEFAULT: f64 = 0.1;
 /// Skew of --skew zipf, as in the YCSB workloads.
 const ZIPF_DEFAULT: f64 = 0.99;
+/// Standard deviation of --skew gaussian, as a share of all keys.
+const GAUSSIAN_DEFAULT: f64 = 0.05;
 
 /// Where the server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +87,10 @@ pub struct Options {
     pub timeline: Option<PathBuf>,
     pub bucket: Duration,
     pub json: bool,
+    /// Keeps the samples (8 bytes each) for a caller that is part of this program.
+    pub keep_samples: bool,
+    /// Set by another thread: the schedule ends now.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 /// What the command line asks for.
@@ -90,8 +99,15 @@ pub enum Request {
     Help,
 }
 
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
 impl Options {
-    fn new() -> Options {
+    /// The defaults of the command line; without a mix.
+    pub fn new() -> Options {
         Options {
             target: Target::Tcp("127.0.0.1".to_owned(), 6379),
             setup: Vec::new(),
@@ -112,10 +128,16 @@ impl Options {
             timeline: None,
             bucket: Duration::from_millis(100),
             json: false,
+            keep_samples: false,
+            stop: None,
         }
     }
 
-    fn check(self) -> Result<Options, String> {
+    /// Everything within its bounds.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn check(self) -> Result<Options, String> {
         let bounds = [
             ("--rate", self.rate, 1, RATE_MAX),
             ("--connections", self.connections as u64, 1, CONNECTIONS_MAX as u64),
@@ -222,7 +244,10 @@ fn share(value: &str) -> Result<f64, String> {
 }
 
 /// A time with its unit: `250us`, `10ms`, `5s`, `1.5m`; without a unit, seconds.
-fn time(value: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// It is none.
+pub fn time(value: &str) -> Result<Duration, String> {
     let split = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
     let (digits, unit) = value.split_at(split);
     let factor = match unit {
@@ -236,7 +261,11 @@ fn time(value: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(count * factor).map_err(|_| format!("{value:?} is no time"))
 }
 
-fn skew(value: &str) -> Result<Skew, String> {
+/// The name of a skew with its parameter.
+///
+/// # Errors
+/// It is unknown, or the parameter is out of range.
+pub fn skew(value: &str) -> Result<Skew, String> {
     let (name, parameter) = value.split_once(':').unwrap_or((value, ""));
     match (name, parameter) {
         ("uniform", "") => Ok(Skew::Uniform),
@@ -246,7 +275,12 @@ fn skew(value: &str) -> Result<Skew, String> {
             Ok(exponent) if exponent > 0.0 && exponent <= 10.0 => Ok(Skew::Zipf(exponent)),
             _ => Err("--skew zipf:S takes S above 0, at most 10".to_owned()),
         },
-        _ => Err(format!("--skew {value:?}: uniform, zipf[:S] or sequential")),
+        ("gaussian", "") => Ok(Skew::Gaussian(GAUSSIAN_DEFAULT)),
+        ("gaussian", deviation) => match deviation.parse::<f64>() {
+            Ok(deviation) if deviation > 0.0 && deviation <= 1.0 => Ok(Skew::Gaussian(deviation)),
+            _ => Err("--skew gaussian:D takes D above 0, at most 1".to_owned()),
+        },
+        _ => Err(format!("--skew {value:?}: uniform, zipf[:S], gaussian[:D] or sequential")),
     }
 }
 
