@@ -22,6 +22,7 @@ use crate::command;
 use crate::net::Net;
 use crate::persist::schedule::temp_name;
 use crate::replay::load_at_start;
+use crate::replication::replica;
 use crate::server::acl::Acl;
 use crate::server::config::{
     CommandLine, DiskFiles, LoadedConfig, Marks, StartAction, Supervised, load, parse_command_line,
@@ -141,6 +142,7 @@ fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
     if server.run.exit.is_none() {
         log::info!("Ready to accept connections tcp");
         tell_ready(server);
+        replica::start(server);
     }
     net.run(server);
     farewell(server, &mut net, pidfile.as_deref());

@@ -16,6 +16,7 @@ use crate::command::server_admin::{go_on_with_shutdown, prepare_shutdown};
 use crate::keyspace::ExpireRule;
 use crate::persist::fork::ChildKind;
 use crate::replication::primary;
+use crate::replication::replica;
 use crate::server::Server;
 use crate::server::run::{Exit, ShutdownRequest};
 use crate::sys::info;
@@ -105,6 +106,7 @@ fn round(server: &mut Server) {
     sample_rates(server);
     server.keyspace.measures_removals = server.config.latency_monitor_threshold > 0;
     expire_keys(server);
+    server.expire_own_keys();
     maintain_tables(server);
     clients::look_at_some(server);
     if server.tracking.is_active() {
@@ -122,10 +124,14 @@ fn round(server: &mut Server) {
         server.observe();
         server.memory.rss_bytes = info::current_rss_bytes() as usize;
     }
+    if is_time_for(server, 100) {
+        replica::watch_failover(server);
+    }
     if is_time_for(server, 1000) {
         server.sample_memory();
         server.migrate.close_idle(server.call.now_ms);
         look_at_log(server);
+        replica::cron(server);
     }
 }
 
@@ -255,7 +261,7 @@ pub fn take_signals(server: &mut Server, events: SignalEvents) {
         0 => ("SIGTERM", server.config.shutdown_on_sigterm),
         _ => ("SIGINT", server.config.shutdown_on_sigint),
     };
-    if server.run.loading.is_some() {
+    if server.run.is_blocking_load() {
         log::warn!("Received shutdown signal during loading, scheduling shutdown.");
         server.run.exit = Some(Exit { code: 0 });
         return;

@@ -11,6 +11,7 @@ use crate::dispatch::unknown_command;
 use crate::resp::Args;
 use crate::server::acl::Denial;
 use crate::server::error::{self, ReplyError};
+use crate::server::replication::link::LinkState;
 use crate::server::run::PauseKind;
 use crate::server::spec::{Found, flag};
 use crate::server::{Client, ClientKind, ClientRef, Server};
@@ -62,8 +63,16 @@ type Check = fn(&Server, &Request<'_>) -> Result<(), Refusal>;
 const CHECKS_OF_RIGHTS: &[Check] = &[check_protected, check_authenticated, check_multi, check_rights];
 
 /// May it run now?
-const CHECKS_OF_STATE: &[Check] =
-    &[check_memory, check_disk, check_replicas, check_subscribe_mode, check_loading, check_replica];
+const CHECKS_OF_STATE: &[Check] = &[
+    check_memory,
+    check_disk,
+    check_replicas,
+    check_read_only,
+    check_subscribe_mode,
+    check_stale,
+    check_loading,
+    check_replica,
+];
 
 pub(super) fn admit(
     server: &mut Server,
@@ -227,10 +236,34 @@ fn check_subscribe_mode(_: &Server, request: &Request<'_>) -> Result<(), Refusal
     .into())
 }
 
+/// While data fill beside an older state of theirs that state is read; what would disturb it waits.
 #[inline]
 fn check_loading(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
-    let denied = server.run.loading.is_some() && request.missing_flags & flag::LOADING != 0;
+    let denied = match &server.run.loading {
+        None => false,
+        Some(loading) if loading.asynchronous => request.flags & flag::NO_ASYNC_LOADING != 0,
+        Some(_) => request.missing_flags & flag::LOADING != 0,
+    };
     if denied { Err(error::LOADING.into()) } else { Ok(()) }
+}
+
+/// A replica takes writes from its primary only, unless it is told otherwise.
+#[inline]
+fn check_read_only(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
+    let refused = request.flags & flag::WRITE != 0
+        && !server.replication.is_primary()
+        && server.config.replica_read_only;
+    if refused { Err(error::READ_ONLY.into()) } else { Ok(()) }
+}
+
+/// `replica-serve-stale-data no`: without its primary a replica shows no data.
+#[inline]
+fn check_stale(server: &Server, request: &Request<'_>) -> Result<(), Refusal> {
+    let refused = request.missing_flags & flag::STALE != 0
+        && !server.config.replica_serve_stale_data
+        && !server.replication.is_primary()
+        && server.link.state != LinkState::Connected;
+    if refused { Err(error::MASTER_DOWN.into()) } else { Ok(()) }
 }
 
 /// What takes part in replication, or is shown every command, does not use the keyspace: it would get

@@ -310,6 +310,9 @@ pub fn call(
     if changed && !server.propagation.in_unit() {
         note_write(server, client);
     }
+    if changed && !server.replication.is_primary() && !caller.is_replicated() {
+        server.note_own_keys(db, found, args);
+    }
     server.call.touch = saved_touch;
     server.call.propagated = saved_propagated;
     let reply_bytes = out.len().saturating_sub(reply_start);
@@ -379,6 +382,6 @@ pub fn flush_propagation(server: &mut Server) {
 }
 
 /// The error for a missing command, as admission gives it.
-pub(crate) fn unknown_command(args: Args<'_>) -> ReplyError {
+pub fn unknown_command(args: Args<'_>) -> ReplyError {
     error::unknown_command(&args[0], args.tail(1).iter())
 }

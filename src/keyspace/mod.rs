@@ -314,6 +314,26 @@ impl Keyspace {
         self.dbs.swap(first, second);
     }
 
+    /// Empty databases, as many as there are: to be filled beside them.
+    pub fn fresh_dbs(&self) -> Vec<Db> {
+        (0..self.dbs.len()).map(|_| self.fresh_db()).collect()
+    }
+
+    /// Exchanges all databases with others made by [`Keyspace::fresh_dbs`]. O(1).
+    pub fn exchange(&mut self, dbs: &mut Vec<Db>) {
+        debug_assert_eq!(dbs.len(), self.dbs.len());
+        std::mem::swap(&mut self.dbs, dbs);
+    }
+
+    /// Frees databases that are not in use any more, in the lazy-free thread.
+    pub fn discard(&mut self, dbs: Vec<Db>) {
+        for db in dbs {
+            if !db.is_empty() {
+                self.lazy.send(Garbage::Db(Box::new(db)));
+            }
+        }
+    }
+
     /// Sets how tables may change their size; `Avoid` while a child lives.
     pub fn set_resize_policy(&mut self, policy: ResizePolicy) {
         self.resize = policy;

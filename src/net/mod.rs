@@ -15,6 +15,7 @@
 mod accept;
 mod connection;
 mod feed;
+mod link;
 mod listen;
 mod query_buffer;
 mod relay;
@@ -25,6 +26,7 @@ use crate::blocking;
 use crate::cron;
 use crate::dispatch;
 use crate::net::connection::{Connection, Received, Scratch, Stream};
+use crate::net::link::LinkSocket;
 use crate::net::listen::Listener;
 use crate::replication::primary;
 use crate::server::{Action, ClientRef, Server};
@@ -45,6 +47,8 @@ const TOKEN_WAKER: Token = Token(usize::MAX);
 const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
 /// The pipe of a snapshot for replicas.
 const TOKEN_RELAY: Token = Token(usize::MAX - 3);
+/// The socket to our primary.
+const TOKEN_LINK: Token = Token(usize::MAX - 2);
 /// Listeners have the tokens from here up; clients theirs from 0 (their slots).
 const TOKEN_LISTENERS: usize = usize::MAX / 2;
 
@@ -66,6 +70,8 @@ pub struct Net {
     /// The connection whose query buffer was looked at last.
     shrink_position: usize,
     waker: Arc<Waker>,
+    /// To our primary.
+    link: Option<LinkSocket>,
 }
 
 impl Net {
@@ -96,6 +102,7 @@ impl Net {
             scratch: Scratch::default(),
             shrink_position: 0,
             waker,
+            link: None,
         })
     }
 
@@ -114,7 +121,8 @@ impl Net {
 
     /// One turn; waits at most `wait` for something to happen.
     pub fn turn(&mut self, server: &mut Server, wait: Duration) {
-        let is_idle = self.ready.is_empty() && !std::mem::take(&mut self.more_to_feed);
+        let has_more = std::mem::take(&mut self.more_to_feed) || self.link_is_busy(server);
+        let is_idle = self.ready.is_empty() && !has_more;
         let wait = if is_idle { wait } else { Duration::ZERO };
         if let Err(failure) = self.poll.poll(&mut self.events, Some(wait))
             && failure.kind() != io::ErrorKind::Interrupted
@@ -133,6 +141,7 @@ impl Net {
             self.forget_interrupts(server);
             self.shrink_query_buffers(server);
         }
+        self.serve_link(server);
         self.end_turn(server);
         let end_us = server.clock.now_monotonic_us();
         server.stats.note_turn(end_us.saturating_sub(start_us), commands_before);
@@ -146,6 +155,7 @@ impl Net {
             match event.token() {
                 TOKEN_WAKER | TOKEN_RELAY => {}
                 TOKEN_SIGNALS => self.take_signals(server),
+                TOKEN_LINK => self.take_link_event(server, event),
                 Token(token) if token >= TOKEN_LISTENERS => self.accept(server, token - TOKEN_LISTENERS),
                 Token(slot) => self.take_client_event(server, slot, event),
             }

@@ -154,6 +154,11 @@ const TEMP_NAMES: &[(&str, &str)] = &[
 pub fn pid_of_temp_name(name: &str) -> Option<u32> {
     TEMP_NAMES.iter().find_map(|(prefix, suffix)| {
         let digits = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+        // A data set received from a primary: `temp-<unix time>.<process id>.rdb`.
+        let digits = match digits.split_once('.') {
+            Some((time, pid)) if !time.is_empty() && time.bytes().all(|byte| byte.is_ascii_digit()) => pid,
+            _ => digits,
+        };
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
     })
 }
@@ -189,6 +194,7 @@ mod tests {
     #[test]
     fn temporary_names_are_recognised() {
         assert_eq!(pid_of_temp_name(&temp_name(77)), Some(77));
+        assert_eq!(pid_of_temp_name("temp-1700000000.9.rdb"), Some(9));
         let rewrites = ["temp-rewriteaof-9.aof", "temp-rewriteaof-bg-9.aof", "temp-rewriteaof-buffer-9.aof"];
         assert!(rewrites.iter().all(|name| pid_of_temp_name(name) == Some(9)));
         for name in ["temp-x.rdb", "temp-+1.rdb", "dump.rdb", "temp-1.rdb.bak", "temp-1.aof", "temp-.rdb"] {

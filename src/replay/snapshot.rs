@@ -3,7 +3,6 @@
 use crate::persist::rdb::{LoadOptions, LoadReport, Loader, RdbError, RdbErrorKind};
 use crate::replay::{LoadEnd, Pump};
 use crate::server::Server;
-use crate::server::config::SanitizeDumpPayload;
 use crate::server::run::LoadingState;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +16,14 @@ const GIVEN_UP: &str = "Terminating server after rdb file reading failure.";
 /// # Errors
 /// The last line for the log: the file is damaged. The others are in the log already.
 pub fn load_snapshot(server: &mut Server, pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
-    let options = LoadOptions { drop_expired: true, ..load_options(server) };
-    load_with(server, options, pump)
+    // A replica's primary says itself which keys have expired.
+    let drop_expired = server.replication.is_primary();
+    let options = LoadOptions { drop_expired, ..server.load_options() };
+    let (end, report) = load_with(server, options, pump)?;
+    if let Some(report) = report.as_ref().filter(|_| end == LoadEnd::Complete) {
+        server.resume_history(report);
+    }
+    Ok((end, report.is_some()))
 }
 
 /// Loads the snapshot into the data set as it is (DEBUG RELOAD); `merge` lets it replace keys.
@@ -27,21 +32,21 @@ pub fn load_snapshot(server: &mut Server, pump: &mut Pump<'_>) -> Result<(LoadEn
 /// # Errors
 /// The last line for the log.
 pub fn reload_snapshot(server: &mut Server, merge: bool) -> Result<bool, String> {
-    let options = LoadOptions { drop_expired: true, allow_duplicates: merge, ..load_options(server) };
+    let options = LoadOptions { drop_expired: true, allow_duplicates: merge, ..server.load_options() };
     // Nobody is served meanwhile: the command itself holds the server.
-    load_with(server, options, &mut |_| {}).map(|(_, found)| found)
+    load_with(server, options, &mut |_| {}).map(|(_, found)| found.is_some())
 }
 
 fn load_with(
     server: &mut Server,
     options: LoadOptions,
     pump: &mut Pump<'_>,
-) -> Result<(LoadEnd, bool), String> {
+) -> Result<(LoadEnd, Option<LoadReport>), String> {
     let path = server.snapshot_path();
     let start = Instant::now();
     let storage = Arc::clone(&server.persistence.storage);
     let opened = Loader::open(&*storage, &path, options).map_err(|failure| refuse(&path, &failure))?;
-    let Some(loader) = opened else { return Ok((LoadEnd::Complete, false)) };
+    let Some(loader) = opened else { return Ok((LoadEnd::Complete, None)) };
     server.run.loading = Some(LoadingState {
         start_s: server.now_ms() / 1000,
         total_bytes: loader.progress().total_bytes,
@@ -51,10 +56,10 @@ fn load_with(
     server.run.loading = None;
     let (end, report) = loaded?;
     if end == LoadEnd::Complete {
-        take_report(server, &report);
+        server.note_loaded(&report);
         log::info!("DB loaded from disk: {:.3} seconds", start.elapsed().as_secs_f64());
     }
-    Ok((end, true))
+    Ok((end, Some(report)))
 }
 
 /// Loads the RDB at the beginning of an AOF (the data set is being loaded already). Returns the
@@ -65,27 +70,16 @@ fn load_with(
 pub fn load_preamble(server: &mut Server, path: &Path, pump: &mut Pump<'_>) -> Result<Option<u64>, String> {
     let storage = Arc::clone(&server.persistence.storage);
     let opened =
-        Loader::open(&*storage, path, load_options(server)).map_err(|failure| refuse(path, &failure))?;
+        Loader::open(&*storage, path, server.load_options()).map_err(|failure| refuse(path, &failure))?;
     let Some(loader) = opened else { return Ok(Some(0)) };
     log::info!("Reading RDB preamble from AOF file...");
     let (end, report) = run(server, loader, path, pump)?;
     if end == LoadEnd::Interrupted {
         return Ok(None);
     }
-    take_report(server, &report);
+    server.note_loaded(&report);
     log::info!("Reading the remaining AOF tail...");
     Ok(Some(report.bytes))
-}
-
-fn load_options(server: &Server) -> LoadOptions {
-    LoadOptions {
-        now_ms: server.now_ms(),
-        drop_expired: false,
-        checksum: server.config.rdbchecksum && !server.run.debug.skip_checksums,
-        key_delay: server.config.key_load_delay,
-        allow_duplicates: false,
-        limits: Some(server.type_limits(server.config.sanitize_dump_payload == SanitizeDumpPayload::Yes)),
-    }
 }
 
 /// Steps to the end, with a look at the clients in between.
@@ -110,22 +104,6 @@ fn run(
             return Ok((LoadEnd::Interrupted, loader.finish()));
         }
     }
-}
-
-fn take_report(server: &mut Server, report: &LoadReport) {
-    let state = &mut server.persistence.snapshot;
-    state.last_load_keys_expired = report.keys_expired;
-    state.last_load_keys_loaded = report.keys_loaded;
-    state.functions.clone_from(&report.functions);
-    if !report.functions.is_empty() {
-        log::warn!("{} function libraries are kept but cannot be run yet", report.functions.len());
-    }
-    log::info!(
-        "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
-        report.keys_loaded,
-        report.keys_expired,
-        report.keys_empty
-    );
 }
 
 /// Says what is wrong with the file, and gives the last line.

@@ -169,9 +169,14 @@ impl Server {
         }
     }
 
-    /// While a data set is loaded or clients are paused the data stays as it is.
+    /// While a data set is loaded or clients are paused the data stays as it is; a replica's are those of
+    /// its primary (`replica-ignore-maxmemory`).
     fn is_eviction_held(&self) -> bool {
-        self.run.loading.is_some() || self.call.replaying || self.run.pause_at(self.call.now_ms).is_some()
+        let follows = !self.replication.is_primary() && self.config.replica_ignore_maxmemory;
+        follows
+            || self.run.loading.is_some()
+            || self.call.replaying
+            || self.run.pause_at(self.call.now_ms).is_some()
     }
 
     fn evict(&mut self, rule: EvictionRule, start_us: u64) -> Attempt {

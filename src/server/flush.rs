@@ -1,5 +1,6 @@
 //! Emptying and exchanging whole databases, with what follows for watchers and waiting clients.
 
+use crate::keyspace::Db;
 use crate::server::Server;
 
 impl Server {
@@ -23,6 +24,19 @@ impl Server {
     pub fn flush_all(&mut self, lazily: bool) -> usize {
         self.invalidate_everything();
         (0..self.keyspace.databases()).map(|db| self.empty_db(db, lazily)).sum()
+    }
+
+    /// Puts other databases in the place of all, as after a load beside them; `dbs` holds the old ones
+    /// then. Who watches or waits is told.
+    pub fn replace_all(&mut self, dbs: &mut Vec<Db>) {
+        self.invalidate_everything();
+        for db in 0..self.keyspace.databases() {
+            self.touch_all_watched(db, None);
+        }
+        self.keyspace.exchange(dbs);
+        for db in 0..self.keyspace.databases() {
+            self.blocked.db_ready(db);
+        }
     }
 
     /// The whole data set went on a client's word (FLUSHALL): a snapshot being written describes

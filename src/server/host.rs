@@ -4,10 +4,12 @@
 //! All of it is absent in tests, which run servers without a process of their own.
 
 use crate::server::Server;
-use crate::server::config;
-use crate::sys::log_sink::{LogLevel, LogSink};
+use crate::server::config::{self, OomScoreAdj};
+use crate::sys;
+use crate::sys::log_sink::{LogLevel, LogRole, LogSink};
 use crate::sys::notify::Supervisor;
 use crate::sys::watchdog::Watchdog;
+use std::path::Path;
 
 /// Handles on the process, given by boot.
 #[derive(Default)]
@@ -79,6 +81,57 @@ impl Server {
         let first = self.config.bind.iter().next();
         let host = first.map_or("*".into(), |address| String::from_utf8_lossy(address.host).into_owned());
         format!("{host}:{}", self.config.port)
+    }
+
+    /// The role has changed: what the log, the kernel and look-ups make of it, and who wants the stream.
+    pub fn apply_role(&mut self) {
+        self.apply_log_role();
+        // A failure is in the log.
+        let _ = self.apply_oom_score(false);
+        self.apply_expire_rule();
+        self.refresh_stream_wanted();
+    }
+
+    /// The score of this process; children get theirs after the fork. What it was before comes back when
+    /// the directive is switched off. `was_off`: it is being switched on.
+    ///
+    /// # Errors
+    /// The reason for the client.
+    pub fn apply_oom_score(&mut self, was_off: bool) -> Result<(), String> {
+        let proc = Path::new("/proc");
+        let values = self.config.oom_score_adj_values;
+        let own = if self.replication.is_primary() { values.primary } else { values.replica };
+        if self.config.oom_score_adj != OomScoreAdj::No && self.host.oom_score_before.is_none() {
+            self.host.oom_score_before = sys::oom::read_score_adj(proc).ok();
+        }
+        let Some(before) = self.host.oom_score_before else { return Ok(()) };
+        self.persistence.child_setup.oom_score = match self.config.oom_score_adj {
+            OomScoreAdj::No => None,
+            OomScoreAdj::Relative => Some(before + values.child),
+            OomScoreAdj::Absolute => Some(values.child),
+        };
+        let score = match self.config.oom_score_adj {
+            OomScoreAdj::No => before,
+            OomScoreAdj::Relative => before + own,
+            OomScoreAdj::Absolute => own,
+        };
+        if self.config.oom_score_adj == OomScoreAdj::No {
+            self.host.oom_score_before = None;
+        }
+        sys::oom::write_score_adj(proc, score).map_err(|failure| {
+            log::warn!("Unable to write oom_score_adj: {failure}");
+            if was_off {
+                self.host.oom_score_before = None;
+            }
+            "Failed to set current oom_score_adj. Check server logs.".to_owned()
+        })
+    }
+
+    /// Shows in each line of the log whether this server is a primary or a replica.
+    pub fn apply_log_role(&self) {
+        if let Some(log) = self.host.log {
+            log.set_role(if self.replication.is_primary() { LogRole::Primary } else { LogRole::Replica });
+        }
     }
 
     /// Lets the log show what `loglevel` asks for.

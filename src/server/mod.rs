@@ -85,7 +85,8 @@ use crate::server::memory::MemorySamples;
 use crate::server::migrate::MigrateSockets;
 use crate::server::propagation::Propagation;
 use crate::server::pubsub::PubSub;
-use crate::server::replication::Replication;
+use crate::server::replication::link::Link;
+use crate::server::replication::{Replication, Role};
 use crate::server::run::RunState;
 use crate::server::slowlog::CommandLogs;
 use crate::server::stats::Stats;
@@ -148,6 +149,8 @@ pub struct Server {
     pub observer: Observer,
     pub propagation: Propagation,
     pub replication: Replication,
+    /// To our own primary.
+    pub link: Link,
     pub pubsub: PubSub,
     pub watches: Watches,
     /// Client-side caching.
@@ -198,6 +201,7 @@ impl Server {
             observer: Observer::default(),
             propagation: Propagation::default(),
             replication,
+            link: Link::default(),
             pubsub: PubSub::default(),
             watches: Watches::default(),
             tracking: Tracking::default(),
@@ -229,6 +233,10 @@ impl Server {
             rng,
         };
         server.refresh_time();
+        if server.config.replicaof.is_some() {
+            server.replication.role = Role::Replica;
+            server.apply_expire_rule();
+        }
         // As in Redis: the start counts as a save, so that save points count from there.
         server.persistence.snapshot.last_save_s = server.now_ms() / 1000;
         Ok(server)

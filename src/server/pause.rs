@@ -16,16 +16,13 @@ impl Server {
         let end_ms = before.map_or(end_ms, |pause| pause.end_ms.max(end_ms));
         self.run.pause = Some(Pause { kind: if all { PauseKind::All } else { PauseKind::Writes }, end_ms });
         self.end_pause_when_due();
-        if self.run.pause.is_some() && self.keyspace.expire_rule == ExpireRule::Remove {
-            self.keyspace.expire_rule = ExpireRule::Hide;
-        }
+        self.apply_expire_rule();
     }
 
     /// Ends the pause; clients that wait are served at the end of the turn.
     pub fn unpause_clients(&mut self) {
-        if self.run.pause.take().is_some() && self.keyspace.expire_rule == ExpireRule::Hide {
-            self.keyspace.expire_rule = ExpireRule::Remove;
-        }
+        self.run.pause = None;
+        self.apply_expire_rule();
     }
 
     /// Ends a pause whose time is over. Returns whether clients are free to go.
@@ -35,5 +32,26 @@ impl Server {
             self.unpause_clients();
         }
         self.run.pause_at(now_ms).is_none()
+    }
+
+    /// FAILOVER: writes wait until it has ended.
+    pub fn hold_writes_for_failover(&mut self) {
+        self.run.failover_holds_writes = true;
+        self.apply_expire_rule();
+    }
+
+    /// FAILOVER has ended.
+    pub fn release_writes_of_failover(&mut self) {
+        self.run.failover_holds_writes = false;
+        self.apply_expire_rule();
+    }
+
+    /// What look-ups do with keys whose time has passed: a primary that is not paused removes them.
+    pub fn apply_expire_rule(&mut self) {
+        let now_ms = self.now_ms();
+        let paused =
+            self.run.failover_holds_writes || self.run.pause.is_some_and(|pause| now_ms < pause.end_ms);
+        let removes = self.replication.is_primary() && !paused;
+        self.keyspace.expire_rule = if removes { ExpireRule::Remove } else { ExpireRule::Hide };
     }
 }

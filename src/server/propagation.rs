@@ -67,6 +67,22 @@ impl Propagation {
         self.stream.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
     }
 
+    /// Takes out the commands of a unit that has not ended.
+    pub fn take_open_unit(&mut self) -> Vec<u8> {
+        if self.unit.depth == 0 || self.unit.commands == 0 {
+            return Vec::new();
+        }
+        let open = self.stream.split_off(self.unit.start);
+        self.unit.start = 0;
+        open
+    }
+
+    /// Puts them back; the stream before them has been handed on.
+    pub fn put_open_unit(&mut self, open: &[u8]) {
+        debug_assert!(self.stream.is_empty(), "the unit begins where it was taken out");
+        self.stream.extend_from_slice(open);
+    }
+
     /// Whether the running command is part of a larger one (EXEC, a script).
     pub fn in_transaction(&self) -> bool {
         self.unit.depth > 1

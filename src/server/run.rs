@@ -34,6 +34,8 @@ pub struct LoadingState {
     pub start_s: i64,
     pub total_bytes: u64,
     pub loaded_bytes: u64,
+    /// The data set fills beside an older state of itself, which clients read meanwhile.
+    pub asynchronous: bool,
 }
 
 /// What DEBUG has switched, for tests.
@@ -99,6 +101,8 @@ pub struct RunState {
     pub listening: Vec<String>,
     pub loading: Option<LoadingState>,
     pub pause: Option<Pause>,
+    /// FAILOVER holds writes back.
+    pub failover_holds_writes: bool,
     pub exit: Option<Exit>,
     /// A signal asked for the end; cron carries it out.
     pub shutdown_asked: Option<ShutdownRequest>,
@@ -138,6 +142,7 @@ impl RunState {
             listening: Vec::new(),
             loading: None,
             pause: None,
+            failover_holds_writes: false,
             exit: None,
             shutdown_asked: None,
             pending_shutdown: None,
@@ -154,8 +159,16 @@ impl RunState {
     }
 
     /// The pause in force at `now_ms`, if any.
+    #[inline]
     pub fn pause_at(&self, now_ms: i64) -> Option<PauseKind> {
         let own = self.pause.filter(|pause| now_ms < pause.end_ms).map(|pause| pause.kind);
-        own.or_else(|| self.pending_shutdown.map(|_| PauseKind::Writes))
+        let held = self.failover_holds_writes || self.pending_shutdown.is_some();
+        own.or_else(|| held.then_some(PauseKind::Writes))
+    }
+
+    /// Whether clients are to be told LOADING: not while they can read an older state.
+    #[inline]
+    pub fn is_blocking_load(&self) -> bool {
+        self.loading.as_ref().is_some_and(|loading| !loading.asynchronous)
     }
 }

@@ -5,10 +5,10 @@ use crate::persist::aof::AofState;
 use crate::persist::child::ChildLink;
 use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
 use crate::persist::rdb::save::Walk;
-use crate::persist::rdb::{self, AccessRecord, SaveOptions};
+use crate::persist::rdb::{self, AccessRecord, LoadOptions, LoadReport, SaveOptions};
 use crate::persist::schedule;
 use crate::server::Server;
-use crate::server::config::MaxmemoryPolicy;
+use crate::server::config::{MaxmemoryPolicy, SanitizeDumpPayload};
 use crate::server::replication::SaveTarget;
 use crate::server::run::REDIS_VERSION;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,35 @@ impl Server {
             fields.push((LOG_FIELD, LOG_OFF.to_owned()));
         }
         fields
+    }
+
+    /// How the configuration wants files to be read.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            now_ms: self.now_ms(),
+            drop_expired: false,
+            checksum: self.config.rdbchecksum && !self.run.debug.skip_checksums,
+            key_delay: self.config.key_load_delay,
+            allow_duplicates: false,
+            limits: Some(self.type_limits(self.config.sanitize_dump_payload == SanitizeDumpPayload::Yes)),
+        }
+    }
+
+    /// A snapshot has been loaded: what INFO and FUNCTION know of it.
+    pub fn note_loaded(&mut self, report: &LoadReport) {
+        let state = &mut self.persistence.snapshot;
+        state.last_load_keys_expired = report.keys_expired;
+        state.last_load_keys_loaded = report.keys_loaded;
+        state.functions.clone_from(&report.functions);
+        if !report.functions.is_empty() {
+            log::warn!("{} function libraries are kept but cannot be run yet", report.functions.len());
+        }
+        log::info!(
+            "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
+            report.keys_loaded,
+            report.keys_expired,
+            report.keys_empty
+        );
     }
 
     /// The version of the next snapshot: `rdb-version`, unless a hash has fields that expire and the

@@ -24,12 +24,14 @@ use std::time::SystemTime;
 mod faulty;
 mod memory;
 mod os;
+mod socket;
 #[cfg(test)]
 mod tests;
 
 pub use faulty::{Fault, FaultEffect, FaultPlan, FaultyStorage};
 pub use memory::{MemoryStorage, PowerCut};
 pub use os::OsStorage;
+pub use socket::SocketFile;
 
 /// What was being done to a file: the word that an error shows and that a [`Fault`] picks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

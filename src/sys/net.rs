@@ -115,6 +115,17 @@ pub fn set_nodelay(socket: &impl AsFd, on: bool) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::TcpNoDelay, &on)?)
 }
 
+/// Bytes that can be read from a socket now.
+pub fn readable_bytes(socket: &impl AsFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, to `count`, which outlives the call; the descriptor is open
+    // while `socket` is borrowed.
+    match unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::FIONREAD, &mut count) } {
+        0 => Ok(count.max(0) as usize),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Marks packets for the firewall and routing (`socket-mark-id`); needs a privilege.
 pub fn set_mark(socket: &impl AsFd, mark: u32) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::Mark, &mark)?)

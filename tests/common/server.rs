@@ -249,6 +249,16 @@ impl Server {
         }
     }
 
+    /// Starts a stopped server on the port that it had: others look for it there.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        let log_start = self.log().len();
+        self.spawn();
+        if let Err(failure) = self.wait_ready(log_start) {
+            panic!("the restarted server ended with {}:\n{}", failure.status, failure.log);
+        }
+    }
+
     /// Like [`Server::restart`]; a server that ends instead of starting is an error, with its log.
     #[track_caller]
     pub fn try_restart(&mut self) -> Result<(), StartFailure> {

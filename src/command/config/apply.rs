@@ -8,7 +8,6 @@ use crate::server::{Action, Server, machine};
 use crate::sys;
 use crate::sys::watchdog::Watchdog;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 use std::time::Duration;
 
 /// Puts a directive into effect; the error is the reason shown to the client.
@@ -27,6 +26,8 @@ const APPLIERS: &[(&str, Applier)] = &[
     ("maxmemory-clients", set_clients_limit),
     ("fork-cow-limit", resolve_memory),
     ("fork-huge-pages", set_page_size),
+    ("min-replicas-to-write", count_replicas),
+    ("min-replicas-max-lag", count_replicas),
     ("maxmemory-policy", set_access_policy),
     ("lfu-log-factor", set_access_policy),
     ("lfu-decay-time", set_access_policy),
@@ -230,6 +231,12 @@ fn set_page_size(server: &mut Server, _: &Config) -> Result<(), String> {
     server.set_page_size()
 }
 
+/// Who is a good replica is another question now.
+fn count_replicas(server: &mut Server, _: &Config) -> Result<(), String> {
+    server.count_good_replicas();
+    Ok(())
+}
+
 /// LRU or LFU bits, as the policy says.
 fn set_access_policy(server: &mut Server, _: &Config) -> Result<(), String> {
     let config = &server.config;
@@ -241,34 +248,7 @@ fn set_access_policy(server: &mut Server, _: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// The score of this process; children get theirs after the fork. What it was before comes back
-/// when the directive is switched off.
 fn set_oom_score(server: &mut Server, old: &Config) -> Result<(), String> {
-    let proc = Path::new("/proc");
-    let own = server.config.oom_score_adj_values.primary;
-    if server.config.oom_score_adj != OomScoreAdj::No && server.host.oom_score_before.is_none() {
-        server.host.oom_score_before = sys::oom::read_score_adj(proc).ok();
-    }
-    let Some(before) = server.host.oom_score_before else { return Ok(()) };
-    let child = server.config.oom_score_adj_values.child;
-    server.persistence.child_setup.oom_score = match server.config.oom_score_adj {
-        OomScoreAdj::No => None,
-        OomScoreAdj::Relative => Some(before + child),
-        OomScoreAdj::Absolute => Some(child),
-    };
-    let score = match server.config.oom_score_adj {
-        OomScoreAdj::No => before,
-        OomScoreAdj::Relative => before + own,
-        OomScoreAdj::Absolute => own,
-    };
-    if server.config.oom_score_adj == OomScoreAdj::No {
-        server.host.oom_score_before = None;
-    }
-    sys::oom::write_score_adj(proc, score).map_err(|failure| {
-        log::warn!("Unable to write oom_score_adj: {failure}");
-        if old.oom_score_adj == OomScoreAdj::No {
-            server.host.oom_score_before = None;
-        }
-        "Failed to set current oom_score_adj. Check server logs.".to_owned()
-    })
+    let was_off = old.oom_score_adj == OomScoreAdj::No;
+    server.apply_oom_score(was_off)
 }

@@ -6,7 +6,9 @@ use crate::server::Server;
 
 pub(super) fn persistence(server: &Server, info: &mut InfoText) {
     let loading = server.run.loading.as_ref();
-    info.field("loading", flag_of(loading.is_some()));
+    let asynchronous = loading.is_some_and(|loading| loading.asynchronous);
+    info.field("loading", flag_of(loading.is_some() && !asynchronous));
+    info.field("async_loading", flag_of(asynchronous));
     child(server, info);
     snapshots(server, info);
     append_only_file(server, info);
@@ -22,7 +24,6 @@ fn child(server: &Server, info: &mut InfoText) {
     let child = server.persistence.child.as_ref();
     let progress = child.map(|child| child.progress.clone()).unwrap_or_default();
     let age_s = progress.cow_measured.map_or(0, |measured| measured.elapsed().as_secs());
-    info.field("async_loading", 0);
     info.field("current_cow_peak", progress.cow_peak_bytes);
     info.field("current_cow_size", progress.cow_bytes);
     info.field("current_cow_size_age", age_s);

@@ -40,8 +40,8 @@ pub(super) fn stats(server: &Server, info: &mut InfoText) {
     info.field("pubsubshard_channels", server.pubsub.shard_channels.len());
     forks(server, info);
     info.field("migrate_cached_sockets", server.migrate.len());
+    info.field("slave_expires_tracked_keys", server.link.own_keys.len());
     info.zeros(&[
-        "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
         "active_defrag_key_hits",

@@ -117,7 +117,7 @@ impl LogFile {
 
 /// Drops something big in a thread of its own: the kernel frees the blocks of a file without a name
 /// in the thread that closes it, and the allocator those of memory.
-pub(super) fn drop_elsewhere<T: Send + 'static>(thing: T) {
+pub fn drop_elsewhere<T: Send + 'static>(thing: T) {
     let spawned = std::thread::Builder::new().name("aof-close".into()).spawn(move || drop(thing));
     if let Err(failure) = spawned {
         log::debug!("A file or buffer was freed by the thread that used it: {failure}");

@@ -39,7 +39,7 @@ mod tests;
 mod writer;
 
 pub use delays::Delay;
-pub use log_file::remove_elsewhere;
+pub use log_file::{drop_elsewhere, remove_elsewhere};
 pub use rewrite_buffer::spill_path;
 pub use shared::{AofFault, CaptureOutcome, Captured, FaultKind, SwitchOutcome, SyncPolicy};
 

@@ -14,6 +14,9 @@ use crate::sys::io::StorageFile;
 /// Bytes read at once.
 const BLOCK_BYTES: usize = 1 << 20;
 
+/// Room made at once for a length that the source claims; more follows as bytes come.
+const GROWTH_BYTES_MAX: usize = 64 << 20;
+
 /// A source of bytes that are consumed in order.
 pub trait Input {
     /// The next `count` bytes.
@@ -148,12 +151,15 @@ impl FileInput {
         self.block_offset += self.position as u64;
         (self.position, self.summed, self.end) = (0, 0, ready);
         if self.block.len() < count {
-            self.block.resize(count, 0);
+            self.block.resize(count.min(self.end + GROWTH_BYTES_MAX).max(self.block.len()), 0);
         } else if self.block.len() > BLOCK_BYTES && count.max(ready) <= BLOCK_BYTES {
             self.block.truncate(BLOCK_BYTES);
             self.block.shrink_to_fit();
         }
         while self.end < count {
+            if self.end == self.block.len() {
+                self.block.resize(count.min(2 * self.end), 0);
+            }
             let read = self.file.read(&mut self.block[self.end..]).map_err(RdbErrorKind::Io)?;
             if read == 0 {
                 return Err(RdbErrorKind::UnexpectedEof);

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Fewest bytes of a key in a file: type, empty key, empty value. Bounds what RESIZEDB may claim.
 const KEY_MIN_BYTES: u64 = 3;
+/// Keys for which a table is sized ahead when the length of the source is not known.
+const RESERVE_UNSEEN_MAX: u64 = 1 << 22;
 /// With `key-load-delay` a step ends after this time, whatever its budget.
 const DELAYED_STEP: Duration = Duration::from_millis(50);
 
@@ -134,6 +136,20 @@ impl Loader {
             total_bytes: self.parser.input.file_bytes(),
             keys: self.report.keys_loaded + self.report.keys_expired,
         }
+    }
+
+    /// Bytes that have been read and not used.
+    pub fn ready_bytes(&self) -> usize {
+        self.parser.input.ready().len()
+    }
+
+    /// Bytes behind the end, which is to be reached first.
+    ///
+    /// # Errors
+    /// The source ends before, or cannot be read.
+    pub fn take_tail(&mut self, count: usize) -> Result<Vec<u8>, RdbError> {
+        let taken = self.parser.input.take(count).map(<[u8]>::to_vec);
+        taken.map_err(|kind| self.parser.error(kind))
     }
 
     /// Loads about `budget_bytes` more. True: the end was reached.
@@ -266,7 +282,10 @@ impl Loader {
     /// Sizes the table as the file says, as far as the file can be true.
     fn reserve(&mut self, keyspace: &mut Keyspace, keys: u64) {
         let input = &self.parser.input;
-        let possible = input.file_bytes().saturating_sub(input.offset()) / KEY_MIN_BYTES;
+        let possible = match input.file_bytes() {
+            u64::MAX => RESERVE_UNSEEN_MAX,
+            bytes => bytes.saturating_sub(input.offset()) / KEY_MIN_BYTES,
+        };
         keyspace.db_mut(self.db).reserve(keys.min(possible) as usize);
     }
 

@@ -1,6 +1,8 @@
 //! PSYNC: whether a replica can go on with the stream, else its way to a snapshot. Its acknowledgements.
 
+use crate::replication::replica;
 use crate::server::error::{CommandResult, ReplyError};
+use crate::server::replication::link::{FailoverState, LinkState};
 use crate::server::replication::{ReplicaPhase, SaveTarget};
 use crate::server::{Action, ClientRef, Server};
 
@@ -8,19 +10,30 @@ use crate::server::{Action, ClientRef, Server};
 ///
 /// # Errors
 /// This server is a primary, or has another history.
-pub fn take_over(server: &mut Server, _client: ClientRef, id: &[u8]) -> CommandResult {
+pub fn take_over(server: &mut Server, client: ClientRef, id: &[u8]) -> CommandResult {
     log::info!("Failover request received for replid {}.", String::from_utf8_lossy(id));
     if server.replication.is_primary() {
         return Err(ReplyError::err("PSYNC FAILOVER can't be sent to a master."));
     }
-    Err(ReplyError::err("PSYNC FAILOVER replid must match my replid."))
+    if !id.eq_ignore_ascii_case(server.replication.id.as_bytes()) {
+        return Err(ReplyError::err("PSYNC FAILOVER replid must match my replid."));
+    }
+    replica::unset_primary(server);
+    log::info!("MASTER MODE enabled (failover request from '{}')", server.client_line(client));
+    Ok(())
 }
 
 /// Whether this server can feed replicas now.
 ///
 /// # Errors
 /// The refusal.
-pub fn check_can_serve(_server: &Server) -> CommandResult {
+pub fn check_can_serve(server: &Server) -> CommandResult {
+    if server.link.failover.state != FailoverState::None {
+        return Err(ReplyError::coded("NOMASTERLINK Can't SYNC while failing over"));
+    }
+    if !server.replication.is_primary() && server.link.state != LinkState::Connected {
+        return Err(ReplyError::coded("NOMASTERLINK Can't SYNC while not connected with my master"));
+    }
     Ok(())
 }
 

@@ -112,7 +112,7 @@ macro_rules! config_rows {
 config_rows! {
     // Network
     "bind": bind: BindAddresses = BindAddresses::default(); SPECIAL; ACTIVE | WORDS,
-    "bind-source-addr": bind_source_addr: ConfigText = "".into(); OPTIONAL_TEXT; 0,
+    "bind-source-addr": bind_source_addr: ConfigText = "".into(); OPTIONAL_TEXT; ACTIVE,
     "protected-mode": protected_mode: bool = true; YES_NO; ACTIVE,
     "port": port: u16 = 6379; integer(0, 65535); ACTIVE,
     "tcp-backlog": tcp_backlog: u32 = 511; integer(0, INT_MAX); ACTIVE | START_ONLY,
@@ -190,7 +190,7 @@ config_rows! {
     "rdbcompression": rdbcompression: bool = true; YES_NO; ACTIVE,
     "rdbchecksum": rdbchecksum: bool = true; YES_NO; ACTIVE | START_ONLY,
     "stop-writes-on-bgsave-error": stop_writes_on_bgsave_error: bool = true; YES_NO; ACTIVE,
-    "rdb-del-sync-files": rdb_del_sync_files: bool = false; YES_NO; 0,
+    "rdb-del-sync-files": rdb_del_sync_files: bool = false; YES_NO; ACTIVE,
     "rdb-save-incremental-fsync": rdb_save_incremental_fsync: bool = true; YES_NO; ACTIVE,
     /// Microseconds a key; -n sleeps 1 microsecond every n keys.
     "rdb-key-save-delay": rdb_key_save_delay: i32 = 0; integer(INT_MIN, INT_MAX); ACTIVE | HIDDEN,
@@ -231,36 +231,36 @@ config_rows! {
     "fork-cow-limit": fork_cow_limit: MemoryLimit = MemoryLimit::default(); memory_or_percent(LONG_MAX); ACTIVE,
 
     // Replication
-    "replicaof" ("slaveof"): replicaof: ReplicaOf = None; SPECIAL; START_ONLY | WORDS,
-    "masteruser": masteruser: ConfigText = "".into(); OPTIONAL_TEXT; SENSITIVE,
-    "masterauth": masterauth: ConfigText = "".into(); SECRET; SENSITIVE,
-    "replica-serve-stale-data" ("slave-serve-stale-data"): replica_serve_stale_data: bool = true; YES_NO; 0,
-    "replica-read-only" ("slave-read-only"): replica_read_only: bool = true; YES_NO; DEBUG,
+    "replicaof" ("slaveof"): replicaof: ReplicaOf = None; SPECIAL; ACTIVE | START_ONLY | WORDS,
+    "masteruser": masteruser: ConfigText = "".into(); OPTIONAL_TEXT; ACTIVE | SENSITIVE,
+    "masterauth": masterauth: ConfigText = "".into(); SECRET; ACTIVE | SENSITIVE,
+    "replica-serve-stale-data" ("slave-serve-stale-data"): replica_serve_stale_data: bool = true; YES_NO; ACTIVE,
+    "replica-read-only" ("slave-read-only"): replica_read_only: bool = true; YES_NO; ACTIVE | DEBUG,
     "repl-diskless-sync": repl_diskless_sync: bool = true; YES_NO; DEBUG,
     /// Seconds.
     "repl-diskless-sync-delay": repl_diskless_sync_delay: u32 = 5; integer(0, INT_MAX); 0,
     "repl-diskless-sync-max-replicas": repl_diskless_sync_max_replicas: u32 = 0; integer(0, INT_MAX); 0,
-    "repl-diskless-load": repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled; names::<ReplDisklessLoad>(); DEBUG | DENY_LOADING,
+    "repl-diskless-load": repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled; names::<ReplDisklessLoad>(); ACTIVE | DEBUG | DENY_LOADING,
     /// Seconds.
     "repl-ping-replica-period" ("repl-ping-slave-period"): repl_ping_replica_period: u32 = 10; integer(1, INT_MAX); 0,
     /// Seconds.
-    "repl-timeout": repl_timeout: u32 = 60; integer(1, INT_MAX); 0,
+    "repl-timeout": repl_timeout: u32 = 60; integer(1, INT_MAX); ACTIVE,
     "repl-disable-tcp-nodelay": repl_disable_tcp_nodelay: bool = false; YES_NO; 0,
     "repl-backlog-size": repl_backlog_size: usize = 1 << 20; memory(1, LONG_MAX); 0,
     /// Seconds; 0 = for ever.
     "repl-backlog-ttl": repl_backlog_ttl: u64 = 3600; integer(0, LONG_MAX); 0,
-    "replica-priority" ("slave-priority"): replica_priority: u32 = 100; integer(0, INT_MAX); 0,
-    "replica-announced": replica_announced: bool = true; YES_NO; 0,
-    "replica-announce-ip" ("slave-announce-ip"): replica_announce_ip: ConfigText = "".into(); OPTIONAL_TEXT; 0,
-    "replica-announce-port" ("slave-announce-port"): replica_announce_port: u16 = 0; integer(0, 65535); 0,
-    "replica-ignore-maxmemory" ("slave-ignore-maxmemory"): replica_ignore_maxmemory: bool = true; YES_NO; 0,
+    "replica-priority" ("slave-priority"): replica_priority: u32 = 100; integer(0, INT_MAX); ACTIVE,
+    "replica-announced": replica_announced: bool = true; YES_NO; ACTIVE,
+    "replica-announce-ip" ("slave-announce-ip"): replica_announce_ip: ConfigText = "".into(); OPTIONAL_TEXT; ACTIVE,
+    "replica-announce-port" ("slave-announce-port"): replica_announce_port: u16 = 0; integer(0, 65535); ACTIVE,
+    "replica-ignore-maxmemory" ("slave-ignore-maxmemory"): replica_ignore_maxmemory: bool = true; YES_NO; ACTIVE,
     "replica-ignore-disk-write-errors": replica_ignore_disk_write_errors: bool = false; YES_NO; 0,
-    "replica-lazy-flush" ("slave-lazy-flush"): replica_lazy_flush: bool = false; YES_NO; 0,
+    "replica-lazy-flush" ("slave-lazy-flush"): replica_lazy_flush: bool = false; YES_NO; ACTIVE,
     "min-replicas-to-write" ("min-slaves-to-write"): min_replicas_to_write: u32 = 0; integer(0, INT_MAX); 0,
     /// Seconds.
     "min-replicas-max-lag" ("min-slaves-max-lag"): min_replicas_max_lag: u32 = 10; integer(0, INT_MAX); 0,
     "propagation-error-behavior": propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore; names::<PropagationErrorBehavior>(); ACTIVE,
-    "replica-refuse-empty-sync": replica_refuse_empty_sync: bool = false; YES_NO; 0,
+    "replica-refuse-empty-sync": replica_refuse_empty_sync: bool = false; YES_NO; ACTIVE,
 
     // Security
     "requirepass": requirepass: ConfigText = "".into(); SECRET; ACTIVE | SENSITIVE,

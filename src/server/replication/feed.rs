@@ -88,6 +88,14 @@ impl Server {
         }
     }
 
+    /// As [`Server::flush_stream`], possibly in the middle of a transaction, whose commands so far stay:
+    /// before a change of role, since the same commands go elsewhere behind it.
+    pub fn flush_finished_units(&mut self) {
+        let open = self.propagation.take_open_unit();
+        self.flush_stream();
+        self.propagation.put_open_unit(&open);
+    }
+
     fn hand_stream_on(&mut self) {
         if self.replication.takes_commands() {
             self.replication.append(&self.propagation.stream);

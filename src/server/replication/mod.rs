@@ -8,6 +8,8 @@
 //! | --- | --- |
 //! | `backlog` | the newest bytes of the stream, shared by all replicas |
 //! | `feed` | a turn's commands on their way into it, and when they may leave |
+//! | `link` | the link to our own primary |
+//! | `own_keys` | what clients of a writable replica have made |
 //! | `replicas` | what is known of each replica, how far it is |
 //! | `save`, `relay` | snapshots for replicas: the child, and its bytes on their way |
 //!
@@ -16,6 +18,8 @@
 
 pub mod backlog;
 pub mod feed;
+pub mod link;
+pub mod own_keys;
 pub mod relay;
 pub mod replicas;
 pub mod save;
