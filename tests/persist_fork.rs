@@ -176,6 +176,11 @@ fn a_child_saves_what_was_there_at_the_fork() {
     save_in_child(&mut persistence, &mut keyspace, &by_child);
     for number in 0..30_000usize {
         match number % 3 {
+            0 if number % 2 == 0 => {
+                // Of the same length: in place.
+                let value = vec![b'!'; number % 400];
+                set(&mut keyspace, number % 2, &format!("key:{number}"), &value, ExpiryChange::Keep);
+            }
             0 => set(&mut keyspace, number % 2, &format!("key:{number}"), b"changed", ExpiryChange::Clear),
             1 => {
                 let key = format!("key:{number}");

@@ -286,7 +286,8 @@ impl Db {
         EntryWord { word: handle.to_word(), epoch: self.epoch }
     }
 
-    /// Adds or overwrites a key (`SET`). Returns what was there.
+    /// Adds or overwrites a key (`SET`). Returns what was there. With `spare` (a child lives) the
+    /// access bits of an entry that need not be written otherwise stay.
     #[inline]
     pub fn set(
         &mut self,
@@ -295,6 +296,7 @@ impl Db {
         value: NewValue<'_>,
         expiry: ExpiryChange,
         access: u32,
+        spare: bool,
     ) -> Before {
         self.epoch += 1;
         let resolver = &self.resolver;
@@ -313,6 +315,12 @@ impl Db {
                 ExpiryChange::Clear => None,
                 ExpiryChange::At(at) => Some(at),
             };
+            if handle.overwrite_string(&value, new_expiry) {
+                if !spare {
+                    handle.set_access(access);
+                }
+                return Before { existed: true, expiry_ms: old_expiry, dropped: None };
+            }
             let (handle, dropped) = handle.overwrite(value, new_expiry);
             handle.set_access(access);
             *slot = handle.to_word();

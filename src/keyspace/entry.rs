@@ -273,6 +273,41 @@ impl EntryHandle {
         unsafe { self.view().shape() }
     }
 
+    /// Stores a long string in the block of the long string that was there, when it has the same size
+    /// class and nothing else changes. Neither the entry nor its table is written then, so that beside
+    /// a child one page is copied and not three, and values stay in the order of their keys. Says
+    /// whether it did.
+    ///
+    /// # Safety
+    /// The entry lives and the caller alone uses it.
+    pub unsafe fn overwrite_string(self, value: &NewValue<'_>, expiry: Option<i64>) -> bool {
+        let (NewValue::Encoded(bytes) | NewValue::Bytes { bytes, .. }) = value else { return false };
+        if bytes.len() <= EMBEDDED_MAX_BYTES {
+            return false;
+        }
+        // SAFETY: the entry lives (contract); the word is a string's, and taking it as an owner for a
+        // moment ends with giving it up again, at the same address.
+        unsafe {
+            let (view, shape) = (self.view(), self.shape());
+            if shape.repr != REPR_POINTER
+                || view.value_type() != ValueType::String
+                || view.expiry_ms() != expiry
+            {
+                return false;
+            }
+            let raw = self.read_parts(&shape).1;
+            let (old, new) = (DataBytes::slice_of_raw(raw).as_ptr_range(), bytes.as_ptr_range());
+            if new.start < old.end && old.start < new.end {
+                return false;
+            }
+            let mut string = DataBytes::from_raw(raw);
+            let is_stored = string.replace_in_place(bytes);
+            let same = string.into_raw();
+            debug_assert_eq!(same, raw, "the block stays");
+            is_stored
+        }
+    }
+
     /// Stores another value, and another expiry when `expiry` says so, moving the entry to a new
     /// block where it must. Returns the entry's handle from now on, and the old value's pointer
     /// part when it had one (big values are freed elsewhere).

@@ -248,7 +248,7 @@ impl Keyspace {
     ) -> bool {
         let access =
             if self.access.lfu { self.access_of_overwrite(db, hash, key) } else { self.access.fresh() };
-        let before = self.dbs[db].set(hash, key, value, expiry, access);
+        let before = self.dbs[db].set(hash, key, value, expiry, access, self.access.frozen);
         if before.dropped.is_some() {
             self.free(before.dropped, true);
         }

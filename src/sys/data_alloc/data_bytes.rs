@@ -165,6 +165,16 @@ impl DataBytes {
         unsafe { (*block.as_ptr()).capacity = (size - HEADER_BYTES) as u32 };
     }
 
+    /// Takes `source` instead of the contents if it needs a block of the same size; else nothing changes.
+    pub fn replace_in_place(&mut self, source: &[u8]) -> bool {
+        if self.capacity() == 0 || usable_size(HEADER_BYTES + source.len()) != self.allocated_bytes() {
+            return false;
+        }
+        self.clear();
+        self.extend_from_slice(source);
+        true
+    }
+
     /// Appends `source`.
     pub fn extend_from_slice(&mut self, source: &[u8]) {
         let len = self.len();

@@ -279,6 +279,20 @@ fn emptied_blocks_go_back_and_low_ones_are_refilled() {
 }
 
 #[test]
+fn a_string_takes_what_needs_a_block_of_its_size_in_place() {
+    let mut string = DataBytes::from_slice(&[1; 200]);
+    let address = string.as_slice().as_ptr();
+    let fitting = usable_size(200 + 8) - 8;
+    assert!(string.replace_in_place(&vec![2; fitting]) && string.as_slice() == vec![2; fitting]);
+    assert_eq!(string.as_slice().as_ptr(), address);
+    for other in [0, 20, fitting + 1] {
+        assert!(!string.replace_in_place(&vec![3; other]));
+        assert_eq!(string.as_slice(), vec![2; fitting], "nothing has changed");
+    }
+    assert!(!DataBytes::new().replace_in_place(b"") && !DataBytes::new().replace_in_place(&[1; 200]));
+}
+
+#[test]
 fn a_block_of_byte_strings_is_finished_with_its_last_one() {
     const SIZE: usize = 5000;
     let heap = test_heap();
