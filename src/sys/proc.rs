@@ -177,7 +177,7 @@ impl ProcFs {
     /// without a limit. Version 2 first, then version 1; the group's ancestors count as well.
     /// In a container with its own name space the group's path may not exist: the root is asked.
     pub fn cgroup_memory_limit(&self) -> Option<u64> {
-        self.least_of_groups(|group, files| limit_of(group, files))
+        self.least_of_groups(limit_of)
     }
 
     /// Memory that the machine, or a control group with a limit, has left for this process. Cost:
