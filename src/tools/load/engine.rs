@@ -42,7 +42,11 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     let mut run = Run::connect(options)?;
     run.setup()?;
     if options.fill {
-        run.fill(&mut |_| true)?;
+        run.send_many(options.keys, Requests::fill, &mut |_| true)?;
+    }
+    for prepare in &options.prepare {
+        let write = |requests: &mut Requests, index, out: &mut Vec<u8>| requests.prepare(prepare, index, out);
+        run.send_many(prepare.count, write, &mut |_| true)?;
     }
     run.start = Instant::now();
     run.send_all()?;
@@ -58,7 +62,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
 pub fn fill(options: &Options, progress: &mut dyn FnMut(u64) -> bool) -> Result<(), String> {
     let mut run = Run::connect(options)?;
     run.setup()?;
-    run.fill(progress)
+    run.send_many(options.keys, Requests::fill, progress)
 }
 
 struct Run<'a> {
@@ -121,13 +125,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn fill(&mut self, progress: &mut dyn FnMut(u64) -> bool) -> Result<(), String> {
+    /// Sends `count` commands over one connection, as fast as the server takes them.
+    fn send_many(
+        &mut self,
+        count: u64,
+        mut write: impl FnMut(&mut Requests, u64, &mut Vec<u8>),
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), String> {
         let mut next = 0;
-        while next < self.options.keys {
+        while next < count {
             let connection = &mut self.connections[0];
-            let until = self.options.keys.min(next + FILL_BATCH);
-            for key in next..until {
-                self.requests.fill(key, connection.request(0));
+            let until = count.min(next + FILL_BATCH);
+            for index in next..until {
+                write(&mut self.requests, index, connection.request(0));
             }
             next = until;
             connection.flush()?;

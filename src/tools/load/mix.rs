@@ -14,6 +14,13 @@ pub struct Weighted {
     pub words: Vec<Word>,
 }
 
+/// Commands sent before the run, as fast as the server takes them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepare {
+    pub count: u64,
+    pub words: Vec<Word>,
+}
+
 /// One argument of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
@@ -21,6 +28,10 @@ pub enum Word {
     Key,
     Counter,
     Value,
+    /// A prefix, then the number of the command within its `--prepare`.
+    Index(String),
+    /// A key that was never used: numbers from `--keys` on.
+    New,
 }
 
 const SET: &str = "SET {key} {value}";
@@ -36,7 +47,11 @@ impl Weighted {
             "{key}" => Word::Key,
             "{counter}" => Word::Counter,
             "{value}" => Word::Value,
-            literal => Word::Literal(literal.as_bytes().to_vec()),
+            "{new}" => Word::New,
+            other => match other.strip_suffix("{index}") {
+                Some(prefix) => Word::Index(prefix.to_owned()),
+                None => Word::Literal(other.as_bytes().to_vec()),
+            },
         };
         let words: Vec<Word> = template.split_whitespace().map(word).collect();
         if words.is_empty() { Err("an empty command".to_owned()) } else { Ok(Weighted { weight, words }) }
@@ -65,6 +80,13 @@ impl Weighted {
         text.split(',').map(parse).collect()
     }
 
+    /// The same template whatever its weight: `1000=SADD set m:{index}` is sent 1000 times.
+    pub fn parse_prepare(text: &str) -> Result<Prepare, String> {
+        let (count, template) = text.split_once('=').ok_or("--prepare takes COUNT=COMMAND")?;
+        let count = count.parse().map_err(|_| format!("--prepare: {count:?} is no count"))?;
+        Ok(Prepare { count, words: Weighted::new(1.0, template)?.words })
+    }
+
     /// `3=HSET {key} f {value}`; the weight may be left out.
     pub fn parse_template(text: &str) -> Result<Weighted, String> {
         match text.split_once('=').and_then(|(weight, rest)| Some((weight.parse().ok()?, rest))) {
@@ -84,6 +106,8 @@ pub struct Requests {
     pool: Vec<u8>,
     value_bytes: usize,
     key: Vec<u8>,
+    /// Number of the next `{new}` key.
+    next_new: u64,
 }
 
 impl Requests {
@@ -104,6 +128,7 @@ impl Requests {
             pool,
             value_bytes: options.value_bytes,
             key: Vec::new(),
+            next_new: options.keys,
         })
     }
 
@@ -117,13 +142,29 @@ impl Requests {
         // Rounding may leave a rest behind the last row.
         let row = chosen.unwrap_or(self.rows.len() - 1);
         let key = self.keys.next();
-        write_header(out, b'*', self.rows[row].words.len());
-        for at in 0..self.rows[row].words.len() {
-            match &self.rows[row].words[at] {
+        let words = std::mem::take(&mut self.rows[row].words);
+        self.write_words(&words, key, out);
+        self.rows[row].words = words;
+    }
+
+    /// Appends command number `index` of a preparation.
+    pub fn prepare(&mut self, prepare: &Prepare, index: u64, out: &mut Vec<u8>) {
+        self.write_words(&prepare.words, index, out);
+    }
+
+    fn write_words(&mut self, words: &[Word], key: u64, out: &mut Vec<u8>) {
+        write_header(out, b'*', words.len());
+        for word in words {
+            match word {
                 Word::Literal(bytes) => write_bulk(out, bytes),
-                Word::Key => self.write_key(out, "key", key),
-                Word::Counter => self.write_key(out, "counter", key),
+                Word::Key => self.write_key(out, "key:", key),
+                Word::Counter => self.write_key(out, "counter:", key),
                 Word::Value => self.write_value(out),
+                Word::Index(prefix) => self.write_key(out, prefix, key),
+                Word::New => {
+                    self.write_key(out, "key:", self.next_new);
+                    self.next_new += 1;
+                }
             }
         }
     }
@@ -132,13 +173,13 @@ impl Requests {
     pub fn fill(&mut self, key: u64, out: &mut Vec<u8>) {
         write_header(out, b'*', 3);
         write_bulk(out, b"SET");
-        self.write_key(out, "key", key);
+        self.write_key(out, "key:", key);
         self.write_value(out);
     }
 
     fn write_key(&mut self, out: &mut Vec<u8>, prefix: &str, key: u64) {
         self.key.clear();
-        write!(self.key, "{prefix}:{key:012}").expect("writing to memory cannot fail");
+        write!(self.key, "{prefix}{key:012}").expect("writing to memory cannot fail");
         write_bulk(out, &self.key);
     }
 

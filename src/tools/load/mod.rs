@@ -5,6 +5,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `options.rs` | the command line |
+//! | `scenario.rs` | sets of options with a name |
 //! | `keys.rs` | which key comes next: uniform, zipf, gaussian, sequential |
 //! | `mix.rs` | which command comes next, and its bytes |
 //! | `wire.rs` | connections: non-blocking sockets, output that could not leave yet, replies counted |
@@ -19,4 +20,5 @@ pub mod keys;
 pub mod mix;
 pub mod options;
 pub mod record;
+pub mod scenario;
 pub mod wire;

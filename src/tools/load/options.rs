@@ -9,7 +9,8 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::tools::load::keys::Skew;
-use crate::tools::load::mix::Weighted;
+use crate::tools::load::mix::{Prepare, Weighted};
+use crate::tools::load::scenario;
 
 /// Text of `--help`.
 pub const HELP: &str = "\
@@ -23,9 +24,14 @@ load: open-loop load for any RESP server; latency is measured from the intended 
              --skew uniform|zipf[:S]|gaussian[:D]|sequential (uniform; S = 0.99, D = 0.05 of the keys)
   commands   --write-share W (0.1: SET with share W, GET otherwise)
              --mix set=1,get=9,incr=2 (instead)  --template 'WEIGHT=HSET {key} f {value}' (added; repeatable)
-             {key} a key, {counter} a key for numbers, {value} random bytes; other words as they are
+             {key} a key, {counter} a key for numbers, {value} random bytes, {new} a key never used; other
+             words as they are
+             --prepare 'COUNT=COMMAND' (before the run, COUNT times; x:{index} gives x:0, x:1 ...; repeatable)
              --value-size BYTES (64)  --seed N (1)
   events     --at T:COMMAND (5s:BGSAVE, once, after the warm-up; repeatable)
+  scenario   --scenario expire|delete|grow|evict (sets the options above for 50,000 GET/s while 1 M keys expire,
+             while a set of 5 M is deleted, while the table grows from 8 M keys, while writes evict;
+             options behind it change it)
   server     --pid P (CPU per request from /proc/P/stat)
   output     --timeline FILE.csv|FILE.json  --bucket T (100ms)  --json (the figures as one JSON object)
 
@@ -79,6 +85,7 @@ pub struct Options {
     pub keys: u64,
     pub skew: Skew,
     pub fill: bool,
+    pub prepare: Vec<Prepare>,
     pub mix: Vec<Weighted>,
     pub value_bytes: usize,
     pub seed: u64,
@@ -120,6 +127,7 @@ impl Options {
             keys: 100_000,
             skew: Skew::Uniform,
             fill: false,
+            prepare: Vec::new(),
             mix: Vec::new(),
             value_bytes: 64,
             seed: 1,
@@ -197,7 +205,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
 }
 
 /// Applies one option that has a value.
-fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
+pub fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
     match name {
         "host" => {
             let Target::Tcp(host, _) = &mut options.target else {
@@ -221,6 +229,8 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
         "outstanding-max" => options.outstanding_max = number(name, value)?,
         "keys" => options.keys = number(name, value)?,
         "skew" => options.skew = skew(value)?,
+        "prepare" => options.prepare.push(Weighted::parse_prepare(value)?),
+        "scenario" => return scenario::apply(options, value),
         "mix" => options.mix.extend(Weighted::parse_mix(value)?),
         "template" => options.mix.push(Weighted::parse_template(value)?),
         "value-size" => options.value_bytes = number(name, value)?,
