@@ -2,6 +2,10 @@
 //! renames, moves, flushes, swaps, expiry; then SCAN's guarantee, active expiry in time, and memory that
 //! comes back to the last byte.
 
+mod common;
+#[path = "keyspace_model/defrag.rs"]
+mod defrag;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -170,7 +170,7 @@ fn malloc_stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 }
 
 fn purge(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    data_alloc::trim();
+    data_alloc::release_unused();
     if !general_alloc::purge() {
         log::debug!("The general allocator cannot be purged");
     }
@@ -205,7 +205,7 @@ fn diagnosis(server: &Server) -> String {
         ),
         (
             ratio(allocator.active_bytes, allocator.allocated_bytes) > 1.1,
-            "High allocator fragmentation: many pages are only partly used.",
+            "High allocator fragmentation: many blocks are only partly used; activedefrag yes moves the data together.",
         ),
         (
             report.clients_bytes / clients > BIG_CLIENT_BYTES,

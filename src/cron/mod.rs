@@ -5,9 +5,9 @@
 //!
 //! | how often | what |
 //! | --- | --- |
-//! | every round | rates, active expiry, a share of the clients, the memory peak |
-//! | ten times a second | the resident set, the observer of forks |
-//! | once a second | the allocators' statistics, the log file and its time zone |
+//! | every round | rates, active expiry, defragmentation, a share of the clients, the memory peak |
+//! | ten times a second | the resident set, the allocators' statistics, the observer of forks |
+//! | once a second | the log file and its time zone |
 
 mod clients;
 
@@ -19,7 +19,6 @@ use crate::replication::primary;
 use crate::replication::replica;
 use crate::server::Server;
 use crate::server::run::{Exit, ShutdownRequest};
-use crate::sys::info;
 use crate::sys::signals::SignalEvents;
 use crate::sys::watchdog;
 use std::time::{Duration, Instant};
@@ -36,13 +35,14 @@ const DUE_FIELDS_STEP: usize = 64;
 const EXPIRE_SHARE_PERCENT: u64 = 25;
 /// Longest time of it in one turn of the loop, microseconds: a request waits for no more than that.
 /// Redis spends the whole share of a round at once, 25 ms with the default `hz`.
-const EXPIRE_SLICE_US: u64 = 500;
+const EXPIRE_SLICE_US: u64 = 250;
 /// The LRU clock of Redis has 24 bits.
 const LRU_CLOCK_MASK: i64 = (1 << 24) - 1;
 
 /// How long the loop may sleep.
 pub fn time_to_next(server: &Server) -> Duration {
-    if server.eviction.unfinished || server.run.expire_left_us > 0 {
+    let goes_on = server.eviction.unfinished || server.run.expire_left_us > 0 || server.is_defrag_due();
+    if goes_on || server.run.turn_again {
         return Duration::ZERO;
     }
     let now_us = server.clock.now_monotonic_us();
@@ -62,9 +62,6 @@ pub fn run_due(server: &mut Server) -> bool {
     watchdog::beat();
     let now_us = server.clock.now_monotonic_us();
     if now_us < server.run.next_cron_us {
-        if server.run.expire_left_us > 0 {
-            expire_slice(server);
-        }
         return false;
     }
     server.run.hz = rounds_per_second(server);
@@ -77,6 +74,20 @@ pub fn run_due(server: &mut Server) -> bool {
     round(server);
     server.stats.cron_ns += server.clock.elapsed_ns(start);
     true
+}
+
+/// After a turn's replies have left: a slice of what the last round has not finished.
+pub fn use_spare_time(server: &mut Server) {
+    if server.run.cron_paused || server.run.exit.is_some() {
+        return;
+    }
+    if server.run.expire_left_us > 0 {
+        expire_slice(server);
+        server.run.turn_again = true;
+    }
+    if server.is_defrag_due() {
+        server.defrag_slice();
+    }
 }
 
 /// `hz`, raised with the number of clients when `dynamic-hz` is on.
@@ -108,6 +119,7 @@ fn round(server: &mut Server) {
     expire_keys(server);
     server.expire_own_keys();
     maintain_tables(server);
+    server.defrag_round();
     clients::look_at_some(server);
     if server.tracking.is_active() {
         server.limit_tracking_table();
@@ -122,13 +134,12 @@ fn round(server: &mut Server) {
     if is_time_for(server, 100) {
         server.persistence.pages.fetch_ahead();
         server.observe();
-        server.memory.rss_bytes = info::current_rss_bytes() as usize;
+        server.sample_memory();
     }
     if is_time_for(server, 100) {
         replica::watch_failover(server);
     }
     if is_time_for(server, 1000) {
-        server.sample_memory();
         server.migrate.close_idle(server.call.now_ms);
         look_at_log(server);
         replica::cron(server);

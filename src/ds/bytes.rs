@@ -14,7 +14,7 @@
 //! a copy each 1.12x or 1.25x.
 #![allow(unsafe_code)]
 
-use crate::sys::data_alloc::{self, ALIGN_BYTES};
+use crate::sys::data_alloc::{self, ALIGN_BYTES, Mover, Relocate};
 use std::ptr::NonNull;
 
 /// Length and capacity, which stand in the block before the bytes (`sys::data_alloc::DataBytes`).
@@ -27,6 +27,12 @@ const MIN_CAPACITY_BYTES: usize = 16;
 /// A growable vector of bytes of the data set: one thin pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataBytes(data_alloc::DataBytes);
+
+impl Relocate for DataBytes {
+    fn relocate(&mut self, mover: &mut Mover) {
+        self.0.relocate(mover);
+    }
+}
 
 impl DataBytes {
     /// An empty vector; allocates nothing.

@@ -13,7 +13,7 @@
 //! `head` on, around the end, hold values.
 #![allow(unsafe_code)]
 
-use crate::sys::data_alloc::{ALIGN_BYTES, Kind, alloc, free, usable_size};
+use crate::sys::data_alloc::{ALIGN_BYTES, Kind, Mover, Relocate, alloc, free, usable_size};
 use std::fmt;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
@@ -33,6 +33,20 @@ pub struct DataDeque<T> {
 unsafe impl<T: Send> Send for DataDeque<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for DataDeque<T> {}
+
+impl<T> Relocate for DataDeque<T> {
+    /// Moves the slots, not what the values own.
+    fn relocate(&mut self, mover: &mut Mover) {
+        if self.capacity == 0 {
+            return;
+        }
+        let bytes = self.capacity as usize * size_of::<T>();
+        // SAFETY: our own block, allocated with this size, and we are borrowed mutably.
+        if let Some(moved) = unsafe { mover.relocate(self.ptr.cast(), bytes) } {
+            self.ptr = moved.cast();
+        }
+    }
+}
 
 impl<T> DataDeque<T> {
     const FITS: () = assert!(

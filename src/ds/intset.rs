@@ -16,7 +16,7 @@
 
 use crate::ds::bytes::DataBytes;
 use crate::ds::corrupt::Corrupt;
-use crate::sys::data_alloc;
+use crate::sys::data_alloc::{self, Mover, Relocate};
 use std::fmt;
 use std::ptr::NonNull;
 
@@ -191,6 +191,12 @@ fn search<const WIDTH: usize>(
         return Err(members.len());
     }
     members.binary_search_by(|member| read(*member).cmp(&value))
+}
+
+impl Relocate for Intset {
+    fn relocate(&mut self, mover: &mut Mover) {
+        self.bytes.relocate(mover);
+    }
 }
 
 impl Intset {

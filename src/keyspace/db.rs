@@ -12,7 +12,7 @@ use crate::ds::field_table::{FieldExpiry, FieldTable};
 use crate::ds::table::{ResizePolicy, Resolver, Table};
 use crate::keyspace::entry::{EntryHandle, EntryView, NewValue};
 use crate::keyspace::tags::TableTag;
-use crate::sys::data_alloc::{DataBytes, LINE_BYTES};
+use crate::sys::data_alloc::{DataBytes, LINE_BYTES, Mover};
 use crate::value::string::StrRef;
 use crate::value::{Collection, Value, ValueRef};
 use std::marker::PhantomData;
@@ -554,9 +554,37 @@ impl Db {
         view.is_some_and(|view| first_field_expiry(view.value()).is_some())
     }
 
+    /// One step of defragmentation of the list of hashes with expiring fields.
+    pub(super) fn relocate_field_due(&mut self, position: u64, mover: &mut Mover) -> u64 {
+        self.field_due.relocate(position, mover)
+    }
+
     /// Memory of the table itself, bytes.
     pub fn table_memory_bytes(&self) -> usize {
         self.table.memory_bytes()
+    }
+}
+
+impl Db {
+    /// Drops the database and calls `pause` now and then.
+    pub fn drop_pausing(mut self, pause: &mut dyn FnMut()) {
+        let pauses = std::cell::RefCell::new(pause);
+        let free = |word| {
+            // SAFETY: each word comes once and is in no table any more.
+            let value = unsafe {
+                let handle = EntryHandle::from_word(word);
+                if handle.has_pointer() {
+                    Some(handle.into_value())
+                } else {
+                    handle.free();
+                    None
+                }
+            };
+            if let Some(value) = value {
+                value.drop_pausing(*pauses.borrow_mut());
+            }
+        };
+        self.table.drain_pausing(free, &mut || (pauses.borrow_mut())());
     }
 }
 

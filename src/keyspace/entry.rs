@@ -21,7 +21,7 @@
 //! region in address order (see `persist::child`).
 #![allow(unsafe_code)]
 
-use crate::sys::data_alloc::{self, DataBytes, Kind};
+use crate::sys::data_alloc::{self, Cursor, DataBytes, Kind, Mover};
 use crate::value::parts::{self, Parts};
 use crate::value::string::{EMBEDDED_MAX_BYTES, StrRef, integer_encoding};
 use crate::value::{Collection, Value, ValueRef, ValueType};
@@ -441,6 +441,34 @@ impl EntryHandle {
             write_value(block, &placed, &new);
             self.free_block();
             EntryHandle(block)
+        }
+    }
+
+    /// Moves the block out of a slab that is to be emptied; the value behind it stays.
+    ///
+    /// # Safety
+    /// As [`EntryHandle::overwrite`].
+    pub unsafe fn relocate(self, mover: &mut Mover) -> Option<EntryHandle> {
+        // SAFETY: the block is owned by the caller; its size follows from its shape.
+        unsafe { mover.relocate(self.0, self.shape().total_bytes()) }.map(EntryHandle)
+    }
+
+    /// One step of the value behind the block; see [`Value::relocate`]. `None`: all of it was seen.
+    ///
+    /// # Safety
+    /// The entry lives and the caller alone uses it.
+    pub unsafe fn relocate_value(self, cursor: Cursor, mover: &mut Mover) -> Option<Cursor> {
+        // SAFETY: by the contract; the value keeps type and encoding, only its address may be another.
+        unsafe {
+            let shape = self.shape();
+            let mut value = self.take_pointer()?;
+            let next = value.relocate(cursor, mover);
+            let Ok((_, (encoding, raw))) = parts::parts_of(value) else {
+                unreachable!("an integer is not behind a pointer")
+            };
+            debug_assert_eq!(encoding, shape.repr - REPR_POINTER);
+            write_word(self.0, shape.word_offset(), raw.as_ptr() as u64);
+            next
         }
     }
 

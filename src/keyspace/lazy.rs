@@ -3,6 +3,9 @@
 //! ```text
 //!  main ──► bounded channel (QUEUE_MAX) ──► thread "lazyfree": drop, count
 //! ```
+//! The thread rests after each short burst. Where it shares a processor with `main`, the kernel would
+//! else let it run for milliseconds before `main` gets its turn back.
+//!
 //! When the queue is full the caller frees the garbage itself: slower, never unbounded. The thread
 //! holds no lock of ours between items; the allocator's lock is taken by the forking thread.
 
@@ -12,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Items waiting at most.
 const QUEUE_MAX: usize = 64 * 1024;
@@ -21,6 +25,11 @@ pub const LAZY_EFFORT_MIN: usize = 64;
 pub const HUGE_EFFORT_MIN: usize = 16 * 1024;
 /// A string's block from this size on is worth sending away: unmapping it takes long.
 pub const LAZY_BYTES_MIN: usize = 1 << 20;
+
+/// How long the thread works without a rest: what a request may have to wait for it.
+const BURST: Duration = Duration::from_micros(100);
+/// How long it rests, at least: the kernel adds some 50 us.
+const REST: Duration = Duration::from_micros(50);
 
 /// Something to drop elsewhere.
 pub enum Garbage {
@@ -41,6 +50,21 @@ impl Garbage {
         match self {
             Garbage::Value(_, bytes) => *bytes,
             Garbage::Db(_) => 0,
+        }
+    }
+
+    /// Frees it in bursts.
+    fn drop_slowly(self) {
+        let mut start = Instant::now();
+        let mut pause = || {
+            if start.elapsed() >= BURST {
+                thread::sleep(REST);
+                start = Instant::now();
+            }
+        };
+        match self {
+            Garbage::Value(value, _) => value.drop_pausing(&mut pause),
+            Garbage::Db(db) => db.drop_pausing(&mut pause),
         }
     }
 
@@ -92,7 +116,7 @@ impl LazyFree {
         thread::Builder::new().name("lazyfree".into()).spawn(move || {
             for garbage in receiver {
                 let (objects, bytes) = (garbage.objects(), garbage.bytes());
-                drop(garbage);
+                garbage.drop_slowly();
                 shared.dropped(objects, bytes);
             }
         })?;

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod db;
+mod defrag;
 pub mod effects;
 pub mod entry;
 pub mod evict;
@@ -15,6 +16,7 @@ pub mod walk;
 
 pub use access::AccessPolicy;
 pub use db::{Db, Edit, EntryWord, ExpiryChange, StringEdit};
+pub use defrag::{DefragScan, KeyCounts};
 pub use effects::{Effect, Effects};
 pub use entry::{EntryView, NewValue};
 pub use evict::{EvictionOrder, EvictionRule};

@@ -130,6 +130,7 @@ impl Net {
             log::error!("epoll failed: {failure}");
         }
         let start_us = server.clock.now_monotonic_us();
+        server.run.turn_again = false;
         server.refresh_time();
         server.stats.event_loop_cycles += 1;
         let commands_before = server.stats.commands_processed;
@@ -143,6 +144,7 @@ impl Net {
         }
         self.serve_link(server);
         self.end_turn(server);
+        cron::use_spare_time(server);
         let end_us = server.clock.now_monotonic_us();
         server.stats.note_turn(end_us.saturating_sub(start_us), commands_before);
         let commands = server.stats.commands_processed.saturating_sub(commands_before);

@@ -65,7 +65,8 @@ impl Server {
         let mut allocator = general_alloc::stats();
         let mapped_bytes = data.committed_bytes + data.mapped_large_bytes;
         allocator.allocated_bytes += data.live_bytes;
-        allocator.active_bytes += mapped_bytes;
+        // Blocks kept for what comes hold no data.
+        allocator.active_bytes += data.blocks * data_alloc::BLOCK_BYTES + data.mapped_large_bytes;
         allocator.resident_bytes += mapped_bytes;
         self.memory.allocator = allocator;
         self.memory.rss_bytes = info::current_rss_bytes() as usize;

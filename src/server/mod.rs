@@ -30,6 +30,7 @@ pub mod client_memory;
 pub mod command_docs;
 pub mod config;
 pub mod ctx;
+pub mod defrag;
 pub mod error;
 pub mod eviction;
 pub mod flush;
@@ -77,6 +78,7 @@ use crate::server::acl::Acl;
 use crate::server::blocked::BlockedClients;
 use crate::server::client_memory::ClientMemory;
 use crate::server::config::Config;
+use crate::server::defrag::Defrag;
 use crate::server::eviction::Eviction;
 use crate::server::host::Host;
 use crate::server::hot_keys::HotKeys;
@@ -167,6 +169,7 @@ pub struct Server {
     pub command_logs: CommandLogs,
     pub latency: LatencyMonitor,
     pub memory: MemorySamples,
+    pub defrag: Defrag,
     pub eviction: Eviction,
     /// Connections of MIGRATE.
     pub migrate: MigrateSockets,
@@ -215,6 +218,7 @@ impl Server {
             command_logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             memory: MemorySamples::default(),
+            defrag: Defrag::default(),
             eviction: Eviction::default(),
             migrate: MigrateSockets::default(),
             call: CallState {

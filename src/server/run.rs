@@ -118,6 +118,8 @@ pub struct RunState {
     pub next_cron_us: u64,
     /// What is left of this round's time for expiry, microseconds; 0: nothing is due.
     pub expire_left_us: u64,
+    /// Work between two turns left something to be sent: the next turn must not wait.
+    pub turn_again: bool,
     /// Rounds a second in force now (dynamic-hz).
     pub hz: u32,
     pub debug: DebugSettings,
@@ -151,6 +153,7 @@ impl RunState {
             cron_rounds: 0,
             next_cron_us: 0,
             expire_left_us: 0,
+            turn_again: false,
             hz: 10,
             debug: DebugSettings::default(),
             client_cursor: 0,

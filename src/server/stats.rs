@@ -83,6 +83,13 @@ pub struct Stats {
     pub eviction_exceeded_us: u64,
     pub expire_cycle_timeouts: u64,
     pub expire_cycle_us: u64,
+    /// What active defragmentation did: objects moved and left, keys likewise, time without the
+    /// present run.
+    pub defrag_hits: u64,
+    pub defrag_misses: u64,
+    pub defrag_key_hits: u64,
+    pub defrag_key_misses: u64,
+    pub defrag_us: u64,
     pub reads_processed: u64,
     pub writes_processed: u64,
     pub error_replies: u64,

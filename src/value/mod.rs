@@ -13,6 +13,7 @@ pub mod hyperloglog;
 pub mod limits;
 pub mod list;
 pub mod parts;
+mod relocate;
 pub mod set;
 pub mod stream;
 pub mod string;
@@ -89,6 +90,18 @@ impl Value {
             Value::Zset(zset) => ValueRef::Zset(zset.as_ref()),
             Value::Hash(hash) => ValueRef::Hash(hash.as_ref()),
             Value::Stream(stream) => ValueRef::Stream(stream.as_ref()),
+        }
+    }
+
+    /// Drops the value and calls `pause` now and then, each some tens of microseconds of work.
+    pub fn drop_pausing(mut self, pause: &mut dyn FnMut()) {
+        match &mut self {
+            Value::List(ListValue::Linked(list)) => list.clear_pausing(pause),
+            Value::Set(SetValue::Big(table)) => table.clear_pausing(pause),
+            Value::Zset(ZsetValue::Big(set)) => set.clear_pausing(pause),
+            Value::Hash(HashValue::Big(table)) => table.clear_pausing(pause),
+            Value::Stream(StreamValue::Log(stream)) => stream.clear_pausing(pause),
+            _ => {}
         }
     }
 

@@ -54,7 +54,7 @@ fn empty(server: &mut Server) {
 
 pub(super) fn load_aof(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     // Nobody is served meanwhile: the command itself holds the server.
-    if let Err(reason) = reload_aof(ctx.server, &mut |_| {}) {
+    if let Err(reason) = reload_aof(ctx.server, &mut |server: &mut Server| server.defrag_while_loading()) {
         log::warn!("DEBUG LOADAOF failed: {reason}");
         return Err(ReplyError::err("Error trying to load the AOF files, check server logs."));
     }

@@ -41,14 +41,13 @@ pub(super) fn stats(server: &Server, info: &mut InfoText) {
     forks(server, info);
     info.field("migrate_cached_sockets", server.migrate.len());
     info.field("slave_expires_tracked_keys", server.link.own_keys.len());
-    info.zeros(&[
-        "active_defrag_hits",
-        "active_defrag_misses",
-        "active_defrag_key_hits",
-        "active_defrag_key_misses",
-        "total_active_defrag_time",
-        "current_active_defrag_time",
-    ]);
+    info.field("active_defrag_hits", stats.defrag_hits);
+    info.field("active_defrag_misses", stats.defrag_misses);
+    info.field("active_defrag_key_hits", stats.defrag_key_hits);
+    info.field("active_defrag_key_misses", stats.defrag_key_misses);
+    let running_us = server.defrag_running_us();
+    info.field("total_active_defrag_time", (stats.defrag_us + running_us) / 1000);
+    info.field("current_active_defrag_time", running_us / 1000);
     info.field("tracking_total_keys", server.tracking.keys());
     info.field("tracking_total_items", server.tracking.items());
     info.field("tracking_total_prefixes", server.tracking.prefixes());

@@ -115,7 +115,7 @@ pub(super) fn memory(server: &Server, info: &mut InfoText) {
     info.field("mem_cluster_links", 0);
     info.field("mem_aof_buffer", report.aof_buffer_bytes);
     info.field("mem_allocator", general_alloc::name());
-    info.field("active_defrag_running", 0);
+    info.field("active_defrag_running", server.defrag.percent);
     info.field("lazyfree_pending_objects", server.keyspace.lazy().pending());
     info.field("lazyfreed_objects", server.keyspace.lazy().freed());
 }

@@ -11,7 +11,7 @@
 //! fields without an expiry are told apart without a look at them.
 #![allow(unsafe_code)]
 
-use crate::sys::data_alloc::{self, Kind};
+use crate::sys::data_alloc::{self, Kind, Mover};
 use std::ptr::NonNull;
 use std::slice;
 
@@ -108,6 +108,16 @@ impl Block {
             at.add(name.len()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
         }
         block
+    }
+
+    /// Moves the block out of a slab that is to be emptied.
+    ///
+    /// # Safety
+    /// The block lives and nobody else looks at it; the caller forgets it for the result.
+    pub unsafe fn relocate(self, mover: &mut Mover) -> Option<Self> {
+        // SAFETY: the block lives (contract); its size follows from what it holds.
+        let start = unsafe { mover.relocate(self.start, self.total_bytes()) }?;
+        Some(Block { start, ..self })
     }
 
     /// Gives the memory back.

@@ -25,6 +25,7 @@ mod tests;
 
 use crate::base::hash::HashSeed;
 use crate::ds::table::{self, ResizePolicy, Resolver, Table, TableStats, prefetch};
+use crate::sys::data_alloc::Mover;
 use block::Block;
 
 pub use block::Field;
@@ -322,6 +323,23 @@ impl FieldTable {
         taken
     }
 
+    /// Empties the table and calls `pause` now and then.
+    pub fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        // SAFETY: each word comes once, and the table is empty before the first one does.
+        self.table.drain_pausing(|word| unsafe { block(word).free() }, pause);
+        self.block_bytes = 0;
+    }
+
+    /// One step of defragmentation: the bucket at `position` in hash order. Returns the next
+    /// position, 0 at the end.
+    pub fn relocate(&mut self, position: u64, mover: &mut Mover) -> u64 {
+        let resolver = self.resolver();
+        // SAFETY: the table owns its blocks alone, and the word it holds is replaced.
+        self.table.relocate(position, mover, &resolver, |word, mover| unsafe {
+            block(word).relocate(mover).map(Block::word)
+        })
+    }
+
     /// Checks what must always hold.
     ///
     /// # Panics
@@ -381,8 +399,7 @@ const DUE_PER_STEP: usize = 32;
 
 impl Drop for FieldTable {
     fn drop(&mut self) {
-        // SAFETY: each word comes once, and the table is empty before the first one does.
-        self.table.drain(|word| unsafe { block(word).free() });
+        self.clear_pausing(&mut || {});
     }
 }
 

@@ -28,6 +28,7 @@ mod view;
 use crate::ds::bytes::DataBytes;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::element::Element;
+use crate::sys::data_alloc::{Mover, Relocate};
 use entry::{END, Encoded};
 use std::fmt;
 use std::ops::Range;
@@ -59,6 +60,12 @@ impl std::error::Error for TooLarge {}
 #[derive(Clone, PartialEq, Eq)]
 pub struct Listpack {
     bytes: DataBytes,
+}
+
+impl Relocate for Listpack {
+    fn relocate(&mut self, mover: &mut Mover) {
+        self.bytes.relocate(mover);
+    }
 }
 
 impl Listpack {

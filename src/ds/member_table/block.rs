@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::ds::table::prefetch;
-use crate::sys::data_alloc::{self, ALIGN_BYTES, Kind};
+use crate::sys::data_alloc::{self, ALIGN_BYTES, BLOCK_BYTES, Kind, Mover};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +24,12 @@ fn find_range_start() -> usize {
     let start = data_alloc::range_start().expect("the block in question was allocated there before");
     RANGE_START.store(start.as_ptr() as usize, Ordering::Relaxed);
     start.as_ptr() as usize
+}
+
+/// Whether near handles reach all of the region that is in use.
+pub(super) fn is_all_near() -> bool {
+    const NEAR_BLOCKS: usize = ALIGN_BYTES * (u32::MAX as usize + 1) / BLOCK_BYTES;
+    data_alloc::block_count() <= NEAR_BLOCKS
 }
 
 /// Payload bits of one byte of a length.
@@ -146,6 +152,16 @@ impl MemberBlock {
     pub fn class_bytes(self) -> usize {
         let (len, at) = self.length();
         data_alloc::usable_size(at + len)
+    }
+
+    /// Moves the block out of a slab that is to be emptied.
+    ///
+    /// # Safety
+    /// The caller owns the block alone and forgets it for the result.
+    pub unsafe fn relocate(self, mover: &mut Mover) -> Option<Self> {
+        let (len, at) = self.length();
+        // SAFETY: allocated in `new` with this size; owned alone (contract).
+        unsafe { mover.relocate(self.0, at + len) }.map(MemberBlock)
     }
 
     /// # Safety

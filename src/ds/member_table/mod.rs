@@ -30,7 +30,7 @@ use crate::base::hash::HashSeed;
 use crate::ds::table::{
     CURSOR_BITS, Handle, ResizePolicy, Resolver, Table, TableStats, collection_resize_policy,
 };
-use crate::sys::data_alloc;
+use crate::sys::data_alloc::{self, Cursor, Mover};
 use block::MemberBlock;
 pub use iter::Iter;
 use std::fmt;
@@ -297,6 +297,46 @@ impl MemberTable {
         Iter::new(&self.near, &self.far)
     }
 
+    /// Empties the table and calls `pause` now and then.
+    pub fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        // SAFETY: a drained handle is in no table any more: this is the block's last owner.
+        self.near.drain_pausing(|handle| unsafe { MemberBlock::from_near(handle).free() }, pause);
+        // SAFETY: as above.
+        self.far.drain_pausing(|handle| unsafe { MemberBlock::from_far(handle).free() }, pause);
+        self.block_bytes = 0;
+    }
+
+    /// One step of defragmentation: a bucket of the near table, then of the far one. `None`: done.
+    /// Beyond 32 GiB of data members stay, since a near one must not move out of reach.
+    pub fn relocate(&mut self, cursor: Cursor, mover: &mut Mover) -> Option<Cursor> {
+        let members = self.members();
+        let stay = !block::is_all_near();
+        match cursor.stage {
+            0 => {
+                let next = self.near.relocate(cursor.position, mover, &members, |handle, mover| {
+                    if stay {
+                        return None;
+                    }
+                    // SAFETY: the table owns its blocks alone, and the handle it holds is replaced.
+                    let moved = unsafe { MemberBlock::from_near(handle).relocate(mover) }?;
+                    Some(moved.near_handle().expect("the whole region is in reach"))
+                });
+                Some(cursor.after(next))
+            }
+            _ => {
+                let next = self.far.relocate(cursor.position, mover, &members, |handle, mover| {
+                    if stay {
+                        return None;
+                    }
+                    // SAFETY: as above.
+                    let moved = unsafe { MemberBlock::from_far(handle).relocate(mover) }?;
+                    Some(moved.far_handle())
+                });
+                (next != 0).then(|| cursor.after(next))
+            }
+        }
+    }
+
     /// # Safety
     /// The block was one of this table's and is in none of its tables any more.
     unsafe fn free_block(&mut self, block: MemberBlock) {
@@ -334,10 +374,7 @@ impl Clone for MemberTable {
 
 impl Drop for MemberTable {
     fn drop(&mut self) {
-        // SAFETY: a drained handle is in no table any more: this is the block's last owner.
-        self.near.drain(|handle| unsafe { MemberBlock::from_near(handle).free() });
-        // SAFETY: as above.
-        self.far.drain(|handle| unsafe { MemberBlock::from_far(handle).free() });
+        self.clear_pausing(&mut || {});
     }
 }
 

@@ -22,6 +22,7 @@
 
 mod iter;
 mod node;
+mod relocate;
 #[cfg(test)]
 mod tests;
 
@@ -83,6 +84,14 @@ impl<K, V> OrderedMap<K, V> {
     /// Bytes of the nodes in the data region, without what keys and values own. O(1).
     pub fn allocated_bytes(&self) -> usize {
         self.node_bytes
+    }
+
+    /// Drops all entries and calls `pause` after each leaf.
+    pub fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        if let Some(root) = self.root.take() {
+            drop_below::<K, V>(root, self.height, pause);
+        }
+        *self = Self::new();
     }
 
     /// All entries in order.
@@ -445,20 +454,23 @@ fn child_for<K: Borrow<Q>, Q: Ord + ?Sized>(inner: Inner<K>, key: &Q) -> usize {
     }
 }
 
+/// Drops a node and all below it.
+fn drop_below<K, V>(link: Link, height: u8, pause: &mut dyn FnMut()) {
+    if height == 0 {
+        Leaf::<K, V>::at(link).drop_entries();
+        return pause();
+    }
+    let inner = Inner::<K>::at(link);
+    for &child in inner.values() {
+        drop_below::<K, V>(child, height - 1, pause);
+    }
+    inner.drop_entries();
+}
+
 impl<K, V> Drop for OrderedMap<K, V> {
     fn drop(&mut self) {
-        fn drop_below<K, V>(link: Link, height: u8) {
-            if height == 0 {
-                return Leaf::<K, V>::at(link).drop_entries();
-            }
-            let inner = Inner::<K>::at(link);
-            for &child in inner.values() {
-                drop_below::<K, V>(child, height - 1);
-            }
-            inner.drop_entries();
-        }
         if let Some(root) = self.root.take() {
-            drop_below::<K, V>(root, self.height);
+            drop_below::<K, V>(root, self.height, &mut || {});
         }
     }
 }

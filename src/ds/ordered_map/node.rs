@@ -10,7 +10,7 @@
 //! together, so that a search reads no values.
 #![allow(unsafe_code)]
 
-use crate::sys::data_alloc::{ALIGN_BYTES, Kind, alloc, free, usable_size};
+use crate::sys::data_alloc::{ALIGN_BYTES, Kind, Mover, alloc, free, usable_size};
 use std::marker::PhantomData;
 use std::mem::size_of;
 use std::ptr::{self, NonNull};
@@ -130,6 +130,22 @@ impl<K, T> Node<K, T> {
         assert!(index < self.len(), "no such entry in the node");
         // SAFETY: an initialised value; for `'a` see the type.
         unsafe { &mut *self.values_start().add(index) }
+    }
+
+    /// Key and value at `index`, to be changed without changing the key's order; the map is borrowed
+    /// mutably.
+    pub fn entry_mut<'a>(self, index: usize) -> (&'a mut K, &'a mut T) {
+        assert!(index < self.len(), "no such entry in the node");
+        // SAFETY: an initialised key and value in places of their own; for `'a` see the type.
+        unsafe { (&mut *self.keys_start().add(index), &mut *self.values_start().add(index)) }
+    }
+
+    /// Moves the block out of a slab that is to be emptied; the map replaces its link.
+    pub fn relocate(self, mover: &mut Mover) -> Option<Self> {
+        let bytes = Self::block_bytes(self.capacity());
+        // SAFETY: allocated with this size in `alloc`, and the map is borrowed mutably.
+        let block = unsafe { mover.relocate(self.block, bytes) }?;
+        Some(Self { block, entries: PhantomData })
     }
 
     /// Puts `key` in the place of the key at `index` and returns the old one.

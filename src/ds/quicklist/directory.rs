@@ -19,9 +19,13 @@
 use super::node::Node;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::deque::DataDeque;
+use crate::sys::data_alloc::{Cursor, Mover, Relocate};
 
 /// The most nodes in a chunk; few in unit tests, so that these split and join chunks often.
 const CHUNK_NODES: usize = if cfg!(test) { 8 } else { 128 };
+
+/// Nodes that one step of defragmentation looks at: 64 KiB to copy with the usual 8 KiB a node.
+const RELOCATED_NODES: usize = 8;
 
 /// Where a node is. Every insertion or removal of a node makes all slots stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -322,6 +326,35 @@ impl Directory {
     }
 
     /// Bytes held from the allocator for the directory itself.
+    /// Drops all nodes and calls `pause` after each chunk.
+    pub(super) fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        (self.nodes, self.elements) = (0, 0);
+        while let Some(chunk) = self.chunks.remove(self.chunks.len().wrapping_sub(1)) {
+            drop(chunk);
+            pause();
+        }
+    }
+
+    /// One step of defragmentation: some nodes of chunk number `stage`, from number `position` on,
+    /// and the lists themselves where they begin. `None`: done.
+    pub(super) fn relocate(&mut self, cursor: Cursor, mover: &mut Mover) -> Option<Cursor> {
+        if cursor == Cursor::default() {
+            self.chunks.relocate(mover);
+        }
+        let chunk = self.chunks.get_mut(cursor.stage as usize)?;
+        if cursor.position == 0 {
+            chunk.nodes.relocate(mover);
+        }
+        let first = cursor.position as usize;
+        let end = chunk.nodes.len().min(first + RELOCATED_NODES);
+        for at in first..end {
+            if let Some(node) = chunk.nodes.get_mut(at) {
+                node.relocate(mover);
+            }
+        }
+        Some(cursor.after(if end < chunk.nodes.len() { end as u64 } else { 0 }))
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let nodes: usize = self.chunks.iter().map(|chunk| chunk.nodes.memory_bytes()).sum();
         self.chunks.memory_bytes() + nodes

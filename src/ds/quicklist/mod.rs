@@ -27,6 +27,7 @@ mod tests;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, Picked};
 use crate::ds::listpack::{EMPTY_BYTES, Listpack, ListpackView};
+use crate::sys::data_alloc::{Cursor, Mover};
 use directory::{Directory, Slot};
 pub use iter::{Direction, Iter, NodeView, Stored, visit_listpack};
 pub use limits::{DEFAULT_PACKED_THRESHOLD_BYTES, Options};
@@ -86,6 +87,16 @@ impl Quicklist {
     pub fn memory_bytes(&self) -> usize {
         let nodes: usize = self.nodes.iter().map(Node::memory_bytes).sum();
         nodes + self.nodes.memory_bytes()
+    }
+
+    /// Empties the list and calls `pause` now and then.
+    pub fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        self.nodes.clear_pausing(pause);
+    }
+
+    /// One step of defragmentation. `None`: done.
+    pub fn relocate(&mut self, cursor: Cursor, mover: &mut Mover) -> Option<Cursor> {
+        self.nodes.relocate(cursor, mover)
     }
 
     /// Prepends an element.

@@ -14,6 +14,7 @@ use crate::ds::bytes::DataBytes;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, Picked};
 use crate::ds::listpack::{Listpack, ListpackView, Position, TooLarge, gap};
+use crate::sys::data_alloc::{Mover, Relocate};
 use std::borrow::Cow;
 
 /// Smaller nodes are not worth compressing, bytes.
@@ -86,6 +87,18 @@ pub enum Side {
     Before,
     /// Towards the tail.
     After,
+}
+
+impl Relocate for Node {
+    fn relocate(&mut self, mover: &mut Mover) {
+        match &mut self.body {
+            Body::Packed(listpack) => listpack.relocate(mover),
+            Body::Gapped(bytes, _)
+            | Body::Plain(bytes)
+            | Body::PackedCompressed(bytes)
+            | Body::PlainCompressed(bytes) => bytes.relocate(mover),
+        }
+    }
 }
 
 impl Node {

@@ -13,7 +13,7 @@
 use super::leaf::LeafPtr;
 use crate::base::hash::HashSeed;
 use crate::ds::table::{ResizePolicy, Resolver, Table, TableStats, collection_resize_policy, prefetch};
-use crate::sys::data_alloc::DataVec;
+use crate::sys::data_alloc::{DataVec, Mover, Relocate};
 
 /// Leaves that can be numbered.
 const LEAVES_MAX: usize = 1 << 24;
@@ -205,6 +205,29 @@ impl Index {
             let place = self.table.find_mut(hash.0, |handle| handle == old);
             *place.expect("every member of a leaf is in the index") = handle(to, hash);
         }
+    }
+
+    /// The leaf with this number or the next one that there is; `None` behind the last.
+    pub fn leaf_from(&self, id: usize) -> Option<LeafPtr> {
+        self.leaves.get(id..)?.iter().copied().flatten().next()
+    }
+
+    /// Moves the lists of leaves, once a walk.
+    pub fn relocate_lists(&mut self, mover: &mut Mover) {
+        self.leaves.relocate(mover);
+        self.free_ids.relocate(mover);
+    }
+
+    /// One step of defragmentation of the table; see [`Table::relocate`].
+    pub fn relocate_bucket(&mut self, position: u64, mover: &mut Mover) -> u64 {
+        self.table.relocate(position, mover, &HashBits, |_, _| None)
+    }
+
+    /// Forgets all members and leaves; calls `pause` now and then.
+    pub fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        self.table.drain_pausing(|_| {}, pause);
+        self.leaves = DataVec::new();
+        self.free_ids = DataVec::new();
     }
 
     /// First stage of a batched look-up.

@@ -13,7 +13,7 @@
 use std::ptr::NonNull;
 
 use super::leaf::LeafPtr;
-use crate::sys::data_alloc::DataBox;
+use crate::sys::data_alloc::{DataBox, Mover};
 
 /// Children of an inner node: 63 fill a block of 1,536 bytes.
 pub(super) const FANOUT: usize = 63;
@@ -66,6 +66,24 @@ impl InnerPtr {
     pub fn free(self) {
         // SAFETY: made by `alloc`; the caller drops its copies.
         drop(unsafe { DataBox::from_raw(self.0) });
+    }
+
+    /// Moves the node out of a slab that is to be emptied and tells its children.
+    /// The caller replaces its parent's reference.
+    pub fn relocate(self, mover: &mut Mover) -> Option<InnerPtr> {
+        // SAFETY: made by `alloc`, so of a box's size; the set is borrowed exclusively.
+        let moved = unsafe { mover.relocate(self.node(), size_of::<Inner>()) }?;
+        let moved = InnerPtr(moved.cast());
+        (0..moved.get().len()).for_each(|index| moved.adopt(index));
+        Some(moved)
+    }
+
+    /// Puts `moved` in the place of the child `node`.
+    pub fn replace_node(self, node: NonNull<u8>, moved: NonNull<u8>) {
+        let inner = self.get_mut();
+        let len = inner.len();
+        let place = inner.children[..len].iter_mut().find(|child| **child == node);
+        *place.expect("a node is a child of its parent") = moved;
     }
 
     /// # Safety

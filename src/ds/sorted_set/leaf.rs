@@ -20,7 +20,7 @@ use std::ptr::NonNull;
 
 use super::inner::InnerPtr;
 use crate::ds::table::match_tag;
-use crate::sys::data_alloc::{DataBytes, Kind, alloc, free, usable_size};
+use crate::sys::data_alloc::{DataBytes, Kind, Mover, Relocate, alloc, free, usable_size};
 
 /// Longest member inside a leaf, bytes. Longer ones would leave too few to a leaf.
 pub(super) const INLINE_BYTES_MAX: usize = 128;
@@ -189,6 +189,26 @@ impl LeafPtr {
         let capacity = self.capacity();
         // SAFETY: allocated in `alloc` with this size; the caller drops its copies.
         unsafe { free(self.0, capacity) }
+    }
+
+    /// Moves the block out of a slab that is to be emptied, after the blocks of its long members.
+    /// The caller replaces all references to the leaf.
+    pub fn relocate(self, mover: &mut Mover) -> Option<Self> {
+        for index in 0..self.count() {
+            let at = self.at(usize::from(self.offsets()[index]));
+            // SAFETY: a stored member begins there; of a long one the leaf owns the block alone and
+            // gets its new address.
+            unsafe {
+                if at.read() == LONG {
+                    let mut long = DataBytes::from_raw(long_block(at));
+                    long.relocate(mover);
+                    let address = long.into_raw().as_ptr().expose_provenance();
+                    at.add(1).cast::<usize>().write_unaligned(address);
+                }
+            }
+        }
+        // SAFETY: allocated in `alloc` with this size, under the set's exclusive borrow.
+        unsafe { mover.relocate(self.0, self.capacity()) }.map(LeafPtr)
     }
 
     /// Frees the block and all long members.

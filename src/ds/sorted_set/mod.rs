@@ -44,7 +44,7 @@ use self::leaf::{Entry, JUMBO_BYTES_MAX, LEAF_BYTES_MAX, LeafPtr, capacity_for};
 use self::tree::{At, Bound, Tree, order};
 use crate::base::hash::HashSeed;
 use crate::ds::table::TableStats;
-use crate::sys::data_alloc::usable_size;
+use crate::sys::data_alloc::{Cursor, Mover, usable_size};
 
 pub use self::bounds::{MemberBound, ScoreBound};
 pub use self::index::Hash;
@@ -427,6 +427,32 @@ impl SortedSet {
         }
     }
 
+    /// Empties the set and calls `pause` now and then.
+    pub fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        self.tree.free_all(pause);
+        self.index.clear_pausing(pause);
+        (self.leaf_bytes, self.long_bytes) = (0, 0);
+    }
+
+    /// One step of defragmentation: a leaf by its number, then a bucket of the index. `None`: done.
+    pub fn relocate(&mut self, cursor: Cursor, mover: &mut Mover) -> Option<Cursor> {
+        if cursor.stage > 0 {
+            let next = self.index.relocate_bucket(cursor.position, mover);
+            return (next != 0).then(|| cursor.after(next));
+        }
+        if cursor.position == 0 {
+            self.index.relocate_lists(mover);
+        }
+        let Some(leaf) = self.index.leaf_from(cursor.position as usize) else {
+            return Some(cursor.after(0));
+        };
+        let next = u64::from(leaf.id()) + 1;
+        if let Some(moved) = self.tree.relocate(leaf, mover) {
+            self.index.set_leaf(moved);
+        }
+        Some(cursor.after(next))
+    }
+
     fn free_leaf(&mut self, leaf: LeafPtr, score: f64) {
         match leaf.parent() {
             Some(parent) => self.tree.remove_child(parent, parent.index_of(leaf.node(), score), score),
@@ -526,6 +552,6 @@ impl fmt::Debug for SortedSet {
 
 impl Drop for SortedSet {
     fn drop(&mut self) {
-        self.tree.free_all();
+        self.tree.free_all(&mut || {});
     }
 }

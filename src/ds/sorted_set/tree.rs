@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 
 use super::inner::{Child, FANOUT, InnerPtr, MERGE_BELOW, MERGED_MAX};
 use super::leaf::LeafPtr;
+use crate::sys::data_alloc::Mover;
 
 /// A place in the order: everything that it says yes to lies before it. Yes up to some
 /// element, no from there on.
@@ -362,6 +363,35 @@ impl Tree {
         self.remove_child(parent, left + 1, score);
     }
 
+    /// Moves a leaf out of a slab that is to be emptied, and the inner nodes above it of which it
+    /// is the first leaf. Returns the leaf if it moved.
+    pub fn relocate(&mut self, leaf: LeafPtr, mover: &mut Mover) -> Option<LeafPtr> {
+        let mut above = leaf.parent();
+        let moved = leaf.relocate(mover);
+        if let Some(moved) = moved {
+            self.replace_below(above, leaf.node(), moved.node());
+        }
+        let mut node = moved.unwrap_or(leaf).node();
+        while let Some(parent) = above.filter(|parent| parent.get().node(0) == node) {
+            let grand = parent.get().parent;
+            node = parent.node();
+            if let Some(moved) = parent.relocate(mover) {
+                self.replace_below(grand, node, moved.node());
+                node = moved.node();
+            }
+            above = grand;
+        }
+        moved
+    }
+
+    /// Puts `moved`, which knows its parent, in the place of a node.
+    fn replace_below(&mut self, parent: Option<InnerPtr>, node: NonNull<u8>, moved: NonNull<u8>) {
+        match parent {
+            Some(parent) => parent.replace_node(node, moved),
+            None => self.root = Some(moved),
+        }
+    }
+
     /// Visits all nodes, children before their parents, with their level.
     pub fn for_each_node(&self, mut visit: impl FnMut(NonNull<u8>, u8)) {
         if let Some(root) = self.root {
@@ -398,10 +428,13 @@ impl Tree {
     }
 
     /// Frees all nodes and all long members.
-    pub fn free_all(&mut self) {
+    pub fn free_all(&mut self, pause: &mut dyn FnMut()) {
         self.for_each_node(|node, level| match level {
             0 => Self::leaf(node).free_all(),
-            _ => Self::inner(node).free(),
+            _ => {
+                Self::inner(node).free();
+                pause();
+            }
         });
         *self = Tree::new();
     }

@@ -23,6 +23,7 @@ use std::ptr::NonNull;
 
 use super::memory::{LINE_BYTES, Ledger, prefetch};
 use super::tags::match_tag;
+use crate::sys::data_alloc::Mover;
 
 mod sealed {
     /// Keeps [`super::Handle`] to the two widths whose bucket layout is proven here.
@@ -157,6 +158,18 @@ impl<H: Handle> BucketPtr<H> {
         // SAFETY: the chained bit is set only with a live overflow bucket in the link
         // place, which is aligned to 8.
         Some(unsafe { Self::new(self.line.add(Self::LINK_OFFSET).cast::<NonNull<u8>>().read()) })
+    }
+
+    /// Moves the bucket behind this one out of a slab that is to be emptied.
+    pub fn relocate_next(self, mover: &mut Mover) {
+        let Some(next) = self.next() else { return };
+        // SAFETY: an overflow bucket is one line that only this link names; the table is borrowed
+        // exclusively.
+        unsafe {
+            if let Some(line) = mover.relocate(next.line, LINE_BYTES) {
+                self.line.add(Self::LINK_OFFSET).cast::<NonNull<u8>>().write(line);
+            }
+        }
     }
 
     /// Slots whose tag is `tag`, as a mask.

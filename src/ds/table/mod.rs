@@ -24,13 +24,14 @@
 //!
 //! Files: `memory` (blocks), `tags` (byte search), `bucket` (line and chain), `segment`,
 //! `node` (references, directories), `sizes` (thresholds), `resize`, `scan` (cursor,
-//! iterator, samples), `expiry` (volatile entries), `stats` (figures, invariants).
+//! iterator, samples), `relocate` (defragmentation), `expiry` (volatile entries), `stats` (figures, invariants).
 #![allow(unsafe_code)]
 
 mod bucket;
 mod expiry;
 mod memory;
 mod node;
+mod relocate;
 mod resize;
 mod scan;
 mod segment;
@@ -310,18 +311,28 @@ impl<H: Handle> Table<H> {
     }
 
     /// Calls `visit` with every handle and leaves the table empty, without memory.
-    pub fn drain(&mut self, mut visit: impl FnMut(H)) {
+    pub fn drain(&mut self, visit: impl FnMut(H)) {
+        self.drain_pausing(visit, &mut || {});
+    }
+
+    /// [`Table::drain`] that calls `pause` after each segment.
+    pub fn drain_pausing(&mut self, mut visit: impl FnMut(H), pause: &mut dyn FnMut()) {
         // Emptied first: should `visit` panic, memory leaks but nothing is seen twice.
         let top = std::mem::replace(&mut self.top, NodeRef::NONE);
         let mut ledger = std::mem::take(&mut self.ledger);
         (self.len, self.volatile_len) = (0, 0);
-        free_tree(top, &mut visit, &mut ledger);
+        free_tree(top, &mut visit, &mut ledger, pause);
         debug_assert_eq!(ledger, Ledger::EMPTY);
     }
 }
 
 /// Frees a node and all below it. Recursion stops after `MAX_LEVELS` directories.
-fn free_tree<H: Handle>(node: NodeRef, visit: &mut impl FnMut(H), ledger: &mut Ledger) {
+fn free_tree<H: Handle>(
+    node: NodeRef,
+    visit: &mut impl FnMut(H),
+    ledger: &mut Ledger,
+    pause: &mut dyn FnMut(),
+) {
     if node.is_none() {
         return;
     }
@@ -329,14 +340,15 @@ fn free_tree<H: Handle>(node: NodeRef, visit: &mut impl FnMut(H), ledger: &mut L
         // SAFETY: the caller took this live segment out of its table.
         let segment = unsafe { SegmentPtr::<H>::from_node(node) };
         segment.for_each(|slot| visit(slot.handle()));
-        return segment.free(ledger);
+        segment.free(ledger);
+        return pause();
     }
     // SAFETY: likewise for a live directory.
     let directory = unsafe { Directory::from_node(node) };
     let mut index = 0;
     while index < directory.len() {
         let child = directory.get(index);
-        free_tree(child, visit, ledger);
+        free_tree(child, visit, ledger, pause);
         index += 1 << (directory.bits - child.local_depth());
     }
     directory.free(ledger);

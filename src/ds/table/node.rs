@@ -16,6 +16,7 @@
 use std::ptr::{NonNull, null_mut};
 
 use super::memory::{LINE_BYTES, Ledger, MAX_BLOCK_BYTES};
+use crate::sys::data_alloc::Mover;
 
 /// Largest directory: 2^13 references of 8 bytes are 64 KiB.
 pub(super) const MAX_DIRECTORY_BITS: u32 = 13;
@@ -108,6 +109,13 @@ impl Directory {
     pub fn free(self, ledger: &mut Ledger) {
         // SAFETY: allocated in `alloc` with this size; the caller drops its references.
         unsafe { ledger.free(self.places.cast(), Self::lines(self.bits)) }
+    }
+
+    /// Moves the block out of a slab that is to be emptied; the caller replaces its reference.
+    pub fn relocate(self, mover: &mut Mover) -> Option<Self> {
+        // SAFETY: allocated in `alloc` with this size; under the table's exclusive borrow.
+        let moved = unsafe { mover.relocate(self.places.cast(), Self::lines(self.bits) * LINE_BYTES) }?;
+        Some(Directory { places: moved.cast(), bits: self.bits })
     }
 
     /// # Safety

@@ -36,20 +36,20 @@ const RESERVED_FILL_PERCENT: usize = 65;
 
 /// A directory on the way to a segment.
 #[derive(Clone, Copy)]
-struct Step {
-    directory: Directory,
+pub(super) struct Step {
+    pub directory: Directory,
     /// Bits of its own directory that it consumes.
-    local_depth: u32,
+    pub local_depth: u32,
     /// Hash bits left when entering it.
-    rest: u64,
+    pub rest: u64,
 }
 
 /// The way from the top to a segment.
-struct Path {
-    steps: [Option<Step>; MAX_LEVELS],
-    levels: usize,
+pub(super) struct Path {
+    pub steps: [Option<Step>; MAX_LEVELS],
+    pub levels: usize,
     /// Bits that the segment consumes of the last directory.
-    leaf_depth: u32,
+    pub leaf_depth: u32,
 }
 
 impl Path {
@@ -59,7 +59,7 @@ impl Path {
 }
 
 impl<H: Handle> Table<H> {
-    fn path(&self, hash: u64) -> Path {
+    pub(super) fn path(&self, hash: u64) -> Path {
         let mut path = Path { steps: [None; MAX_LEVELS], levels: 0, leaf_depth: 0 };
         let (mut node, mut rest) = (self.top, hash);
         while node.is_directory() {
@@ -75,7 +75,7 @@ impl<H: Handle> Table<H> {
     }
 
     /// Replaces what hangs at `level` of the path (0: the top itself).
-    fn set_node(&mut self, path: &Path, level: usize, node: NodeRef) {
+    pub(super) fn set_node(&mut self, path: &Path, level: usize, node: NodeRef) {
         match level.checked_sub(1).and_then(|above| path.steps[above]) {
             Some(step) => step.directory.set_span(step.rest, node),
             None => self.top = node,

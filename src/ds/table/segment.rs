@@ -19,6 +19,7 @@ use super::bucket::{BucketPtr, Handle, Slot};
 use super::memory::{LINE_BYTES, Ledger};
 use super::node::NodeRef;
 use super::sizes::{grow_threshold, shrink_threshold};
+use crate::sys::data_alloc::Mover;
 
 /// Hash bits that choose a bucket.
 const POSITION_BITS: u32 = 16;
@@ -108,6 +109,14 @@ impl<H: Handle> SegmentPtr<H> {
     /// The reference that a directory keeps; `local_depth` bits are consumed there.
     pub fn node(self, local_depth: u32) -> NodeRef {
         NodeRef::segment(self.block, self.bucket_count(), local_depth)
+    }
+
+    /// Moves the block out of a slab that is to be emptied; the caller replaces its references.
+    pub fn relocate(self, mover: &mut Mover) -> Option<Self> {
+        let bytes = (self.bucket_count() + 1) * LINE_BYTES;
+        // SAFETY: allocated in `alloc` with this size; under the table's exclusive borrow.
+        let block = unsafe { mover.relocate(self.block, bytes) }?;
+        Some(SegmentPtr { block, handles: PhantomData })
     }
 
     /// Frees the block and its overflow buckets; the handles are forgotten.

@@ -39,9 +39,6 @@ const LONG_MAX: i128 = i64::MAX as i128;
 const ULONG_MAX: i128 = u64::MAX as i128;
 
 const YES_NO: Kind = Kind::YesNo { never: None };
-const NO_DEFRAG: Kind = Kind::YesNo {
-    never: Some("Active defragmentation cannot be enabled: this server's allocator does not need it"),
-};
 const TEXT: Kind = text(checks::any);
 const OPTIONAL_TEXT: Kind = optional_text(checks::any);
 const SECRET: Kind = Kind::Text { check: checks::any, empty_is_unset: true, binary: true };
@@ -289,13 +286,13 @@ config_rows! {
     "lazyfree-lazy-user-del": lazyfree_lazy_user_del: bool = false; YES_NO; ACTIVE | DEBUG,
     "lazyfree-lazy-user-flush": lazyfree_lazy_user_flush: bool = false; YES_NO; ACTIVE | DEBUG,
     "jemalloc-bg-thread": jemalloc_bg_thread: bool = true; YES_NO; 0,
-    "activedefrag": activedefrag: bool = false; NO_DEFRAG; DEBUG,
-    "active-defrag-ignore-bytes": active_defrag_ignore_bytes: usize = 100 << 20; memory(1, LONG_MAX); 0,
-    "active-defrag-threshold-lower": active_defrag_threshold_lower: u32 = 10; integer(0, 1000); 0,
-    "active-defrag-threshold-upper": active_defrag_threshold_upper: u32 = 100; integer(0, 1000); 0,
-    "active-defrag-cycle-min": active_defrag_cycle_min: u8 = 1; integer(1, 99); 0,
-    "active-defrag-cycle-max": active_defrag_cycle_max: u8 = 25; integer(1, 99); 0,
-    "active-defrag-max-scan-fields": active_defrag_max_scan_fields: usize = 1000; integer(1, LONG_MAX); 0,
+    "activedefrag": activedefrag: bool = false; YES_NO; ACTIVE | DEBUG,
+    "active-defrag-ignore-bytes": active_defrag_ignore_bytes: usize = 100 << 20; memory(1, LONG_MAX); ACTIVE,
+    "active-defrag-threshold-lower": active_defrag_threshold_lower: u32 = 10; integer(0, 1000); ACTIVE,
+    "active-defrag-threshold-upper": active_defrag_threshold_upper: u32 = 100; integer(0, 1000); ACTIVE,
+    "active-defrag-cycle-min": active_defrag_cycle_min: u8 = 1; integer(1, 99); ACTIVE,
+    "active-defrag-cycle-max": active_defrag_cycle_max: u8 = 25; integer(1, 99); ACTIVE,
+    "active-defrag-max-scan-fields": active_defrag_max_scan_fields: usize = 1000; integer(1, LONG_MAX); ACTIVE,
 
     // Clients
     "client-output-buffer-limit": client_output_buffer_limit: ClientOutputBufferLimits = ClientOutputBufferLimits::default(); SPECIAL; ACTIVE | WORDS,

@@ -58,6 +58,8 @@ struct BlockRecord {
     kind: u8,
     /// Set it is in, plus one; zero for none.
     set_plus_one: u8,
+    /// No new slab may come here: it is being emptied.
+    barred: bool,
 }
 
 // SAFETY: all zero is a Returned block in no set.
@@ -233,11 +235,20 @@ impl BlockPool {
             return None;
         }
         self.active -= 1;
+        self.records.at_mut(index).barred = false;
         if self.retained < RETAINED_BLOCKS {
             self.retained += 1;
             self.enter(index, BlockState::Retained);
             return None;
         }
+        self.enter(index, BlockState::InTransit);
+        Some(index)
+    }
+
+    /// An empty block that is resident, to be given back as after [`Self::give_units`].
+    pub fn begin_release(&mut self) -> Option<usize> {
+        let index = self.sets.lowest(RETAINED_SET)?;
+        self.retained -= 1;
         self.enter(index, BlockState::InTransit);
         Some(index)
     }
@@ -269,6 +280,19 @@ impl BlockPool {
         self.enter(index, state);
     }
 
+    /// Whether new slabs are kept out of the block.
+    pub fn is_barred(&self, index: usize) -> bool {
+        self.records.at(index).barred
+    }
+
+    /// Keeps new slabs out of an active block, or lets them in again.
+    pub fn set_barred(&mut self, index: usize, barred: bool) {
+        if self.state(index) == BlockState::Active {
+            self.records.at_mut(index).barred = barred;
+            self.file_active(index);
+        }
+    }
+
     fn enter(&mut self, index: usize, state: BlockState) {
         self.records.at_mut(index).state = state;
         match state {
@@ -281,7 +305,7 @@ impl BlockPool {
     /// Puts an active block into the set of its longest free run.
     fn file_active(&mut self, index: usize) {
         let record = self.records.at(index);
-        let set = (record.free_units != 0)
+        let set = (record.free_units != 0 && !record.barred)
             .then(|| record.kind as usize * RUN_BUCKETS + run_bucket(record.free_units));
         self.move_to_set(index, set);
     }
@@ -307,7 +331,7 @@ impl BlockPool {
         for index in 0..self.len() {
             let record = self.records.at(index);
             let expected = match record.state {
-                BlockState::Active if record.free_units == 0 => None,
+                BlockState::Active if record.free_units == 0 || record.barred => None,
                 BlockState::Active => {
                     assert_ne!(record.free_units, u32::MAX, "active block {index} is empty");
                     Some(record.kind as usize * RUN_BUCKETS + run_bucket(record.free_units))

@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use super::{ALIGN_BYTES, Kind, alloc, free, usable_size};
+use super::{ALIGN_BYTES, Kind, Mover, Relocate, alloc, free, usable_size};
 
 /// An owned `T` in the data region.
 pub struct DataBox<T> {
@@ -57,6 +57,16 @@ impl<T> DataBox<T> {
     /// Bytes of the data region this box occupies (without what `T` owns).
     pub fn allocated_bytes(&self) -> usize {
         usable_size(size_of::<T>())
+    }
+}
+
+impl<T> Relocate for DataBox<T> {
+    /// Moves the value itself, not what it owns.
+    fn relocate(&mut self, mover: &mut Mover) {
+        // SAFETY: the box owns the object, allocated with this size, and is borrowed mutably.
+        if let Some(moved) = unsafe { mover.relocate(self.ptr.cast(), size_of::<T>()) } {
+            self.ptr = moved.cast();
+        }
     }
 }
 

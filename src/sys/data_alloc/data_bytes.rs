@@ -16,7 +16,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use super::{Kind, alloc, free, realloc, usable_size};
+use super::{Kind, Mover, Relocate, alloc, free, realloc, usable_size};
 
 #[repr(C)]
 struct Header {
@@ -301,6 +301,19 @@ impl DataBytes {
         let len = unsafe { raw.cast::<Header>().as_ref() }.len as usize;
         // SAFETY: len initialised bytes follow the header.
         unsafe { slice::from_raw_parts(raw.as_ptr().add(HEADER_BYTES), len) }
+    }
+}
+
+impl Relocate for DataBytes {
+    fn relocate(&mut self, mover: &mut Mover) {
+        let capacity = self.capacity();
+        if capacity == 0 {
+            return;
+        }
+        // SAFETY: our own block, allocated with a size of this class, and we are borrowed mutably.
+        if let Some(moved) = unsafe { mover.relocate(self.ptr.cast(), HEADER_BYTES + capacity) } {
+            self.ptr = moved.cast();
+        }
     }
 }
 

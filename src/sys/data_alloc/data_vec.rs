@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use super::{ALIGN_BYTES, Kind, alloc, free, realloc, usable_size};
+use super::{ALIGN_BYTES, Kind, Mover, Relocate, alloc, free, realloc, usable_size};
 
 /// A growable array in the data region.
 pub struct DataVec<T: Copy> {
@@ -26,6 +26,18 @@ pub struct DataVec<T: Copy> {
 unsafe impl<T: Copy + Send> Send for DataVec<T> {}
 // SAFETY: as above.
 unsafe impl<T: Copy + Sync> Sync for DataVec<T> {}
+
+impl<T: Copy> Relocate for DataVec<T> {
+    fn relocate(&mut self, mover: &mut Mover) {
+        if self.capacity == 0 {
+            return;
+        }
+        // SAFETY: our own block, block_bytes is a size of its class, and we are borrowed mutably.
+        if let Some(moved) = unsafe { mover.relocate(self.ptr.cast(), self.block_bytes()) } {
+            self.ptr = moved.cast();
+        }
+    }
+}
 
 impl<T: Copy> DataVec<T> {
     const FITS: () = assert!(

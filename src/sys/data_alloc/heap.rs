@@ -12,6 +12,8 @@
 //! and frees touch two metadata lines; in return a freed page stays clean for
 //! copy-on-write, and live objects are found in address order without any index.
 
+mod evacuation;
+
 use std::io;
 use std::ptr::NonNull;
 
@@ -43,7 +45,23 @@ struct SlabRecord {
     slots: u16,
     bin: u16,
     units: u8,
+    /// Units to the head; in a head only [`LEAVING`] or nothing.
     head_distance: u8,
+}
+
+/// Mark of a slab whose objects are to move elsewhere: it gives out no slot (`evacuation`).
+const LEAVING: u8 = 0x80;
+
+impl SlabRecord {
+    #[inline]
+    fn distance(&self) -> usize {
+        usize::from(self.head_distance & !LEAVING)
+    }
+
+    #[inline]
+    fn is_leaving(&self) -> bool {
+        self.head_distance & LEAVING != 0
+    }
 }
 
 const FREE_UNIT: SlabRecord =
@@ -274,7 +292,7 @@ impl Heap {
     #[inline]
     fn head_of(state: &HeapState, ptr: NonNull<u8>) -> usize {
         let unit = state.pool.range().offset_of(ptr) / UNIT_BYTES;
-        unit - state.slabs.at(unit).head_distance as usize
+        unit - state.slabs.at(unit).distance()
     }
 
     /// Kind of the slab object at `ptr`.
@@ -324,10 +342,12 @@ impl Heap {
         let record = *state.slabs.at(head);
         let bin = record.bin as usize;
         if record.free < record.slots {
-            state.partial.insert(bin, head);
+            if !record.is_leaving() {
+                state.partial.insert(bin, head);
+            }
             return AfterFree::Done;
         }
-        if record.slots > 1 {
+        if record.slots > 1 && !record.is_leaving() {
             state.partial.remove(bin, head);
         }
         state.dissolve_slab(head)
@@ -364,6 +384,11 @@ impl Heap {
             }
         })?;
         Some(self.retire_if_empty(empty))
+    }
+
+    /// One empty block that is resident, to be given back.
+    pub fn begin_release(&mut self) -> Option<AfterFree> {
+        self.state.as_mut()?.pool.begin_release().map(AfterFree::ReturnBlock)
     }
 
     /// The pages of `block` are given back.
@@ -483,7 +508,7 @@ impl Heap {
         for distance in 0..record.units as usize {
             let bit = (head + distance) % UNITS_PER_BLOCK;
             assert_eq!(state.pool.free_units(block) >> bit & 1, 0, "slab unit marked free");
-            assert_eq!(state.slabs.at(head + distance).head_distance as usize, distance);
+            assert_eq!(state.slabs.at(head + distance).distance(), distance);
         }
         let bitmap = state.bitmaps.at(head);
         let free: u32 = bitmap.iter().map(|word| word.count_ones()).sum();
@@ -494,7 +519,11 @@ impl Heap {
         let bin = &self.bins[record.bin as usize];
         let is_current = bin.current as usize == head;
         let filed = state.partial.contains(record.bin as usize, head);
-        assert_eq!(filed, !is_current && record.free > 0, "slab {head} filed wrongly");
+        assert_eq!(
+            filed,
+            !is_current && record.free > 0 && !record.is_leaving(),
+            "slab {head} filed wrongly"
+        );
         assert!(is_current || record.free < record.slots, "empty slab {head} was kept");
         if is_current {
             assert_eq!(bitmap[bin.word_index as usize] & bin.word, 0, "a slot is free twice");

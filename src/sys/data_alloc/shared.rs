@@ -30,6 +30,8 @@ pub struct SharedHeap {
     /// Class bytes of live objects. Changed only under the lock, so by plain load and store.
     live_bytes: AtomicUsize,
     huge_pages: AtomicBool,
+    /// Slabs are being emptied: objects may have to move.
+    evacuating: AtomicBool,
 }
 
 /// Byte figures of the data heap.
@@ -68,6 +70,7 @@ impl SharedHeap {
             shelves: HeapLock::new(Shelves { slabs: Heap::new(), large: LargeObjects::new() }),
             live_bytes: AtomicUsize::new(0),
             huge_pages: AtomicBool::new(false),
+            evacuating: AtomicBool::new(false),
         }
     }
 
@@ -236,6 +239,46 @@ impl SharedHeap {
         moved
     }
 
+    /// See `begin_evacuation` in `mod.rs`.
+    pub fn begin_evacuation(&self, everything: bool) -> usize {
+        self.end_evacuation();
+        self.trim();
+        let bytes = self.shelves.lock().slabs.begin_evacuation(everything);
+        self.evacuating.store(true, Ordering::Relaxed);
+        bytes
+    }
+
+    /// See `end_evacuation` in `mod.rs`.
+    pub fn end_evacuation(&self) {
+        if self.evacuating.swap(false, Ordering::Relaxed) {
+            self.shelves.lock().slabs.end_evacuation();
+        }
+    }
+
+    /// Moves an object out of a slab that is to be emptied, keeping its first `size` bytes.
+    /// `None`: it stays where it is.
+    ///
+    /// # Safety
+    /// As [`Self::free`]; after success only the result is valid.
+    pub unsafe fn relocate(&self, ptr: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
+        if size > MAX_SLAB_OBJECT_BYTES || !self.evacuating.load(Ordering::Relaxed) {
+            return None;
+        }
+        let class = class_of(size);
+        let target = {
+            let mut shelves = self.shelves.lock();
+            let kind = shelves.slabs.kind_if_leaving(ptr)?;
+            let target = shelves.slabs.take(class, kind)?;
+            self.count(&shelves, CLASSES[class].bytes as usize, 0);
+            target
+        };
+        // SAFETY: both objects are live, distinct and at least this long.
+        unsafe { ptr::copy_nonoverlapping(ptr.as_ptr(), target.as_ptr(), size) };
+        // SAFETY: promised by the caller.
+        unsafe { self.free(ptr, size) };
+        Some(target)
+    }
+
     /// Class bytes of all live objects. O(1), one load.
     #[inline]
     pub fn used_bytes(&self) -> usize {
@@ -264,6 +307,16 @@ impl SharedHeap {
     pub fn trim(&self) {
         loop {
             let Some(after) = self.shelves.lock().slabs.trim_one() else {
+                return;
+            };
+            self.finish(after);
+        }
+    }
+
+    /// Gives back the empty blocks that were kept resident for the next growth.
+    pub fn release_spare(&self) {
+        loop {
+            let Some(after) = self.shelves.lock().slabs.begin_release() else {
                 return;
             };
             self.finish(after);

@@ -16,7 +16,7 @@
 
 use crate::ds::corrupt::Corrupt;
 use crate::ds::ordered_map::OrderedMap;
-use crate::sys::data_alloc::{DataBox, DataBytes};
+use crate::sys::data_alloc::{Cursor, DataBox, DataBytes, Mover, Relocate};
 use crate::value::stream::StreamId;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -39,6 +39,12 @@ impl Name {
     /// Bytes of the data region that it occupies.
     pub fn allocated_bytes(&self) -> usize {
         self.0.allocated_bytes()
+    }
+}
+
+impl Relocate for Name {
+    fn relocate(&mut self, mover: &mut Mover) {
+        self.0.relocate(mover);
     }
 }
 
@@ -82,6 +88,14 @@ pub struct ConsumerNumber(u32);
 impl ConsumerNumber {
     /// No consumer: of a pending entry whose consumer is still to be read from a file.
     const NONE: Self = Self(u32::MAX);
+}
+
+impl Relocate for ConsumerNumber {
+    fn relocate(&mut self, _mover: &mut Mover) {}
+}
+
+impl Relocate for Pending {
+    fn relocate(&mut self, _mover: &mut Mover) {}
 }
 
 /// An entry that was delivered and not yet acknowledged.
@@ -273,6 +287,34 @@ impl Group {
         } else {
             Err(Corrupt("Stream CG PEL entry without consumer"))
         }
+    }
+
+    /// Drops all that is pending and calls `pause` now and then.
+    pub(super) fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        self.pending.clear_pausing(pause);
+        for number in 0..self.consumers.len() {
+            if let Some(consumer) = self.consumers.nth_mut(number) {
+                consumer.pending.clear_pausing(pause);
+            }
+        }
+    }
+
+    /// One step of defragmentation. The stage: 0 the group's pending list, 1 the names, 2 the list
+    /// of consumers, from 3 on each consumer. `None`: done.
+    pub(super) fn relocate(&mut self, cursor: Cursor, mover: &mut Mover) -> Option<Cursor> {
+        let next = match cursor.stage {
+            0 => self.pending.relocate(cursor.position, mover),
+            1 => self.names.relocate(cursor.position, mover),
+            2 => self.consumers.relocate(cursor.position, mover),
+            stage => {
+                let consumer = self.consumers.nth_mut(stage as usize - 3)?;
+                if cursor.position == 0 {
+                    consumer.name.relocate(mover);
+                }
+                consumer.pending.relocate(cursor.position, mover)
+            }
+        };
+        Some(cursor.after(next))
     }
 
     /// Bytes of the data region behind the group's own block.

@@ -4,6 +4,7 @@
 //! arguments (`$`, `>`, an open range) is for the command to say.
 
 use crate::base::numbers::{parse_u64_lenient, push_u64};
+use crate::sys::data_alloc::{Mover, Relocate};
 use std::fmt;
 
 /// The longest text of an id, bytes: two numbers of 20 digits and the hyphen.
@@ -23,6 +24,10 @@ pub struct StreamId {
 pub struct IdText {
     bytes: [u8; ID_TEXT_BYTES_MAX],
     len: u8,
+}
+
+impl Relocate for StreamId {
+    fn relocate(&mut self, _mover: &mut Mover) {}
 }
 
 impl StreamId {

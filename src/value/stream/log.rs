@@ -5,6 +5,7 @@
 
 use crate::ds::listpack::{Listpack, Position, TooLarge};
 use crate::ds::ordered_map::OrderedMap;
+use crate::sys::data_alloc::Mover;
 use crate::value::stream::StreamId;
 use crate::value::stream::block::{self, Block, Entry};
 use crate::value::stream::group::{ENTRIES_READ_UNKNOWN, Group};
@@ -102,6 +103,16 @@ impl Log {
     /// Entries ever added.
     pub fn entries_added(&self) -> u64 {
         self.entries_added
+    }
+
+    /// Drops all blocks and calls `pause` now and then; the counters stay.
+    pub(super) fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        self.blocks.clear_pausing(pause);
+    }
+
+    /// One step of defragmentation: the blocks of one leaf of their map; see there.
+    pub(super) fn relocate(&mut self, position: u64, mover: &mut Mover) -> u64 {
+        self.blocks.relocate(position, mover)
     }
 
     /// The blocks, by key.

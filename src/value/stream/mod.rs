@@ -22,7 +22,7 @@ mod tests;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::listpack::Listpack;
 use crate::ds::ordered_map::OrderedMap;
-use crate::sys::data_alloc::DataBox;
+use crate::sys::data_alloc::{Cursor, DataBox, Mover};
 use std::ops::{Deref, DerefMut};
 
 pub use block::{Block, Entry};
@@ -133,6 +133,38 @@ impl Stream {
         self.log.last_id = last_id;
         self.log.entries_added = entries_added.unwrap_or(self.log.entries_added);
         self.log.max_deleted_id = max_deleted_id.unwrap_or(self.log.max_deleted_id);
+    }
+
+    /// Drops entries and pending lists of a stream that is going away; calls `pause` now and then.
+    pub(crate) fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
+        self.log.clear_pausing(pause);
+        for number in 0..self.groups.len() {
+            if let Some(group) = self.groups.nth_mut(number) {
+                group.clear_pausing(pause);
+            }
+        }
+    }
+
+    /// One step of defragmentation. The stage: 0 the entries, 1 the list of groups; above, the
+    /// group's number plus 1 in the upper half and its own stage in the lower. `None`: done.
+    pub(crate) fn relocate(&mut self, cursor: Cursor, mover: &mut Mover) -> Option<Cursor> {
+        const GROUP_BITS: u32 = 32;
+        match cursor.stage {
+            0 => Some(cursor.after(self.log.relocate(cursor.position, mover))),
+            1 => match self.groups.relocate(cursor.position, mover) {
+                0 => Some(Cursor { stage: 1 << GROUP_BITS, position: 0 }),
+                next => Some(cursor.after(next)),
+            },
+            stage => {
+                let number = stage >> GROUP_BITS;
+                let group = self.groups.nth_mut(number as usize - 1)?;
+                let own = Cursor { stage: stage & ((1 << GROUP_BITS) - 1), ..cursor };
+                Some(match group.relocate(own, mover) {
+                    Some(next) => Cursor { stage: number << GROUP_BITS | next.stage, ..next },
+                    None => Cursor { stage: (number + 1) << GROUP_BITS, position: 0 },
+                })
+            }
+        }
     }
 
     /// Adds a block as a file holds it. Shallow or deep validation, see [`block::validate`].
