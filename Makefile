@@ -1,5 +1,5 @@
 # Tine: build, run, test, install. Needs a Rust toolchain, make and gcc; `make test` also wants redis-server
-# and redis-tools (installed by apt where that is allowed).
+# and redis-tools (installed by apt where that is allowed) and redis-py (by pip).
 #
 #   make run                 release build, then the server with redis.conf
 #   make test                all tests, in stages, each with its time

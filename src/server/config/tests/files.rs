@@ -1,8 +1,8 @@
 //! Reading files: syntax, includes, errors with their place, the shipped file, mutated files.
 
 use super::super::{
-    CommandLine, Config, ConfigFiles, DiskFiles, LoadedConfig, ROWS, RewriteOptions, SavePoint, find_row,
-    load, parse_command_line, rewrite,
+    CommandLine, Config, ConfigFiles, DiskFiles, LoadedConfig, Marks, ROWS, RewriteOptions, SavePoint,
+    find_row, load, parse_command_line, rewrite,
 };
 use super::{MemoryFiles, config_of, load_text};
 use std::collections::BTreeSet;
@@ -172,6 +172,13 @@ fn the_shipped_file_and_the_table_are_in_step() {
     for alias in ROWS.iter().filter_map(|row| row.alias) {
         assert!(SHIPPED.contains(alias), "{alias} is not documented");
     }
+    // CONFIG GET * shows all of them but those that are for tests.
+    let shown = Config::default().get_matching(&["*"]);
+    let shown: BTreeSet<String> =
+        shown.into_iter().map(|(name, _)| String::from_utf8_lossy(&name).into_owned()).collect();
+    let visible = ROWS.iter().filter(|row| !row.has(Marks::HIDDEN));
+    let names = visible.flat_map(|row| std::iter::once(row.name).chain(row.alias)).map(str::to_owned);
+    assert_eq!(shown, names.collect::<BTreeSet<String>>());
     for name in FILE_ONLY {
         assert!(SHIPPED.contains(&format!("\n# {name} ")), "{name} has no example");
         assert!(find_row(name.as_bytes()).is_none(), "{name}");
