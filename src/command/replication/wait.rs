@@ -47,7 +47,7 @@ fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         ));
     }
     let replicas = parse_i64(args.at(1)).ok_or(error::NOT_INTEGER)?;
-    let timeout_ms = parse_timeout(args.at(2))?;
+    let timeout_ms = parse_timeout(ctx, args.at(2))?;
     let awaited = AwaitedAcks {
         offset: ctx.client().write_offset,
         replicas: usize::try_from(replicas).unwrap_or(0),
@@ -60,7 +60,7 @@ fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn wait_for_logs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let local = arg::integer_in(args.at(1), 0, 1)?;
     let replicas = arg::positive(args.at(2))?;
-    let timeout_ms = parse_timeout(args.at(3))?;
+    let timeout_ms = parse_timeout(ctx, args.at(3))?;
     if !ctx.server.replication.is_primary() {
         return Err(ReplyError::err(
             "WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local \
@@ -98,10 +98,12 @@ fn wait_for(
 }
 
 /// Milliseconds; `None`: for ever.
-fn parse_timeout(text: &[u8]) -> Result<Option<u64>, ReplyError> {
+fn parse_timeout(ctx: &Ctx<'_>, text: &[u8]) -> Result<Option<u64>, ReplyError> {
     let timeout_ms = parse_i64(text).ok_or(error::TIMEOUT_NOT_INTEGER)?;
     if timeout_ms < 0 {
         return Err(error::TIMEOUT_NEGATIVE);
     }
+    // The clock of the deadline is behind the one of the date.
+    ctx.now_ms().checked_add(timeout_ms).ok_or(error::TIMEOUT_OUT_OF_RANGE)?;
     Ok((timeout_ms > 0).then_some(timeout_ms as u64))
 }

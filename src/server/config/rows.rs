@@ -233,19 +233,19 @@ config_rows! {
     "masterauth": masterauth: ConfigText = "".into(); SECRET; ACTIVE | SENSITIVE,
     "replica-serve-stale-data" ("slave-serve-stale-data"): replica_serve_stale_data: bool = true; YES_NO; ACTIVE,
     "replica-read-only" ("slave-read-only"): replica_read_only: bool = true; YES_NO; ACTIVE | DEBUG,
-    "repl-diskless-sync": repl_diskless_sync: bool = true; YES_NO; DEBUG,
+    "repl-diskless-sync": repl_diskless_sync: bool = true; YES_NO; ACTIVE | DEBUG,
     /// Seconds.
-    "repl-diskless-sync-delay": repl_diskless_sync_delay: u32 = 5; integer(0, INT_MAX); 0,
-    "repl-diskless-sync-max-replicas": repl_diskless_sync_max_replicas: u32 = 0; integer(0, INT_MAX); 0,
+    "repl-diskless-sync-delay": repl_diskless_sync_delay: u32 = 5; integer(0, INT_MAX); ACTIVE,
+    "repl-diskless-sync-max-replicas": repl_diskless_sync_max_replicas: u32 = 0; integer(0, INT_MAX); ACTIVE,
     "repl-diskless-load": repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled; names::<ReplDisklessLoad>(); ACTIVE | DEBUG | DENY_LOADING,
     /// Seconds.
-    "repl-ping-replica-period" ("repl-ping-slave-period"): repl_ping_replica_period: u32 = 10; integer(1, INT_MAX); 0,
+    "repl-ping-replica-period" ("repl-ping-slave-period"): repl_ping_replica_period: u32 = 10; integer(1, INT_MAX); ACTIVE,
     /// Seconds.
     "repl-timeout": repl_timeout: u32 = 60; integer(1, INT_MAX); ACTIVE,
-    "repl-disable-tcp-nodelay": repl_disable_tcp_nodelay: bool = false; YES_NO; 0,
-    "repl-backlog-size": repl_backlog_size: usize = 1 << 20; memory(1, LONG_MAX); 0,
+    "repl-disable-tcp-nodelay": repl_disable_tcp_nodelay: bool = false; YES_NO; ACTIVE,
+    "repl-backlog-size": repl_backlog_size: usize = 1 << 20; memory(1, LONG_MAX); ACTIVE,
     /// Seconds; 0 = for ever.
-    "repl-backlog-ttl": repl_backlog_ttl: u64 = 3600; integer(0, LONG_MAX); 0,
+    "repl-backlog-ttl": repl_backlog_ttl: u64 = 3600; integer(0, LONG_MAX); ACTIVE,
     "replica-priority" ("slave-priority"): replica_priority: u32 = 100; integer(0, INT_MAX); ACTIVE,
     "replica-announced": replica_announced: bool = true; YES_NO; ACTIVE,
     "replica-announce-ip" ("slave-announce-ip"): replica_announce_ip: ConfigText = "".into(); OPTIONAL_TEXT; ACTIVE,
@@ -253,9 +253,9 @@ config_rows! {
     "replica-ignore-maxmemory" ("slave-ignore-maxmemory"): replica_ignore_maxmemory: bool = true; YES_NO; ACTIVE,
     "replica-ignore-disk-write-errors": replica_ignore_disk_write_errors: bool = false; YES_NO; 0,
     "replica-lazy-flush" ("slave-lazy-flush"): replica_lazy_flush: bool = false; YES_NO; ACTIVE,
-    "min-replicas-to-write" ("min-slaves-to-write"): min_replicas_to_write: u32 = 0; integer(0, INT_MAX); 0,
+    "min-replicas-to-write" ("min-slaves-to-write"): min_replicas_to_write: u32 = 0; integer(0, INT_MAX); ACTIVE,
     /// Seconds.
-    "min-replicas-max-lag" ("min-slaves-max-lag"): min_replicas_max_lag: u32 = 10; integer(0, INT_MAX); 0,
+    "min-replicas-max-lag" ("min-slaves-max-lag"): min_replicas_max_lag: u32 = 10; integer(0, INT_MAX); ACTIVE,
     "propagation-error-behavior": propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore; names::<PropagationErrorBehavior>(); ACTIVE,
     "replica-refuse-empty-sync": replica_refuse_empty_sync: bool = false; YES_NO; ACTIVE,
 

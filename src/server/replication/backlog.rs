@@ -16,13 +16,13 @@ use std::io::{self, IoSlice};
 
 /// Size of a block: a sixteenth of the backlog, between these, bytes. Trimming is by whole blocks, so
 /// a block more than the backlog is held; the smallest still makes few system calls.
-const BLOCK_BYTES_MIN: usize = 64 << 10;
+const BLOCK_BYTES_MIN: usize = 16 << 10;
 const BLOCK_BYTES_MAX: usize = 1 << 20;
 const BLOCKS_PER_BACKLOG: usize = 16;
 /// Blocks given back in one step, so that a replica that was far behind and goes stops nobody.
 const TRIM_BLOCKS_MAX: usize = 64;
 /// Empty blocks kept for reuse: a steady stream then maps nothing.
-const SPARE_BLOCKS_MAX: usize = 2;
+const SPARE_BLOCKS_MAX: usize = 1;
 
 /// The newest bytes of the stream.
 #[derive(Debug)]
