@@ -104,8 +104,16 @@ impl Bench<'_> {
         let all = [&self.processors.server[..], &self.processors.load].concat();
         let sampler = Sampler::start(server.pid(), zero, all);
         let saves = self.saves(cell, &server, &mut client, &load);
+        let is_interrupted = matches!(saves, Err(Trouble::Interrupted));
+        if is_interrupted {
+            // The load would wait for its last replies.
+            drop(server);
+        }
         let samples = sampler.finish();
         let outcome = load.finish();
+        if is_interrupted {
+            return Err(Trouble::Interrupted);
+        }
         let origin = match &outcome {
             None => zero,
             Some(Ok(outcome)) => outcome.measured_from,
