@@ -378,7 +378,11 @@ fn memory_points(run: &Run, save: &Save) -> Vec<Point> {
         Point { x, y, low: y, high: y }
     }));
     let (x, y) = ((save.end_ms - save.start_ms) as f64 / 1000.0, save.extra_bytes as f64);
-    points.push(Point { x, y, low: y, high: y });
+    let high = points.iter().map(|point| point.y).fold(0.0, f64::max);
+    // The end was mostly not seen; but a child that has given memory back does not get it again.
+    if points.last().is_none_or(|last| last.y >= high) {
+        points.push(Point { x, y, low: y, high: y });
+    }
     points
 }
 
