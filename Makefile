@@ -11,6 +11,8 @@ PREFIX ?= /usr/local
 CONF ?= redis.conf
 # Seconds of `make fuzz` and of `make soak`, for each program of theirs.
 FUZZ_SECONDS ?= 300
+# The same of `make asan`.
+ASAN_SECONDS ?= 10
 SOAK_SECONDS ?= 1800
 # Kills of each policy and seeds of each scenario of `make crash`.
 CRASH_KILLS ?= 200
@@ -31,7 +33,7 @@ SHAREDIR := $(DESTDIR)$(PREFIX)/share/tine
 # `--test x` for each tests/<prefix>*.rs.
 test_programs = $(patsubst tests/%.rs,--test %,$(wildcard $(addprefix tests/,$(addsuffix *.rs,$(1)))))
 
-.PHONY: build run test test-redis bench lab lint install fuzz crash soak clean
+.PHONY: build run test test-redis bench lab lint install fuzz asan crash soak clean
 
 build:
 	$(CARGO) build --release --bins
@@ -86,6 +88,17 @@ endif
 fuzz:
 	@test -n "$(call test_programs,fuzz)" || { echo "make fuzz: there is no tests/fuzz*.rs"; exit 1; }
 	TINE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test $(call test_programs,fuzz) -- --nocapture
+
+# AddressSanitizer over the unit tests, the model of the keyspace, the mutators, the corpus and loading. Needs a
+# nightly toolchain and a target folder of its own; not part of `make test`. The slabs of the data region tell the
+# sanitizer what is live (src/sys/data_alloc/poison.rs). The system allocator serves the rest.
+ASAN_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+ASAN_TESTS = --lib $(call test_programs,fuzz corpus keyspace_model replay)
+asan:
+	@$(CARGO) +nightly --version > /dev/null 2>&1 || \
+		{ echo "make asan: there is no nightly toolchain (rustup toolchain install nightly)"; exit 1; }
+	RUSTFLAGS="-Zsanitizer=address --cfg tine_asan" CARGO_TARGET_DIR=$(TARGET_DIR)/asan TINE_FUZZ_SECONDS=$(ASAN_SECONDS) \
+		ASAN_OPTIONS=detect_leaks=0 $(CARGO) +nightly test --target $(ASAN_HOST) --no-default-features $(ASAN_TESTS)
 
 # The kill loop and the crash-state explorer, longer than `make test` runs them.
 crash:

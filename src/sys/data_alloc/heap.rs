@@ -19,6 +19,7 @@ use std::ptr::NonNull;
 
 use super::address_set::SetFamily;
 use super::blocks::{BlockPool, BlockState, default_reserve_blocks};
+use super::poison;
 use super::region::{MetaArray, ZeroValid};
 use super::size_class::{
     BLOCK_BYTES, CLASS_COUNT, CLASSES, ClassInfo, MAX_SLOTS, UNIT_BYTES, UNITS_PER_BLOCK,
@@ -183,6 +184,7 @@ impl HeapState {
             }
         };
         self.slab_units += units;
+        poison::close(self.pool.range().at(head * UNIT_BYTES), units * UNIT_BYTES);
         let slots = info.slots as usize;
         let words = slots.div_ceil(64);
         let bitmap = self.bitmaps.at_mut(head);
@@ -254,7 +256,9 @@ impl Heap {
         let slot = bin.word.trailing_zeros() as usize;
         bin.word &= bin.word - 1;
         let state = self.state.as_ref()?;
-        Some(state.pool.range().at(bin.word_start + slot * bin.bytes as usize))
+        let object = state.pool.range().at(bin.word_start + slot * bin.bytes as usize);
+        poison::open(object, bin.bytes as usize);
+        Some(object)
     }
 
     /// Gives the bin a bitmap word with at least one free slot.
@@ -316,6 +320,7 @@ impl Heap {
         let slot = info.slot_of(state.pool.range().offset_of(ptr) - head * UNIT_BYTES);
         let (word_index, bit) = (slot / 64, 1u64 << (slot % 64));
         let bin = &mut self.bins[index];
+        poison::close(ptr, bin.bytes as usize);
         let is_current = bin.current as usize == head;
         if is_current && bin.word_index as usize == word_index {
             assert!(bin.word & bit == 0, "double free");

@@ -30,6 +30,7 @@ mod large;
 mod live_bytes;
 mod lock;
 mod mover;
+mod poison;
 mod region;
 mod shared;
 mod size_class;
