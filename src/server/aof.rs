@@ -169,6 +169,7 @@ impl Server {
             walk,
             aof_base: true,
             unix_s,
+            key_delay: self.config.rdb_key_save_delay,
             functions,
             ..plain
         };
@@ -177,6 +178,7 @@ impl Server {
             target,
             incremental_sync: self.config.aof_rewrite_incremental_fsync,
             stamp_s: self.config.aof_timestamp_enabled.then_some(unix_s),
+            key_delay: self.config.rdb_key_save_delay,
         }
     }
 

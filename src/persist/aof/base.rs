@@ -11,6 +11,7 @@ mod zset;
 
 use crate::keyspace::Keyspace;
 use crate::persist::child::ChildLink;
+use crate::persist::key_delay::KeyDelay;
 use crate::persist::rdb::{SaveOptions, save_to};
 use crate::sys::durable::DurableFile;
 use crate::sys::io::{IoResult, Storage, parent_dir};
@@ -45,6 +46,8 @@ pub struct BaseOptions {
     pub incremental_sync: bool,
     /// `aof-timestamp-enabled`: the base begins with the time of the fork, Unix seconds.
     pub stamp_s: Option<i64>,
+    /// `rdb-key-save-delay`, which both forms follow.
+    pub key_delay: i32,
 }
 
 /// The temporary file of the child `pid`.
@@ -71,7 +74,7 @@ pub fn write(
         BaseForm::Rdb(save) => {
             save_to(&mut file, keyspace, save, link)?;
         }
-        BaseForm::Commands => write_commands(&mut file, keyspace, link, options.stamp_s)?,
+        BaseForm::Commands => write_commands(&mut file, keyspace, link, options)?,
     }
     let bytes = file.finish_unrenamed()?;
     link.set_bytes_written(bytes);
@@ -82,10 +85,11 @@ fn write_commands(
     file: &mut DurableFile,
     keyspace: &Keyspace,
     link: &mut ChildLink,
-    stamp_s: Option<i64>,
+    options: &BaseOptions,
 ) -> IoResult<()> {
+    let mut delay = KeyDelay::new(options.key_delay);
     let mut chunk = Vec::with_capacity(2 * CHUNK_BYTES);
-    if let Some(stamp_s) = stamp_s {
+    if let Some(stamp_s) = options.stamp_s {
         chunk.extend_from_slice(format!("#TS:{stamp_s}\r\n").as_bytes());
     }
     if keyspace.total_keys() == 0 {
@@ -101,6 +105,9 @@ fn write_commands(
         for view in db.iter() {
             push_key(&mut chunk, view.key(), &view.value(), view.expiry_ms());
             link.advance(1);
+            if delay.is_set() {
+                delay.after_key(link, file.bytes_written());
+            }
             if chunk.len() >= CHUNK_BYTES {
                 file.append(&chunk)?;
                 chunk.clear();

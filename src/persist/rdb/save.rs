@@ -9,6 +9,7 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::db::Db;
 use crate::keyspace::walk::Stop;
 use crate::persist::child::ChildLink;
+use crate::persist::key_delay::KeyDelay;
 use crate::persist::rdb::check::CheckLine;
 use crate::persist::rdb::writer::{ByteSink, Writer};
 use crate::persist::rdb::{check, opcode, string, values};
@@ -18,7 +19,6 @@ use crate::sys::io::{IoResult, Storage, parent_dir};
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Bytes between two syncs while a file is written (`rdb-save-incremental-fsync`).
 const SYNC_INTERVAL_BYTES: u64 = 4 << 20;
@@ -111,7 +111,8 @@ pub fn save_to(
 ) -> IoResult<u64> {
     let mut writer = Writer::new(sink, options.compress, options.checksum);
     put_header(&mut writer, options)?;
-    let mut saver = Saver { writer, keyspace, options, link, db: None, delayed: 0 };
+    let mut saver =
+        Saver { writer, keyspace, options, link, db: None, delay: KeyDelay::new(options.key_delay) };
     match options.walk {
         _ if options.no_data => {}
         Walk::Memory if keyspace.can_walk_memory() => saver.put_by_address()?,
@@ -211,8 +212,7 @@ struct Saver<'a, 'w> {
     link: &'a mut ChildLink,
     /// Selected in the file.
     db: Option<usize>,
-    /// Keys since the last sleep (negative `rdb-key-save-delay`).
-    delayed: u32,
+    delay: KeyDelay,
 }
 
 impl Saver<'_, '_> {
@@ -314,25 +314,9 @@ impl Saver<'_, '_> {
         values::put_value(writer, &value, self.options.version)?;
         writer.end_record()?;
         self.link.advance(1);
-        if self.options.key_delay != 0 {
-            self.delay();
+        if self.delay.is_set() {
+            self.delay.after_key(self.link, self.writer.bytes_written());
         }
         Ok(())
-    }
-
-    #[cold]
-    fn delay(&mut self) {
-        let delay = self.options.key_delay;
-        self.link.set_bytes_written(self.writer.bytes_written());
-        if delay > 0 {
-            std::thread::sleep(Duration::from_micros(delay as u64));
-            self.link.report_if_due();
-            return;
-        }
-        self.delayed += 1;
-        if self.delayed >= delay.unsigned_abs() {
-            self.delayed = 0;
-            std::thread::sleep(Duration::from_micros(1));
-        }
     }
 }
