@@ -109,3 +109,72 @@ fn the_count_is_kept_until_something_changes() {
 fn the_self_test_passes() {
     assert_eq!(InProcess::new().call("PFSELFTEST"), "+OK");
 }
+
+/// Replies of Redis 7.2.4 to the same bytes.
+#[test]
+fn a_damaged_sketch_is_refused_or_read_as_in_redis() {
+    // 16,384 zeros, and a value run behind the last register.
+    let behind = b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80\x7f\xff\x80";
+    // Zeros in two bytes that one would do for, and too few registers.
+    let short = b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80\x40\x21\x88";
+    let mut t = InProcess::new();
+    t.run(&[b"SET", b"behind", behind]);
+    t.run(&[b"SET", b"short", short]);
+    t.transcript(
+        r#"
+        PFADD good a => :1
+        PFCOUNT behind => -INVALIDOBJ Corrupted HLL object detected
+        PFCOUNT behind good => :1
+        PFMERGE merged good behind => +OK
+        PFCOUNT merged => :1
+        PFDEBUG DECODE behind => $13 Z:16384 v:1,1
+        PFDEBUG DECODE short => $10 Z:34 v:3,1
+        PFCOUNT short => -INVALIDOBJ Corrupted HLL object detected
+        PFCOUNT good short => -INVALIDOBJ Corrupted HLL object detected
+        PFMERGE merged short => -INVALIDOBJ Corrupted HLL object detected
+        PFADD short a b c => -INVALIDOBJ Corrupted HLL object detected
+        PFDEBUG TODENSE short => -INVALIDOBJ Corrupted HLL object detected
+        PFCOUNT merged => :1
+        "#,
+    );
+}
+
+#[test]
+fn no_damage_of_a_sketch_panics() {
+    let mut random = fastrand::Rng::with_seed(20);
+    let mut t = InProcess::new();
+    for round in 0..300 {
+        t.call("FLUSHALL");
+        for _ in 0..[0, 1, 3, 40][round % 4] {
+            t.call(&format!("PFADD sketch {}", random.u32(..)));
+        }
+        let Reply::Bulk(mut bytes) = t.run(&[b"GET", b"sketch"]) else { continue };
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..4) {
+                0 => bytes.truncate(at.max(1)),
+                1 => bytes.insert(at, random.u8(..)),
+                _ => bytes[at] = random.u8(..),
+            }
+        }
+        t.call("PFADD good a b");
+        t.run(&[b"SET", b"sketch", &bytes]);
+        for command in [
+            "PFCOUNT sketch",
+            "PFCOUNT good sketch",
+            "PFMERGE merged good sketch",
+            "PFDEBUG DECODE sketch",
+            "PFADD sketch x y z",
+            "PFMERGE sketch good",
+            "PFDEBUG TODENSE sketch",
+            "PFDEBUG GETREG sketch",
+        ] {
+            let reply = t.call(command);
+            let is_fine = !reply.starts_with('-')
+                || reply.starts_with("-INVALIDOBJ")
+                || reply.starts_with("-WRONGTYPE")
+                || reply == "-ERR HLL encoding is not sparse";
+            assert!(is_fine, "{command}: {reply}, {}", bytes.escape_ascii());
+        }
+    }
+}

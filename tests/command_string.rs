@@ -378,6 +378,17 @@ fn bit_fields() {
     assert_eq!(t.dirty(), dirty + 2);
 }
 
+/// Redis answers the same, but a log and a replica of its own never hear of the longer string.
+#[test]
+fn a_string_that_grew_is_logged_though_every_operation_failed() {
+    let mut t = InProcess::new();
+    t.call("WATCH b");
+    let command = "BITFIELD b OVERFLOW FAIL SET u8 8 256 INCRBY u8 0 300";
+    assert_eq!(t.logged(command), [command]);
+    t.transcript("STRLEN b => :2\nEXISTS b => :1\nMULTI => +OK\nPING => +QUEUED\nEXEC => *-1");
+    assert_eq!(t.logged(command), Vec::<String>::new(), "the second time nothing grows");
+}
+
 #[test]
 fn longest_common_subsequence() {
     let mut t = InProcess::new();

@@ -354,3 +354,37 @@ fn dumps_are_restored() {
         assert_eq!(server.call("OBJECT ENCODING copy"), server.call("OBJECT ENCODING z"));
     });
 }
+
+/// What Redis 7.2.4 answers: a listpack keeps a zero as an integer, without its sign; a big set keeps it.
+#[test]
+fn a_negative_zero_is_shown_as_in_redis() {
+    for (entries, zero, negated) in [("128", "$1 0", "$2 -0"), ("0", "$2 -0", "$1 0")] {
+        let mut server = server(entries);
+        server.transcript(&format!(
+            "ZADD z -0.0 a -0 b 0 c => :3
+             ZSCORE z a => {zero}
+             ZINCRBY z -0.0 a => {zero}
+             ZINCRBY z 0 a => $1 0
+             ZADD z CH -0.0 b => :0
+             ZADD z -5 n => :1
+             ZINCRBY z 5 n => $1 0
+             ZUNION 1 z WEIGHTS -1 WITHSCORES => *8 $1 a {negated} $1 b {negated} $1 c $2 -0 $1 n $2 -0
+             ZCOUNT z -0 0 => :4"
+        ));
+    }
+    InProcess::new().transcript(
+        r#"
+        INCRBYFLOAT f -0.0 => $1 0
+        SET f -0.0 => +OK
+        INCRBYFLOAT f -0.0 => $1 0
+        INCRBYFLOAT f -1e-400 => $1 0
+        HINCRBYFLOAT h f -0.0 => $1 0
+        HSET h g -0.0 => :1
+        HINCRBYFLOAT h g -0.0 => $1 0
+        GEOADD g -0.0 -0.0 zero -0.0000001 -0.0000001 nearly => :2
+        GEOPOS g zero => *1 *2 $19 0.00000268220901489 $19 0.00000126736058093
+        GEODIST g zero nearly => $6 0.6599
+        GEOSEARCH g FROMLONLAT -0.0 -0.0 BYRADIUS 0 m => *0
+        "#,
+    );
+}

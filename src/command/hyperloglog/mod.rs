@@ -271,7 +271,5 @@ fn decoded(ctx: &mut Ctx<'_>, key: &[u8], found: Found) -> Result<String, ReplyE
     }
     let string = ctx.server.find_string(ctx.db, key)?.ok_or(error::NO_SUCH_KEY)?;
     let mut digits = Digits::new();
-    let body = &string.bytes(&mut digits)[hyperloglog::HEADER_BYTES..];
-    let words: Vec<String> = hyperloglog::runs(body).map(|run| run.to_string()).collect();
-    Ok(words.join(" "))
+    Ok(hyperloglog::describe(&string.bytes(&mut digits)[hyperloglog::HEADER_BYTES..]))
 }

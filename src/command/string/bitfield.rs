@@ -276,9 +276,13 @@ fn run_writes(ctx: &mut Ctx<'_>, key: &[u8], operations: &[Operation], bytes: us
             }
         }
     });
-    if changes > 0 {
+    // Where every operation failed, Redis grows the string and tells nobody: log, replicas and memory
+    // would hold different strings. Ours is a change; the event is Redis's.
+    if changes > 0 || grows {
         ctx.server.key_changed(db, key);
-        ctx.server.persistence.dirty += changes - 1;
+        ctx.server.persistence.dirty += changes.saturating_sub(1);
+    }
+    if changes > 0 {
         ctx.server.notify(NotifyFlags::STRING, "setbit", db, key);
     }
     Ok(())

@@ -25,7 +25,7 @@ mod tests;
 pub use count::Histogram;
 pub use hash::{Pattern, pattern_of};
 pub use registers::Registers;
-pub use sparse::{Run, runs};
+pub use sparse::{Run, describe, runs};
 
 use std::ops::Range;
 

@@ -34,7 +34,9 @@ impl Registers {
         &self.0
     }
 
-    /// Raises each register to that of a sketch. O(registers). After an error some are raised.
+    /// Raises each register to that of a sketch. O(registers). After an error some are raised. A value
+    /// run that goes beyond the last register ends the sketch, as in Redis; whether that is a fault
+    /// depends on what came before it.
     pub fn merge(&mut self, sketch: &[u8]) -> Result<(), Corrupt> {
         let body = &sketch[HEADER_BYTES..];
         if is_dense(sketch) {
@@ -45,7 +47,7 @@ impl Registers {
         for Run { value, len } in runs(body) {
             let end = index + len;
             if value > 0 {
-                let covered = self.0.get_mut(index..end).ok_or(Corrupt)?;
+                let Some(covered) = self.0.get_mut(index..end) else { break };
                 covered.iter_mut().for_each(|register| *register = value.max(*register));
             }
             index = end;

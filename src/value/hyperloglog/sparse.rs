@@ -13,7 +13,6 @@
 use super::hash::Pattern;
 use super::registers;
 use super::{Corrupt, HEADER_BYTES, Store, make_dense, make_stale};
-use std::fmt;
 
 const ZEROS_BIT: u8 = 0x40;
 const VALUE_BIT: u8 = 0x80;
@@ -33,18 +32,6 @@ pub struct Run {
     pub value: u8,
     /// 1 to 16,384.
     pub len: usize,
-}
-
-/// `z:3` for up to 64 zeros, `Z:3` for more, `v:2,1` for a value and its run (PFDEBUG DECODE).
-impl fmt::Display for Run {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Run { value, len } = *self;
-        match value {
-            0 if len > ZERO_LEN_MAX => write!(formatter, "Z:{len}"),
-            0 => write!(formatter, "z:{len}"),
-            value => write!(formatter, "v:{value},{len}"),
-        }
-    }
 }
 
 fn is_value(byte: u8) -> bool {
@@ -79,6 +66,22 @@ pub fn runs(body: &[u8]) -> impl Iterator<Item = Run> + '_ {
             run
         })
     })
+}
+
+/// The runs in words: `z:3` for zeros in one byte, `Z:3` for zeros in two, `v:2,1` for a value and its
+/// run (PFDEBUG DECODE).
+pub fn describe(body: &[u8]) -> String {
+    let (mut words, mut at) = (Vec::new(), 0);
+    while at < body.len() {
+        let (Run { value, len }, bytes) = decode(body, at);
+        words.push(match (value, bytes) {
+            (0, 1) => format!("z:{len}"),
+            (0, _) => format!("Z:{len}"),
+            (value, _) => format!("v:{value},{len}"),
+        });
+        at += bytes;
+    }
+    words.join(" ")
 }
 
 /// A few runs in the making.
