@@ -378,6 +378,23 @@ fn what_a_conversion_loses_is_said() {
     assert!(!left.iter().any(|name| name.to_string_lossy().contains(".convert-")), "{left:?}");
 }
 
+#[test]
+fn a_log_with_scripts_is_refused_with_the_way_out() {
+    let folder = common::new_folder();
+    for words in [["EVAL", "return 1", "0"], ["function", "LOAD", "#!lua name=l"]] {
+        let input =
+            file(&folder, "scripts.aof", (command(&["SET", "key", "value"]) + &command(&words)).as_bytes());
+        let output = folder.path().join("out.rdb");
+        let refused = convert(&[], &input, &output);
+        assert_eq!(code(&refused), 1);
+        let said = text(&refused);
+        for part in [&format!("Unknown command '{}'", words[0]), "(offset 33)", "BGREWRITEAOF", "BGSAVE"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!output.exists());
+    }
+}
+
 fn timed_log() -> String {
     let mut log = "#TS:1700000000\r\n".to_owned() + &command(&["SELECT", "0"]);
     for (number, time) in [(1, 1_700_000_010), (2, 1_700_000_020), (3, 1_700_000_030)] {

@@ -427,9 +427,19 @@ fn end_transaction(server: &mut Server, session: &mut Session<'_>, offset: u64) 
     Ok(())
 }
 
+/// Commands of scripts and functions, which cannot be executed yet.
+const SCRIPT_COMMANDS: [&[u8]; 5] = [b"eval", b"evalsha", b"fcall", b"function", b"script"];
+
 fn unknown_command(file: &str, name: &[u8], offset: u64) -> String {
+    let is_script = SCRIPT_COMMANDS.iter().any(|known| name.eq_ignore_ascii_case(known));
+    let way_out = if is_script {
+        ": scripts and functions cannot be executed yet. Let the server that wrote the file rewrite it (BGREWRITEAOF with \
+         aof-use-rdb-preamble yes) or save a snapshot (BGSAVE), and use what that gives: it holds the data and no scripts"
+    } else {
+        ""
+    };
     format!(
-        "Unknown command '{}' reading the append only file {file} (offset {offset})",
+        "Unknown command '{}' reading the append only file {file} (offset {offset}){way_out}",
         String::from_utf8_lossy(name)
     )
 }
