@@ -168,16 +168,11 @@ fn make_backup(dir: &Path, unix_ms: i64) -> String {
     // CRC-64/XZ of nothing is 0.
     let files = vec![BackupFile { name: "appendonly.aof".to_owned(), bytes: 0, crc: 0 }];
     let manifest = Manifest {
-        kind: BackupKind::Log,
-        name: name.clone(),
-        unix_ms,
-        tine_version: "0.1.0".to_owned(),
-        run_id: None,
-        databases: None,
         keys: Some(0),
         expires: Some(0),
         field_expires: Some(0),
         files,
+        ..Manifest::begun(BackupKind::Log, unix_ms, "0.1.0")
     };
     std::fs::write(folder.join("appendonly.aof"), b"").expect("write");
     std::fs::write(folder.join("MANIFEST"), manifest.to_text()).expect("write");

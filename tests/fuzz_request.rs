@@ -143,10 +143,9 @@ fn parse_all(bytes: &[u8], cuts: &[usize]) -> (Vec<Vec<Vec<u8>>>, Option<String>
         let buffer = &bytes[..cut];
         loop {
             if parser.next_is_inline(buffer) {
-                let mut words = Vec::new();
                 match parser.take_inline_line(buffer) {
-                    Ok(line) => match split_inline(line, &mut words) {
-                        Ok(()) => requests.push(words),
+                    Ok(line) => match split_inline(line) {
+                        Ok(words) => requests.push(words),
                         Err(error) => return (requests, Some(error.text())),
                     },
                     Err(Parsed::Error(error)) => return (requests, Some(error.text())),

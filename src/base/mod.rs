@@ -15,6 +15,7 @@
 //! | `rng` | sampling, and random bytes of the system |
 //! | `timestamp` | Unix seconds or RFC 3339 dates, read and shown |
 //! | `tsc` | the processor's time stamp counter (the only unsafe code here beside `crc64`) |
+//! | `words` | lines of words with quotes |
 
 pub mod bytes;
 pub mod calendar;
@@ -29,3 +30,4 @@ pub mod numbers;
 pub mod rng;
 pub mod timestamp;
 mod tsc;
+pub mod words;

@@ -16,16 +16,7 @@ const STEP_MAX: i64 = 1_000_000;
 const ADMIN: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 
 const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Handler) -> CommandSpec {
-    CommandSpec {
-        name,
-        arity,
-        flags: ADMIN,
-        group: Group::Server,
-        since: "7.2.0",
-        summary,
-        handler,
-        ..CommandSpec::DEFAULT
-    }
+    CommandSpec { flags: ADMIN, since: "7.2.0", ..CommandSpec::server_row(name, arity, summary, handler) }
 }
 
 const SUBCOMMANDS: &[CommandSpec] = &[

@@ -4,29 +4,15 @@ use crate::command::help;
 use crate::resp::Args;
 use crate::server::error::{CommandResult, ReplyError};
 use crate::server::latency::Series;
-use crate::server::spec::{Found, Group, flag};
+use crate::server::spec::{Found, Group, Handler, flag};
 use crate::server::stats::CommandStats;
 use crate::server::{CommandSpec, Ctx, Server};
 use std::fmt::Write;
 
 const ADMIN: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    summary: &'static str,
-    handler: crate::server::spec::Handler,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        arity,
-        flags: ADMIN,
-        group: Group::Server,
-        since: "2.8.13",
-        summary,
-        handler,
-        ..CommandSpec::DEFAULT
-    }
+const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Handler) -> CommandSpec {
+    CommandSpec { flags: ADMIN, since: "2.8.13", ..CommandSpec::server_row(name, arity, summary, handler) }
 }
 
 const EACH_NODE: &[&str] =

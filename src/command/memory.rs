@@ -4,26 +4,13 @@ use crate::base::numbers::parse_i64;
 use crate::command::help;
 use crate::resp::Args;
 use crate::server::error::{self, CommandResult};
-use crate::server::spec::{Group, KeySpec, flag, key_flag};
+use crate::server::spec::{Group, Handler, KeySpec, flag, key_flag};
 use crate::server::{CommandSpec, Ctx, Server};
 use crate::sys::{data_alloc, general_alloc};
 use std::fmt::Write;
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    summary: &'static str,
-    handler: crate::server::spec::Handler,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        arity,
-        group: Group::Server,
-        since: "4.0.0",
-        summary,
-        handler,
-        ..CommandSpec::DEFAULT
-    }
+const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Handler) -> CommandSpec {
+    CommandSpec { since: "4.0.0", ..CommandSpec::server_row(name, arity, summary, handler) }
 }
 
 const EACH_SHARD: &[&str] =

@@ -8,14 +8,9 @@ use crate::server::{CommandSpec, Ctx};
 
 const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Handler) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
         flags: flag::ADMIN | flag::NOSCRIPT,
-        group: Group::Server,
         since: "4.0.0",
-        summary,
-        handler,
-        ..CommandSpec::DEFAULT
+        ..CommandSpec::server_row(name, arity, summary, handler)
     }
 }
 

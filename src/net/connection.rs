@@ -347,10 +347,10 @@ impl Connection {
             Ok(line) => line,
             Err(parsed) => return parsed,
         };
-        let mut words = Vec::new();
-        if let Err(failure) = request::split_inline(line, &mut words) {
-            return Parsed::Error(failure);
-        }
+        let words = match request::split_inline(line) {
+            Ok(words) => words,
+            Err(failure) => return Parsed::Error(failure),
+        };
         if words.is_empty() {
             return Parsed::Empty;
         }

@@ -5,6 +5,7 @@
 //! request is not complete it keeps what it has, so that a large request that arrives in many
 //! pieces is scanned once. Error texts are those of Redis 7.2 (`networking.c`, facts only).
 
+use crate::base::words;
 use crate::resp::args::Span;
 
 /// Longest inline request, and longest `*`/`$` header line.
@@ -286,111 +287,12 @@ fn header_slow(buffer: &[u8], start: usize) -> Header {
     }
 }
 
-/// Splits an inline request into arguments: blanks separate, `"..."` with `\n \r \t \b \a \xHH`
-/// escapes and `'...'` with `\'` quote, as `redis-cli` users know it.
+/// Splits an inline request into arguments, as `redis-cli` users know them.
 ///
 /// # Errors
 /// [`ProtocolError::UnbalancedQuotes`] when a quote stays open or is followed by a non-blank.
-pub fn split_inline(line: &[u8], out: &mut Vec<Vec<u8>>) -> Result<(), ProtocolError> {
-    let mut position = 0;
-    loop {
-        while line.get(position).is_some_and(|byte| is_blank(*byte)) {
-            position += 1;
-        }
-        if position >= line.len() {
-            return Ok(());
-        }
-        let mut argument = Vec::new();
-        position = take_inline_argument(line, position, &mut argument)?;
-        out.push(argument);
-    }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0)
-}
-
-fn take_inline_argument(line: &[u8], mut position: usize, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
-    while let Some(byte) = line.get(position) {
-        match byte {
-            b'"' => {
-                position = take_double_quoted(line, position + 1, out)?;
-                return end_of_quoted(line, position);
-            }
-            b'\'' => {
-                position = take_single_quoted(line, position + 1, out)?;
-                return end_of_quoted(line, position);
-            }
-            byte if is_blank(*byte) => break,
-            byte => out.push(*byte),
-        }
-        position += 1;
-    }
-    Ok(position)
-}
-
-/// A closing quote must be followed by a blank or by the end.
-fn end_of_quoted(line: &[u8], position: usize) -> Result<usize, ProtocolError> {
-    match line.get(position) {
-        Some(byte) if !is_blank(*byte) => Err(ProtocolError::UnbalancedQuotes),
-        _ => Ok(position),
-    }
-}
-
-fn take_double_quoted(line: &[u8], mut position: usize, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
-    loop {
-        match line.get(position) {
-            None => return Err(ProtocolError::UnbalancedQuotes),
-            Some(b'"') => return Ok(position + 1),
-            Some(b'\\') => {
-                if let Some(&[b'x', high, low]) =
-                    line.get(position + 1..position + 4).and_then(|s| s.first_chunk::<3>())
-                    && let (Some(high), Some(low)) = (hex_digit(high), hex_digit(low))
-                {
-                    out.push(high << 4 | low);
-                    position += 4;
-                    continue;
-                }
-                let Some(escaped) = line.get(position + 1) else {
-                    return Err(ProtocolError::UnbalancedQuotes);
-                };
-                out.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 8,
-                    b'a' => 7,
-                    other => *other,
-                });
-                position += 2;
-            }
-            Some(byte) => {
-                out.push(*byte);
-                position += 1;
-            }
-        }
-    }
-}
-
-fn take_single_quoted(line: &[u8], mut position: usize, out: &mut Vec<u8>) -> Result<usize, ProtocolError> {
-    loop {
-        match line.get(position) {
-            None => return Err(ProtocolError::UnbalancedQuotes),
-            Some(b'\\') if line.get(position + 1) == Some(&b'\'') => {
-                out.push(b'\'');
-                position += 2;
-            }
-            Some(b'\'') => return Ok(position + 1),
-            Some(byte) => {
-                out.push(*byte);
-                position += 1;
-            }
-        }
-    }
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    (byte as char).to_digit(16).map(|digit| digit as u8)
+pub fn split_inline(line: &[u8]) -> Result<Vec<Vec<u8>>, ProtocolError> {
+    words::split(line).ok_or(ProtocolError::UnbalancedQuotes)
 }
 
 #[cfg(test)]

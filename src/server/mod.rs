@@ -53,6 +53,7 @@ pub mod pause;
 pub mod propagation;
 pub mod pubsub;
 mod reader_table;
+pub mod recent;
 pub mod replication;
 pub mod run;
 pub mod safety;

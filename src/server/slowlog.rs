@@ -6,9 +6,9 @@
 
 use crate::resp::Args;
 use crate::server::config::is_sensitive;
+use crate::server::recent::Recent;
 use crate::server::spec::{Found, flag};
 use crate::server::{ClientRef, Server};
-use std::collections::VecDeque;
 
 /// Arguments kept of one command, the last replaced by a count of the rest (as Redis).
 pub const ARGUMENTS_MAX: usize = 32;
@@ -31,38 +31,7 @@ pub struct SlowEntry {
 }
 
 /// Entries of one kind.
-#[derive(Debug, Default)]
-pub struct SlowLog {
-    entries: VecDeque<SlowEntry>,
-    next_id: u64,
-}
-
-impl SlowLog {
-    /// Newest first.
-    pub fn iter(&self) -> impl Iterator<Item = &SlowEntry> {
-        self.entries.iter()
-    }
-
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Forgets all entries; ids go on.
-    pub fn clear(&mut self) {
-        self.entries.clear();
-    }
-
-    fn push(&mut self, mut entry: SlowEntry, max_len: usize) {
-        entry.id = self.next_id;
-        self.next_id += 1;
-        self.entries.push_front(entry);
-        self.entries.truncate(max_len);
-    }
-}
+pub type SlowLog = Recent<SlowEntry>;
 
 /// The three logs.
 #[derive(Debug, Default)]
@@ -107,12 +76,12 @@ impl Server {
         if exceeds(request_bytes, request_from)
             && let Some(entry) = self.log_entry(client, found, args, request_bytes)
         {
-            self.command_logs.large_requests.push(entry, requests_max);
+            self.command_logs.large_requests.push(requests_max, |id| SlowEntry { id, ..entry });
         }
         if exceeds(reply_bytes, reply_from)
             && let Some(entry) = self.log_entry(client, found, args, reply_bytes)
         {
-            self.command_logs.large_replies.push(entry, replies_max);
+            self.command_logs.large_replies.push(replies_max, |id| SlowEntry { id, ..entry });
         }
     }
 
@@ -137,7 +106,7 @@ impl Server {
             return;
         }
         if let Some(entry) = self.log_entry(client, found, args, duration_us) {
-            self.command_logs.slow.push(entry, self.config.slowlog_max_len);
+            self.command_logs.slow.push(self.config.slowlog_max_len, |id| SlowEntry { id, ..entry });
         }
     }
 
@@ -239,7 +208,7 @@ mod tests {
                 address: String::new(),
                 client_name: Vec::new(),
             };
-            slow.push(entry, 2);
+            slow.push(2, |id| SlowEntry { id, ..entry });
         }
         assert_eq!(slow.iter().map(|entry| entry.id).collect::<Vec<_>>(), [2, 1]);
     }

@@ -325,6 +325,16 @@ impl CommandSpec {
         subcommands: &[],
     };
 
+    /// The beginning of a row of the group `server`: what each of them names.
+    pub const fn server_row(
+        name: &'static str,
+        arity: i32,
+        summary: &'static str,
+        handler: Handler,
+    ) -> CommandSpec {
+        CommandSpec { name, arity, summary, handler, group: Group::Server, ..CommandSpec::DEFAULT }
+    }
+
     #[inline]
     pub fn has(&self, flags: u32) -> bool {
         self.flags & flags != 0

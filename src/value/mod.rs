@@ -6,6 +6,7 @@
 //! To add a type: a folder here with its encodings, a variant in [`Value`] and [`ValueRef`], a line
 //! in `parts`, files in `persist/rdb` and `persist/aof/base`, a family in `command`.
 
+mod counted;
 pub mod digest;
 pub mod geo;
 pub mod hash;

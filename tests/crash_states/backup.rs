@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use tine::persist::aof::AofState;
 use tine::persist::backup::job::{BackupOrder, Progress, Source, check_files, read_manifest, run};
 use tine::persist::backup::manifest::{BackupKind, Manifest};
-use tine::persist::backup::name_at;
 use tine::replay::load_at_start;
 use tine::sys::io::{FaultPlan, MemoryStorage, PowerCut, Storage};
 
@@ -55,19 +54,7 @@ impl Scenario {
         self.server.clock_ms(1);
         let commands = self.digests.len() - 1;
         self.save();
-        let unix_ms = self.server.server.now_ms();
-        let manifest = Manifest {
-            kind: BackupKind::Snapshot,
-            name: name_at(unix_ms),
-            unix_ms,
-            tine_version: "0.1.0".to_owned(),
-            run_id: None,
-            databases: None,
-            keys: None,
-            expires: None,
-            field_expires: None,
-            files: Vec::new(),
-        };
+        let manifest = Manifest::begun(BackupKind::Snapshot, self.server.server.now_ms(), "0.1.0");
         let name = manifest.name.clone();
         taken.lock().expect("no observer panics").push(Taken { name, commands, reported: false });
         let (storage, path) =

@@ -14,12 +14,12 @@ pub(super) fn show(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Err(error::wrong_subcommand_syntax(args.at(1), "acl"));
     }
     if args.get(2).is_some_and(|word| word.eq_ignore_ascii_case(b"reset")) {
-        ctx.server.acl.log.clear();
+        ctx.server.acl.log.entries.clear();
         ctx.out.ok();
         return Ok(());
     }
     let count = args.get(2).map_or(Ok(SHOWN), arg::integer)?;
-    let (now_ms, log) = (ctx.now_ms(), &ctx.server.acl.log);
+    let (now_ms, log) = (ctx.now_ms(), &ctx.server.acl.log.entries);
     let count = usize::try_from(count).unwrap_or(0).min(log.len());
     ctx.out.array(count);
     log.iter().take(count).for_each(|entry| show_entry(ctx.out, entry, now_ms));

@@ -158,10 +158,9 @@ fn note_fact(ctx: &mut Ctx<'_>, option: &[u8], value: &[u8]) -> CommandResult {
 
 /// What the snapshot is to hold; nothing else will be in it.
 fn parse_filter(value: &[u8]) -> Result<SnapshotFilter, ReplyError> {
-    let mut words = Vec::new();
-    if request::split_inline(value, &mut words).is_err() {
+    let Ok(words) = request::split_inline(value) else {
         return Err(ReplyError::err("Missing rdb-filter-only values"));
-    }
+    };
     let mut filter = SnapshotFilter { no_data: true, no_functions: true };
     for word in words {
         if !arg::is(&word, "functions") {

@@ -11,7 +11,7 @@
 use crate::base::clock::unix_ms_now;
 use crate::persist::aof::log_file::LogFile;
 use crate::sys::durable::free_name;
-use crate::sys::io::{FileMetadata, IoResult, Storage};
+use crate::sys::io::{FileId, FileMetadata, IoResult, Storage};
 use std::path::Path;
 
 /// What has become of the file.
@@ -63,16 +63,22 @@ pub(super) fn is_same(one: &FileMetadata, other: &FileMetadata) -> bool {
     one.id == other.id
 }
 
-/// Gives what somebody has put in the place of `old`, if so, the name `<name>.replaced-<unix time>`.
+/// Gives what somebody has put in the place of `old`, if so, the name `<name>.replaced-<unix time>`;
+/// unless it is `kept`, which has a second name since the rewrite began.
 ///
 /// # Errors
 /// That failed: better no rewrite than overwriting what is not ours.
-pub(super) fn set_foreign_aside(storage: &dyn Storage, old: &LogFile, target: &Path) -> IoResult<()> {
+pub(super) fn set_foreign_aside(
+    storage: &dyn Storage,
+    old: &LogFile,
+    target: &Path,
+    kept: Option<FileId>,
+) -> IoResult<()> {
     if !old.is_watched() {
         return Ok(());
     }
     let foreign = match (storage.metadata(target), old.metadata()) {
-        (Ok(named), Ok(own)) => !is_same(&named, &own),
+        (Ok(named), Ok(own)) => !is_same(&named, &own) && Some(named.id) != kept,
         _ => false,
     };
     if !foreign {

@@ -4,7 +4,7 @@
 //! when they need it; `#` begins a comment. Exactly one base, increments in rising order; history
 //! files are ignored. Error texts are those of Redis 7.2 (facts only).
 
-use crate::resp::request::split_inline;
+use crate::base::words;
 
 /// Longest line, bytes, line end included.
 const LINE_MAX_BYTES: usize = 1024;
@@ -50,8 +50,7 @@ impl Manifest {
 
     fn take_line(&mut self, line: &[u8], sequence: &mut u64) -> Result<(), &'static str> {
         const FORMAT: &str = "Invalid AOF manifest file format";
-        let mut words = Vec::new();
-        split_inline(line, &mut words).map_err(|_| FORMAT)?;
+        let words = words::split(line).ok_or(FORMAT)?;
         if words.len() < 6 || words.len() % 2 != 0 {
             return Err(FORMAT);
         }

@@ -555,8 +555,13 @@ impl Aof {
     /// The child has ended well: its file of `bytes` gets the buffer and takes the place of the old
     /// one.
     pub fn switch_to(&mut self, temp: PathBuf, bytes: u64) {
-        let order =
-            SwitchOrder { temp, bytes, target: self.path.clone(), keep_open: self.state != AofState::Off };
+        let order = SwitchOrder {
+            temp,
+            bytes,
+            target: self.path.clone(),
+            keep_open: self.state != AofState::Off,
+            kept: self.known,
+        };
         self.shared.push(Message::Switch(order));
     }
 

@@ -50,6 +50,8 @@ impl SyncPolicy {
 /// Order to put a new base in place.
 #[derive(Debug)]
 pub(super) struct SwitchOrder {
+    /// A file that may be replaced: what is in it has a second name.
+    pub kept: Option<FileId>,
     /// What the child wrote, and how much of it, bytes.
     pub temp: PathBuf,
     pub bytes: u64,

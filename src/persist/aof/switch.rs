@@ -229,7 +229,7 @@ impl Writer {
         }
         file.sync()?;
         if let Some(old) = lock(&self.shared.file).as_ref() {
-            file_watch::set_foreign_aside(&*self.shared.storage, old, &order.target)?;
+            file_watch::set_foreign_aside(&*self.shared.storage, old, &order.target, order.kept)?;
         }
         let id = self.shared.storage.metadata(&order.temp)?.id;
         let start = Instant::now();

@@ -18,6 +18,7 @@
 //! any whole RDB Redis's CRC-64 is 0, as it is over zeros. Text, so that it can be read when nothing else works;
 //! every line is required once, `file` at least once.
 
+use crate::persist::backup::name_at;
 use crc64fast::Digest;
 use std::fmt::{self, Write};
 
@@ -108,6 +109,22 @@ fn or_dash(value: Option<impl fmt::Display>) -> String {
 }
 
 impl Manifest {
+    /// Of a backup that begins at `unix_ms`: no files yet, nothing known of the data.
+    pub fn begun(kind: BackupKind, unix_ms: i64, tine_version: &str) -> Manifest {
+        Manifest {
+            kind,
+            name: name_at(unix_ms),
+            unix_ms,
+            tine_version: tine_version.to_owned(),
+            run_id: None,
+            databases: None,
+            keys: None,
+            expires: None,
+            field_expires: None,
+            files: Vec::new(),
+        }
+    }
+
     /// Length of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()

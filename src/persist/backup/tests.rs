@@ -40,16 +40,11 @@ fn disk() -> MemoryStorage {
 
 fn manifest(kind: BackupKind) -> Manifest {
     Manifest {
-        kind,
-        name: name_at(UNIX_MS),
-        unix_ms: UNIX_MS,
-        tine_version: "0.1.0".to_owned(),
-        run_id: None,
         databases: Some(16),
         keys: Some(1),
         expires: Some(0),
         field_expires: Some(0),
-        files: Vec::new(),
+        ..Manifest::begun(kind, UNIX_MS, "0.1.0")
     }
 }
 

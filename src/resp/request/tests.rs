@@ -55,10 +55,7 @@ fn empty_requests_are_skipped() {
 
 #[test]
 fn inline_quotes_and_escapes() {
-    let split = |line: &[u8]| {
-        let mut out = Vec::new();
-        split_inline(line, &mut out).map(|()| out)
-    };
+    let split = split_inline;
     assert_eq!(split(b"SET  a \"b\\x41\\n\""), Ok(vec![b"SET".to_vec(), b"a".to_vec(), b"bA\n".to_vec()]));
     assert_eq!(split(b"'it\\'s' ''"), Ok(vec![b"it's".to_vec(), vec![]]));
     assert_eq!(split(b"\"open"), Err(ProtocolError::UnbalancedQuotes));
@@ -96,7 +93,6 @@ proptest! {
         if parsed == Parsed::Request {
             prop_assert!(!args.is_empty());
         }
-        let mut out = Vec::new();
-        let _ = split_inline(&bytes, &mut out);
+        let _ = split_inline(&bytes);
     }
 }

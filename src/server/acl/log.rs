@@ -4,7 +4,7 @@
 //! work of a refusal is bounded whatever `acllog-max-len` says.
 
 use super::check::DeniedBy;
-use std::collections::VecDeque;
+use crate::server::recent::Recent;
 
 /// Refusals further apart than this are two entries, ms (as Redis).
 const GROUPING_MS: i64 = 60_000;
@@ -67,31 +67,13 @@ pub struct DenialCounts {
 /// All entries.
 #[derive(Debug, Default)]
 pub struct AclLog {
-    entries: VecDeque<LogEntry>,
-    next_id: u64,
+    pub entries: Recent<LogEntry>,
     pub counts: DenialCounts,
 }
 
 impl AclLog {
-    /// Newest first.
-    pub fn iter(&self) -> impl Iterator<Item = &LogEntry> {
-        self.entries.iter()
-    }
-
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    pub fn clear(&mut self) {
-        self.entries.clear();
-    }
-
     /// Counts and notes a refusal; the entry's id is given here. O(entry).
-    pub(super) fn add(&mut self, mut entry: LogEntry, max_len: usize) {
+    pub(super) fn add(&mut self, entry: LogEntry, max_len: usize) {
         let count = match entry.by {
             DeniedBy::Auth => &mut self.counts.auth,
             DeniedBy::Command => &mut self.counts.command,
@@ -99,18 +81,14 @@ impl AclLog {
             DeniedBy::Channel => &mut self.counts.channel,
         };
         *count += 1;
-        let like = self.entries.iter().take(GROUPING_ENTRIES).position(|known| known.is_like(&entry));
-        if let Some(mut known) = like.and_then(|index| self.entries.remove(index)) {
+        if let Some(mut known) = self.entries.take(GROUPING_ENTRIES, |known| known.is_like(&entry)) {
             known.count += 1;
             known.client = entry.client;
             known.updated_ms = entry.updated_ms;
-            self.entries.push_front(known);
+            self.entries.put_back(known);
             return;
         }
-        entry.id = self.next_id;
-        self.next_id += 1;
-        self.entries.push_front(entry);
-        self.entries.truncate(max_len);
+        self.entries.push(max_len, |id| LogEntry { id, ..entry });
     }
 }
 
@@ -138,7 +116,7 @@ mod tests {
             let object = String::from_utf8_lossy(&entry.object);
             format!("{object}#{}x{}@{}-{}", entry.id, entry.count, entry.created_ms, entry.updated_ms)
         };
-        log.iter().map(line).collect::<Vec<_>>().join(" ")
+        log.entries.iter().map(line).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -148,7 +126,7 @@ mod tests {
             log.add(entry(object, at_ms), 128);
         }
         assert_eq!(shown(&log), "a#2x1@120001-120001 a#0x2@0-60000 b#1x1@1-1");
-        assert_eq!(log.iter().nth(1).map(|entry| entry.client.as_slice()), Some(b"60000".as_slice()));
+        assert_eq!(log.entries.iter().nth(1).map(|entry| entry.client.as_slice()), Some(b"60000".as_slice()));
         assert_eq!(log.counts.key, 4);
     }
 
@@ -161,6 +139,6 @@ mod tests {
         assert!(shown(&log).starts_with("a#11x1@0-0 k#10x1"), "{}", shown(&log));
         assert!(shown(&log).ends_with(" b#1x1@0-0"), "{}", shown(&log));
         log.add(entry("z", 0), 0);
-        assert!(log.is_empty());
+        assert!(log.entries.is_empty());
     }
 }

@@ -9,112 +9,14 @@ use crate::base::glob::{self, Case};
 pub use crate::base::bytes::repr as quote;
 /// Parses a decimal integer strictly: no blanks, no `+`, no leading zero, no `-0`, at most 64 bits.
 pub use crate::base::numbers::parse_i64 as parse_integer;
+/// Parses a number of bytes with its unit.
+pub use crate::base::numbers::parse_memory_bytes as parse_memory;
+/// Cuts a line into its words.
+pub use crate::base::words::split as split_arguments;
 
 /// Longest pattern a glob match looks at, in bytes. Matching is quadratic in the worst case and
 /// directive names are below 64 bytes, so nothing longer can be meant.
 const MAX_PATTERN_BYTES: usize = 4096;
-
-/// Cuts a line into its words, as `sdssplitargs` does: blanks separate, `"..."` takes the escapes
-/// `\n \r \t \b \a \xHH`, `'...'` takes only `\'`, and a closing quote must end the word.
-///
-/// `None` when a quote stays open or text follows a closing one. O(length of the line).
-pub fn split_arguments(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut words = Vec::new();
-    let mut rest = line;
-    loop {
-        let start = rest.iter().position(|&byte| !is_blank(byte)).unwrap_or(rest.len());
-        rest = &rest[start..];
-        if rest.is_empty() {
-            return Some(words);
-        }
-        let (word, used) = take_word(rest)?;
-        words.push(word);
-        rest = &rest[used..];
-    }
-}
-
-/// Reads one word at the start of `text`; returns it with the number of bytes used.
-fn take_word(text: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let mut word = Vec::new();
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b' ' | b'\n' | b'\r' | b'\t' => break,
-            b'"' => return take_double_quoted(text, at + 1, word),
-            b'\'' => return take_single_quoted(text, at + 1, word),
-            _ => word.push(byte),
-        }
-        at += 1;
-    }
-    Some((word, at))
-}
-
-fn take_double_quoted(text: &[u8], mut at: usize, mut word: Vec<u8>) -> Option<(Vec<u8>, usize)> {
-    loop {
-        match *text.get(at)? {
-            b'"' => return end_of_quotes(text, at, word),
-            b'\\' => {
-                let (byte, used) = unescape(&text[at..])?;
-                word.push(byte);
-                at += used;
-            }
-            byte => {
-                word.push(byte);
-                at += 1;
-            }
-        }
-    }
-}
-
-/// Reads the escape that `text` begins with; `None` when the backslash is the last byte.
-fn unescape(text: &[u8]) -> Option<(u8, usize)> {
-    if let [_, b'x', high, low, ..] = *text
-        && let (Some(high), Some(low)) = (hex_digit(high), hex_digit(low))
-    {
-        return Some((high * 16 + low, 4));
-    }
-    let byte = match *text.get(1)? {
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'b' => 0x08,
-        b'a' => 0x07,
-        other => other,
-    };
-    Some((byte, 2))
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
-fn take_single_quoted(text: &[u8], mut at: usize, mut word: Vec<u8>) -> Option<(Vec<u8>, usize)> {
-    loop {
-        match *text.get(at)? {
-            b'\'' => return end_of_quotes(text, at, word),
-            b'\\' if text.get(at + 1) == Some(&b'\'') => {
-                word.push(b'\'');
-                at += 2;
-            }
-            byte => {
-                word.push(byte);
-                at += 1;
-            }
-        }
-    }
-}
-
-/// The closing quote at `at` must be followed by a blank or by nothing.
-fn end_of_quotes(text: &[u8], at: usize, word: Vec<u8>) -> Option<(Vec<u8>, usize)> {
-    match text.get(at + 1) {
-        Some(&byte) if !is_blank(byte) => None,
-        _ => Some((word, at + 1)),
-    }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-}
 
 /// Quotes only what would not survive as a bare word.
 pub fn quote_if_needed(word: &[u8]) -> Vec<u8> {
@@ -133,29 +35,6 @@ pub fn parse_lenient_integer(text: &[u8]) -> Option<i64> {
 /// Parses an octal number (a file mode such as `700` or `0770`); a sign is fine.
 pub fn parse_octal(text: &[u8]) -> Option<i64> {
     i64::from_str_radix(std::str::from_utf8(text).ok()?, 8).ok()
-}
-
-/// Parses a number of bytes with its unit, whatever its case: none or `b`; `k`, `m`, `g` count in
-/// 1000s; `kb`, `mb`, `gb` in 1024s. No digits are 0, as in Redis (`--maxmemory ""`). `None` also
-/// when the product is above 64 bits, where Redis takes another number than the one written.
-pub fn parse_memory(text: &[u8]) -> Option<u64> {
-    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    let multiplier: u64 = match unit.to_ascii_lowercase().as_slice() {
-        b"" | b"b" => 1,
-        b"k" => 1000,
-        b"kb" => 1 << 10,
-        b"m" => 1_000_000,
-        b"mb" => 1 << 20,
-        b"g" => 1_000_000_000,
-        b"gb" => 1 << 30,
-        _ => return None,
-    };
-    let number = match digits {
-        b"" => 0,
-        _ => std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?,
-    };
-    number.checked_mul(multiplier)
 }
 
 /// Writes a number of bytes in the largest of `gb`, `mb`, `kb` that divides it.
@@ -183,58 +62,8 @@ mod tests {
     };
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
-    fn words(line: &str) -> Option<Vec<String>> {
-        let split = split_arguments(line.as_bytes())?;
-        Some(split.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect())
-    }
-
     #[test]
-    fn words_of_a_line() {
-        let expect = |line: &str, wanted: &[&str]| {
-            assert_eq!(words(line).as_deref(), Some(wanted.map_to_strings().as_slice()), "{line}");
-        };
-        expect("", &[]);
-        expect("  save  900\t1 ", &["save", "900", "1"]);
-        expect(r#"a "b c" 'd e' """#, &["a", "b c", "d e", ""]);
-        expect(r#""\x41\n\"\q" '\'\n'"#, &["A\n\"q", "'\\n"]);
-        expect(r#"a"b""#, &["ab"]);
-        expect(r#""\xZZ""#, &["xZZ"]);
-        for broken in ["\"", "'a", "\"a\"b", "'a'b", "\"a\\", "x \"abc"] {
-            assert_eq!(words(broken), None, "{broken}");
-        }
-    }
-
-    trait MapToStrings {
-        fn map_to_strings(&self) -> Vec<String>;
-    }
-
-    impl MapToStrings for &[&str] {
-        fn map_to_strings(&self) -> Vec<String> {
-            self.iter().map(|word| word.to_string()).collect()
-        }
-    }
-
-    #[test]
-    fn units_of_memory() {
-        let cases: [(&str, Option<u64>); 14] = [
-            ("0", Some(0)),
-            ("1024b", Some(1024)),
-            ("1k", Some(1000)),
-            ("1KB", Some(1024)),
-            ("2m", Some(2_000_000)),
-            ("2mb", Some(2 << 20)),
-            ("3g", Some(3_000_000_000)),
-            ("1Gb", Some(1 << 30)),
-            ("", Some(0)),
-            ("-1", None),
-            ("1tb", None),
-            ("mb", Some(0)),
-            ("1 mb", None),
-            ("18446744073709551615gb", None),
-        ];
-        for (text, wanted) in cases {
-            assert_eq!(parse_memory(text.as_bytes()), wanted, "{text}");
-        }
+    fn amounts_of_memory_are_written_short() {
         assert_eq!(format_memory(64 << 20), "64mb");
         assert_eq!(format_memory(1500), "1500");
         assert_eq!(format_memory(0), "0");

@@ -3,7 +3,6 @@
 use crate::base::clock::unix_ms_now;
 use crate::persist::backup::job::{self, BackupOrder, Progress, Source, remove_folder};
 use crate::persist::backup::manifest::{BackupKind, Manifest};
-use crate::persist::backup::name_at;
 use crate::server::run::TINE_VERSION;
 use crate::sys::io::{FileMetadata, OsStorage, Storage};
 use crate::tools::backup::arguments::Options;
@@ -181,19 +180,7 @@ fn offline_choice(
 
 fn take_offline(options: &Options, folder: &Path) -> Result<String, Failure> {
     let (kind, path, found) = offline_file(options, folder)?;
-    let unix_ms = unix_ms_now();
-    let manifest = Manifest {
-        kind,
-        name: name_at(unix_ms),
-        unix_ms,
-        tine_version: TINE_VERSION.to_owned(),
-        run_id: None,
-        databases: None,
-        keys: None,
-        expires: None,
-        field_expires: None,
-        files: Vec::new(),
-    };
+    let manifest = Manifest::begun(kind, unix_ms_now(), TINE_VERSION);
     let file = OsStorage.open_read(&path).map_err(failed)?;
     let source = Source::File { file, path: path.clone() };
     let order = BackupOrder {

@@ -15,6 +15,7 @@ use crate::ds::listpack::{Listpack, ListpackView};
 use crate::ds::quicklist::{Codec, Options, Quicklist, remove_from_listpack, visit_listpack};
 use crate::sys::data_alloc::DataBox;
 use crate::value::TypeLimits;
+use crate::value::counted::counted;
 
 pub use crate::ds::element::Element as ListElement;
 pub use crate::ds::quicklist::{Container, Direction, NodeView, Side, Stored};
@@ -53,6 +54,8 @@ pub enum ListRef<'a> {
     Linked(&'a Quicklist),
 }
 
+counted!(ListValue, ListRef);
+
 impl ListValue {
     /// An empty list.
     pub fn new() -> Self {
@@ -72,16 +75,6 @@ impl ListValue {
             ListValue::Packed(listpack) => ListRef::Packed(listpack.view()),
             ListValue::Linked(list) => ListRef::Linked(list),
         }
-    }
-
-    /// Elements.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.as_ref().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Blocks that freeing it gives back, about.
@@ -223,12 +216,6 @@ impl ListValue {
     }
 }
 
-impl Default for ListValue {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<'a> ListRef<'a> {
     /// Elements.
     #[inline]
@@ -237,10 +224,6 @@ impl<'a> ListRef<'a> {
             ListRef::Packed(listpack) => listpack.len(),
             ListRef::Linked(list) => list.len(),
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Whether it is a quicklist of one node.

@@ -26,6 +26,7 @@ use crate::ds::listpack::{Listpack, ListpackView};
 use crate::ds::member_table::MemberTable;
 use crate::ds::table::TableStats;
 use crate::sys::data_alloc::DataBox;
+use crate::value::counted::counted;
 use crate::value::limits::{PackedLimits, TypeLimits};
 
 pub use algebra::{Algebra, combine, combine_into};
@@ -73,6 +74,8 @@ pub enum SetRef<'a> {
     Big(&'a MemberTable),
 }
 
+counted!(SetValue, SetRef);
+
 impl SetValue {
     /// An empty set, in the encoding that grows into any other.
     pub fn new() -> Self {
@@ -87,27 +90,12 @@ impl SetValue {
         }
     }
 
-    /// Members.
-    pub fn len(&self) -> usize {
-        self.as_ref().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Blocks that freeing it gives back, about.
     pub fn free_effort(&self) -> usize {
         match self {
             SetValue::Packed(_) | SetValue::Integers(_) => 1,
             SetValue::Big(table) => table.len(),
         }
-    }
-}
-
-impl Default for SetValue {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -120,10 +108,6 @@ impl<'a> SetRef<'a> {
             SetRef::Integers(intset) => intset.len(),
             SetRef::Big(table) => table.len(),
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     pub fn encoding(&self) -> &'static str {

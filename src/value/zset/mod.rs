@@ -26,6 +26,7 @@ use crate::ds::listpack::{Listpack, ListpackView};
 use crate::ds::sorted_set::SortedSet;
 use crate::ds::table::TableStats;
 use crate::sys::data_alloc::DataBox;
+use crate::value::counted::counted;
 use crate::value::limits::{PackedLimits, TypeLimits};
 
 pub use crate::ds::sorted_set::{Change, MemberBound, NotANumber, ScoreBound};
@@ -63,6 +64,8 @@ pub enum ZsetRef<'a> {
     Big(&'a SortedSet),
 }
 
+counted!(ZsetValue, ZsetRef);
+
 impl ZsetValue {
     /// An empty sorted set.
     pub fn new() -> Self {
@@ -76,27 +79,12 @@ impl ZsetValue {
         }
     }
 
-    /// Members.
-    pub fn len(&self) -> usize {
-        self.as_ref().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Blocks that freeing it gives back, about.
     pub fn free_effort(&self) -> usize {
         match self {
             ZsetValue::Packed(_) => 1,
             ZsetValue::Big(set) => set.len(),
         }
-    }
-}
-
-impl Default for ZsetValue {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -107,10 +95,6 @@ impl<'a> ZsetRef<'a> {
             ZsetRef::Packed(listpack) => listpack.len() / 2,
             ZsetRef::Big(set) => set.len(),
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     pub fn encoding(&self) -> &'static str {
