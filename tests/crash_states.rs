@@ -25,7 +25,7 @@ use common::InProcess;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tine::persist::aof::base::{self, BaseForm};
 use tine::persist::aof::rewrite::RewritePhase;
 use tine::persist::aof::{Aof, AofState};
@@ -388,13 +388,10 @@ fn names(disk: &MemoryStorage) -> Vec<PathBuf> {
     names.into_iter().map(PathBuf::from).collect()
 }
 
+/// Waits for a condition that a healthy disk brings about soon.
 #[track_caller]
-fn wait_until(mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < DEADLINE, "waited in vain");
-        std::thread::sleep(Duration::from_micros(200));
-    }
+fn wait_until(condition: impl FnMut() -> bool) {
+    common::wait_until("what threads of the server do", DEADLINE, condition);
 }
 
 fn explore(policy: &'static str) -> usize {

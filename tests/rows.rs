@@ -15,30 +15,10 @@ mod log;
 
 use common::{Client, Reply, Server, wait_until};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const IN_PROGRESS: &str = "ERR Background save already in progress";
-
-/// A field of INFO persistence, or stats; empty when it is not there.
-fn info(server: &Server, name: &str) -> String {
-    let mut client = server.client();
-    let text = client.call(&["INFO", "persistence"]).text() + &client.call(&["INFO", "stats"]).text();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")).map(str::to_owned));
-    line.unwrap_or_default()
-}
-
-fn wait_for_save(server: &Server) {
-    wait_until("the background save ends", DEADLINE, || info(server, "rdb_bgsave_in_progress") == "0");
-    assert_eq!(info(server, "rdb_last_bgsave_status"), "ok", "{}", server.log());
-}
-
-fn wait_for_rewrite(server: &Server) {
-    let is_over =
-        || info(server, "aof_rewrite_in_progress") == "0" && info(server, "aof_rewrite_scheduled") == "0";
-    wait_until("the rewrite ends", DEADLINE, is_over);
-    assert_eq!(info(server, "aof_last_bgrewrite_status"), "ok", "{}", server.log());
-}
 
 fn set_some(client: &mut Client, keys: usize, value: &str) {
     for number in 0..keys {
@@ -71,13 +51,13 @@ fn r1_save_points_and_dirty_counter_decide_and_shutdown_saves() {
     let mut client = server.client();
     client.call(&["GET", "nothing"]);
     client.call(&["DEL", "nothing"]);
-    assert_eq!(info(&server, "rdb_changes_since_last_save"), "0", "reads and misses change nothing");
+    assert_eq!(server.info("rdb_changes_since_last_save"), "0", "reads and misses change nothing");
     set_some(&mut client, 10, "v");
-    wait_until("the save point fires", DEADLINE, || info(&server, "rdb_saves") == "1");
-    wait_for_save(&server);
+    wait_until("the save point fires", DEADLINE, || server.info("rdb_saves") == "1");
+    server.wait_for_save();
     let first_save = client.call(&["LASTSAVE"]).int();
     client.ok(&["SET", "late", "v"]);
-    assert_eq!(info(&server, "rdb_changes_since_last_save"), "1");
+    assert_eq!(server.info("rdb_changes_since_last_save"), "1");
     assert!(server.stop().success());
     server.restart();
     assert_eq!(server.client().call(&["DBSIZE"]), Reply::Int(11), "SIGTERM has saved");
@@ -111,15 +91,32 @@ fn r2_saves_and_rewrites_exclude_each_other_and_none_is_lost() {
     assert_eq!(client.call(&["SAVE"]), error(IN_PROGRESS));
     let queued = client.call(&["BGREWRITEAOF"]).text();
     assert_eq!(queued, "Background append only file rewriting scheduled");
-    assert_eq!(info(&server, "aof_rewrite_scheduled"), "1");
-    wait_for_save(&server);
-    wait_for_rewrite(&server);
-    assert_eq!(info(&server, "aof_rewrites"), "1", "the queued rewrite came");
+    assert_eq!(server.info("aof_rewrite_scheduled"), "1");
+    server.wait_for_save();
+    server.wait_for_rewrite();
+    assert_eq!(server.info("aof_rewrites"), "1", "the queued rewrite came");
+}
+
+#[test]
+fn r2_the_pause_after_each_key_holds_both_forms_of_a_rewrite() {
+    const KEYS: u32 = 40;
+    const PAUSE_US: u32 = 5000;
+    for preamble in ["aof-use-rdb-preamble yes", "aof-use-rdb-preamble no"] {
+        let delay = format!("rdb-key-save-delay {PAUSE_US}");
+        let server = Server::tine(&["appendonly yes", "save \"\"", preamble, &delay]);
+        let mut client = server.client();
+        set_some(&mut client, KEYS as usize, "v");
+        let start = Instant::now();
+        assert!(client.call(&["BGREWRITEAOF"]).text().contains("rewriting started"));
+        server.wait_for_rewrite();
+        let least = Duration::from_micros(u64::from(KEYS * PAUSE_US));
+        assert!(start.elapsed() >= least, "{preamble}: over after {:?}", start.elapsed());
+    }
 }
 
 #[test]
 fn r2_a_save_that_meets_a_rewrite_waits_for_it() {
-    let server = Server::tine(&["appendonly yes", "save 3600 10000", "rdb-key-save-delay 20000"]);
+    let server = Server::tine(&["appendonly yes", "save 3600 10000", "rdb-key-save-delay 50000"]);
     let mut client = server.client();
     set_some(&mut client, 40, "v");
     assert!(client.call(&["BGREWRITEAOF"]).text().contains("rewriting started"));
@@ -128,10 +125,10 @@ fn r2_a_save_that_meets_a_rewrite_waits_for_it() {
     // An automatic save is due meanwhile, and comes afterwards.
     client.ok(&["CONFIG", "SET", "save", "1 5"]);
     assert_eq!(client.call(&["BGSAVE", "SCHEDULE"]).text(), "Background saving scheduled");
-    wait_for_rewrite(&server);
+    server.wait_for_rewrite();
     client.ok(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
-    wait_until("the waiting save", DEADLINE, || info(&server, "rdb_changes_since_last_save") == "0");
-    assert_eq!(info(&server, "rdb_saves"), "1");
+    wait_until("the waiting save", DEADLINE, || server.info("rdb_changes_since_last_save") == "0");
+    assert_eq!(server.info("rdb_saves"), "1");
 }
 
 #[test]
@@ -227,7 +224,7 @@ fn r5_values_of_every_shape_are_saved_by_a_child_that_gives_memory_back() {
     let digest = client.call(&["DEBUG", "DIGEST"]);
     client.call(&["BGSAVE"]);
     client.call(&["FLUSHDB", "ASYNC"]);
-    wait_for_save(&server);
+    server.wait_for_save();
     server.kill();
     server.restart();
     assert_eq!(server.client().call(&["DEBUG", "DIGEST"]), digest);
@@ -262,17 +259,17 @@ fn r5_the_child_saves_the_moment_of_the_fork_and_its_cost_is_shown() {
     let mut client = server.client();
     let value = "x".repeat(3000);
     set_some(&mut client, 2000, &value);
-    assert_eq!(info(&server, "rdb_changes_since_last_save"), "2000");
+    assert_eq!(server.info("rdb_changes_since_last_save"), "2000");
     client.call(&["BGSAVE"]);
     set_some(&mut client, 2000, "changed");
     wait_until("the progress of the child is seen", DEADLINE, || {
-        info(&server, "current_save_keys_processed") != "0" || info(&server, "rdb_bgsave_in_progress") == "0"
+        server.info("current_save_keys_processed") != "0" || server.info("rdb_bgsave_in_progress") == "0"
     });
-    wait_for_save(&server);
-    assert_eq!(info(&server, "rdb_changes_since_last_save"), "2000", "those after the fork");
-    assert!(info(&server, "latest_fork_usec").parse::<u64>().expect("a number") > 0);
+    server.wait_for_save();
+    assert_eq!(server.info("rdb_changes_since_last_save"), "2000", "those after the fork");
+    assert!(server.info("latest_fork_usec").parse::<u64>().expect("a number") > 0);
     assert!(
-        info(&server, "rdb_last_cow_size").parse::<u64>().expect("a number") > 0,
+        server.info("rdb_last_cow_size").parse::<u64>().expect("a number") > 0,
         "2000 values were copied"
     );
     the_observer_has_seen_it(&server, &mut client);

@@ -26,8 +26,9 @@ pub use tools::{Corpus, CorpusFile, corpus, redis_benchmark, redis_cli, require_
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
-/// Pause between two looks at a condition.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// First pause between two looks at a condition; half as long again each time, up to the longest.
+const POLL_INTERVAL_FIRST: Duration = Duration::from_micros(200);
+const POLL_INTERVAL_MAX: Duration = Duration::from_millis(5);
 
 /// Polls `condition` until it holds; panics after `deadline`, naming `what` was awaited.
 #[track_caller]
@@ -38,13 +39,14 @@ pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() ->
 /// Polls `probe` until it gives a value; panics after `deadline`, naming `what` was awaited.
 #[track_caller]
 pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
+    let (start, mut pause) = (Instant::now(), POLL_INTERVAL_FIRST);
     loop {
         if let Some(value) = probe() {
             return value;
         }
         assert!(start.elapsed() < deadline, "waited {deadline:?} in vain for {what}");
-        std::thread::sleep(POLL_INTERVAL);
+        std::thread::sleep(pause);
+        pause = POLL_INTERVAL_MAX.min(pause + pause / 2);
     }
 }
 

@@ -18,6 +18,8 @@ use super::{Client, Reply, free_port, skip};
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a stop by SIGTERM may take, saving included.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a background save or rewrite may take.
+const CHILD_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause between two looks at a starting or stopping server.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Starts to try when another process takes the port between choosing and binding it.
@@ -195,6 +197,33 @@ impl Server {
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.folder.path().join("server.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// A field of INFO; empty when it is not there.
+    #[track_caller]
+    pub fn info(&self, name: &str) -> String {
+        let text = self.client().call(&["INFO", "everything"]).text();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+        line.unwrap_or_default()
+    }
+
+    /// Waits for the end of a background save, which must be a good one.
+    #[track_caller]
+    pub fn wait_for_save(&self) {
+        super::wait_until("the end of the background save", CHILD_DEADLINE, || {
+            self.info("rdb_bgsave_in_progress") == "0"
+        });
+        assert_eq!(self.info("rdb_last_bgsave_status"), "ok", "{}", self.log());
+    }
+
+    /// Waits for the end of an AOF rewrite, running or scheduled, which must be a good one.
+    #[track_caller]
+    pub fn wait_for_rewrite(&self) {
+        super::wait_until("the end of the rewrite", CHILD_DEADLINE, || {
+            self.info("aof_rewrite_in_progress") == "0" && self.info("aof_rewrite_scheduled") == "0"
+        });
+        assert_eq!(self.info("aof_last_bgrewrite_status"), "ok", "{}", self.log());
     }
 
     /// True while the process lives.

@@ -1,6 +1,6 @@
 //! Rows R6 to R10: the append-only file, loading, the repair tools.
 
-use super::{DEADLINE, info, set_some, wait_for_rewrite, wait_until};
+use super::{DEADLINE, set_some, wait_until};
 use crate::common::{Reply, Server};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -23,7 +23,7 @@ fn r6_every_policy_appends_and_survives_a_kill() {
         let mut client = server.client();
         set_some(&mut client, 50, "v");
         if policy != "no" {
-            wait_until("everything is synced", DEADLINE, || info(&server, "aof_pending_bio_fsync") == "0");
+            wait_until("everything is synced", DEADLINE, || server.info("aof_pending_bio_fsync") == "0");
         }
         server.kill();
         server.restart();
@@ -42,7 +42,7 @@ fn r7_a_rewrite_leaves_no_history_and_keeps_what_comes_meanwhile() {
     client.call(&["DEL", "deleted"]);
     assert!(client.call(&["BGREWRITEAOF"]).text().contains("started"));
     set_some(&mut client, 100, "meanwhile");
-    wait_for_rewrite(&server);
+    server.wait_for_rewrite();
     let content = std::fs::read(aof(&server)).expect("it is there");
     let text = String::from_utf8_lossy(&content);
     assert!(!text.contains("history"), "deleted history leaves nothing behind");
@@ -62,8 +62,8 @@ fn r7_growth_starts_a_rewrite() {
     for _ in 0..100 {
         client.ok(&["SET", "key", &value]);
     }
-    wait_until("growth starts a rewrite", DEADLINE, || info(&server, "aof_rewrites") != "0");
-    wait_for_rewrite(&server);
+    wait_until("growth starts a rewrite", DEADLINE, || server.info("aof_rewrites") != "0");
+    server.wait_for_rewrite();
     assert!(std::fs::metadata(aof(&server)).expect("it is there").len() < 20 << 10);
     assert!(server.log().contains("Starting automatic rewriting of AOF on"), "{}", server.log());
 }
@@ -74,7 +74,7 @@ fn r8_a_hybrid_file_is_a_snapshot_followed_by_commands() {
     let mut client = server.client();
     client.ok(&["SET", "before", "1"]);
     client.call(&["BGREWRITEAOF"]);
-    wait_for_rewrite(&server);
+    server.wait_for_rewrite();
     client.ok(&["SET", "after", "2"]);
     let content = std::fs::read(aof(&server)).expect("it is there");
     assert!(content.starts_with(b"REDIS00"));
