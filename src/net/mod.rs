@@ -136,13 +136,14 @@ impl Net {
         let commands_before = server.stats.commands_processed;
         server.go_on_evicting();
         self.take_events(server);
+        // Before requests: who asks is not told that a link is up whose end has come.
+        self.serve_link(server);
         self.serve_ready(server);
         blocking::serve_timeouts(server);
         if cron::run_due(server) {
             self.forget_interrupts(server);
             self.shrink_query_buffers(server);
         }
-        self.serve_link(server);
         self.end_turn(server);
         cron::use_spare_time(server);
         let end_us = server.clock.now_monotonic_us();
