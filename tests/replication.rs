@@ -3,6 +3,8 @@
 
 mod common;
 
+#[path = "replication/handmade.rs"]
+mod handmade;
 #[path = "replication/proxy.rs"]
 mod proxy;
 #[path = "replication/replica.rs"]

@@ -55,13 +55,14 @@ impl Net {
     /// The link's part of a turn.
     pub(super) fn serve_link(&mut self, server: &mut Server) {
         self.follow_wish(server);
+        // Before the stream: bytes of it may have come with the end of the data set.
+        replica::step(server);
         if self.link.is_some() {
             self.notice_lost_client(server);
             self.finish_connecting(server);
             self.read_link(server);
             self.apply_stream(server);
         }
-        replica::step(server);
         self.follow_wish(server);
         self.write_link(server);
     }

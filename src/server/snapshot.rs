@@ -296,6 +296,7 @@ impl Server {
         let now_s = self.now_ms() / 1000;
         let points = self.config.save.0.iter().map(|point| (point.seconds, point.changes));
         let due = self.persistence.snapshot.due(points, self.persistence.dirty, now_s);
+        let due = due.filter(|_| !self.link.data_incomplete);
         if let Some((seconds, changes)) = due {
             log::info!("{changes} changes in {seconds} seconds. Saving...");
         }

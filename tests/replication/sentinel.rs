@@ -24,7 +24,7 @@ impl Sentinel {
         let config = folder.path().join("sentinel.conf");
         let text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {NAME} 127.0.0.1 {primary} {quorum}\n\
-             sentinel down-after-milliseconds {NAME} 500\nsentinel failover-timeout {NAME} 4000\n",
+             sentinel down-after-milliseconds {NAME} 2000\nsentinel failover-timeout {NAME} 4000\n",
             folder.path().display()
         );
         std::fs::write(&config, text).expect("the temporary folder is writable");

@@ -6,6 +6,7 @@
 //! ```
 //! What cannot be saved keeps the server alive, unless FORCE; then the other steps are still taken.
 //! A data set that is still being loaded is never saved: it would replace the whole one by a part.
+//! What a failed synchronization has left is saved only when SAVE asks for it.
 
 use crate::blocking;
 use crate::resp::Args;
@@ -160,6 +161,10 @@ fn end_snapshot_child(server: &mut Server, _: ShutdownRequest) -> Result<(), Str
 fn save_last_snapshot(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {
     let asked = request.save || (!request.nosave && !server.config.save.0.is_empty());
     if !asked || server.run.loading.is_some() {
+        return Ok(());
+    }
+    if server.link.data_incomplete && !request.save {
+        log::warn!("A synchronization with MASTER has failed half way: the last snapshot is kept as it is.");
         return Ok(());
     }
     log::info!("Saving the final RDB snapshot before exiting.");

@@ -145,6 +145,9 @@ fn quiesce(server: &mut Server) {
 /// What this server had is no part of the new history: replicas of its own must begin anew too.
 fn attach(server: &mut Server) {
     server.link.resumable = false;
+    server.link.data_incomplete = true;
+    // A snapshot made now must not tell a place in a history whose data it does not have.
+    server.replication.stream_db = None;
     server.link.own_keys.clear();
     server.disconnect_replicas();
     server.replication.free_backlog();
@@ -292,6 +295,7 @@ fn complete(server: &mut Server, mut load: Box<Load>) {
     }
     server.note_loaded(&report);
     adopt(server, &report);
+    server.link.data_incomplete = false;
     match source {
         LoadSource::File(target) => keep_file(server, target),
         // Nothing on disk has these data.
@@ -335,11 +339,15 @@ fn keep_file(server: &mut Server, target: TransferFile) {
         transfer::remove(server, &target.path);
         return;
     }
-    let saves = server.persistence.snapshot.saves;
+    let successes = server.persistence.snapshot.successes;
     let TransferFile { file, path, .. } = target;
+    // One of before that still waits for the disk is out of date.
+    if let Some(old) = server.link.placing.take() {
+        transfer::remove(server, &old.path);
+    }
     let synced = std::thread::Builder::new().name("sync-file".into()).spawn(move || file.sync_all());
     match synced {
-        Ok(thread) => server.link.placing = Some(FilePlacing { thread, path, saves }),
+        Ok(thread) => server.link.placing = Some(FilePlacing { thread, path, successes }),
         Err(failure) => {
             log::warn!("No thread for the sync of the snapshot that MASTER sent: {failure}");
             transfer::remove(server, &path);
@@ -352,9 +360,9 @@ fn place_file(server: &mut Server) {
     if server.link.placing.as_ref().is_none_or(|placing| !placing.thread.is_finished()) {
         return;
     }
-    let Some(FilePlacing { thread, path, saves }) = server.link.placing.take() else { return };
+    let Some(FilePlacing { thread, path, successes }) = server.link.placing.take() else { return };
     let synced = thread.join().unwrap_or(Ok(()));
-    if server.persistence.snapshot.saves != saves {
+    if server.persistence.snapshot.successes != successes {
         return transfer::remove(server, &path);
     }
     let storage = Arc::clone(&server.persistence.storage);
@@ -379,7 +387,7 @@ fn place_file(server: &mut Server) {
 
 /// Opens the AOF again that was closed for the load: a rewrite makes it anew.
 pub(super) fn restart_aof(server: &mut Server) {
-    if !server.link.aof_stopped || server.run.loading.is_some() {
+    if !server.link.aof_stopped || server.run.loading.is_some() || server.link.data_incomplete {
         return;
     }
     if !server.config.appendonly {

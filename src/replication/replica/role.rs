@@ -51,7 +51,12 @@ pub fn unset_primary(server: &mut Server) {
     server.replication.role = Role::Primary;
     server.replication.stream_db = None;
     let id = server.rng.hex_id(ID_DIGITS);
-    server.replication.continue_history(id);
+    if std::mem::take(&mut server.link.data_incomplete) {
+        // These data are no part of any history.
+        server.replication.begin_history(id);
+    } else {
+        server.replication.continue_history(id);
+    }
     server.disconnect_replicas();
     server.propagation.forget_selected_db();
     server.replication.no_replicas_since_s = server.now_ms() / 1000;

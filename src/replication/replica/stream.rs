@@ -138,6 +138,7 @@ impl Run<'_> {
             for index in 0..self.requests.len() {
                 self.run_one(server, index);
                 if server.link.client != Some(self.client) {
+                    self.count_applied(server, self.requests[index].end);
                     return false;
                 }
             }
@@ -146,6 +147,8 @@ impl Run<'_> {
                 log::warn!("Protocol error from primary: {reason}");
                 server.link.position = self.position;
                 super::disconnected(server, "protocol error");
+                // The same bytes would come again.
+                server.link.resumable = false;
                 return false;
             }
             if self.requests.is_empty() {
@@ -240,7 +243,10 @@ impl Run<'_> {
             self.pass_on(server, start);
             server.link.transaction = Some(Vec::new());
         } else if name.eq_ignore_ascii_case(b"exec") {
+            // Kept out of reach of a link that is given up meanwhile.
+            let held = std::mem::take(&mut server.link.transaction_bytes);
             self.run_transaction(server);
+            server.link.transaction_bytes = held;
             self.pass_on(server, end);
         } else if let Some(queue) = &mut server.link.transaction {
             queue.push(args.to_owned());
@@ -260,6 +266,13 @@ impl Run<'_> {
             run_command(server, self.client, found, args.as_args(), &mut self.out);
         }
         server.propagation.end_unit();
+    }
+
+    /// The link went away under a command: what has run must not come again.
+    fn count_applied(&mut self, server: &mut Server, end: usize) {
+        if !server.replication.is_primary() && server.link.load.is_none() {
+            self.pass_on(server, end);
+        }
     }
 
     /// Bytes up to `end` are applied: they count, and replicas of our own get them. Those of an open

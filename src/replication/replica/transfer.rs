@@ -5,6 +5,7 @@
 //!  $<length>\r\n<bytes>            the length is known
 //!  $EOF:<40 bytes>\r\n<bytes><the same 40 bytes>     it is not (a diskless primary)
 //! ```
+//! Behind a known length the stream follows at once: what was read of it waits in `Link::incoming`.
 //! An RDB ends in the checksum of what stands before it, so a file is known whole and right before the
 //! old data are dropped for it.
 
@@ -96,7 +97,12 @@ fn take_header(server: &mut Server, line: &[u8]) {
         }
         _ => log::info!("MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF {to}"),
     }
-    let rest = std::mem::take(&mut server.link.incoming);
+    let mut rest = std::mem::take(&mut server.link.incoming);
+    if let TransferEnd::Length(length) = end
+        && rest.len() as u64 > length
+    {
+        server.link.incoming = rest.split_off(length as usize);
+    }
     let Some(transfer) = &mut server.link.transfer else { return };
     transfer.end = end;
     if to_parser {
@@ -125,8 +131,11 @@ fn parse_end(text: &[u8]) -> Option<TransferEnd> {
     std::str::from_utf8(text).ok()?.parse().ok().map(TransferEnd::Length)
 }
 
-fn create_file(server: &Server) -> Result<TransferFile, IoFault> {
-    let name = format!("temp-{}.{}.rdb", server.now_ms() / 1000, std::process::id());
+fn create_file(server: &mut Server) -> Result<TransferFile, IoFault> {
+    // Two within a second are two files: the thread that syncs the first may not be done.
+    server.link.files += 1;
+    let (second, count) = (server.now_ms() / 1000, server.link.files % 1000);
+    let name = format!("temp-{second}{count:03}.{}.rdb", std::process::id());
     // The working directory may change (CONFIG SET dir) before it is whole.
     let path = server.data_path(Path::new(&name));
     let path = std::path::absolute(&path).unwrap_or(path);
@@ -140,8 +149,11 @@ fn store(server: &mut Server, bytes: &[u8]) {
     let stored = transfer.store(bytes);
     server.link.transfer = Some(transfer);
     match stored {
-        Ok(false) => {}
-        Ok(true) => finish(server),
+        Ok(Stored { ended: false, .. }) => {}
+        Ok(Stored { taken, .. }) => {
+            server.link.incoming.extend_from_slice(&bytes[taken..]);
+            finish(server);
+        }
         Err(fault) => {
             log::warn!(
                 "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA \
@@ -153,22 +165,34 @@ fn store(server: &mut Server, bytes: &[u8]) {
     }
 }
 
+/// What became of bytes that arrived.
+struct Stored {
+    /// How many belong to the data set; the others are the stream's.
+    taken: usize,
+    /// The data set is whole.
+    ended: bool,
+}
+
 impl Transfer {
-    /// Writes what has come; true when that was the end.
-    fn store(&mut self, bytes: &[u8]) -> Result<bool, IoFault> {
-        let Some(target) = &mut self.file else { return Ok(false) };
-        self.received_bytes += bytes.len() as u64;
+    /// Writes what has come of the data set.
+    fn store(&mut self, bytes: &[u8]) -> Result<Stored, IoFault> {
+        let Some(target) = &mut self.file else { return Ok(Stored { taken: 0, ended: false }) };
+        let left = match &self.end {
+            TransferEnd::Length(length) => length.saturating_sub(self.received_bytes),
+            _ => u64::MAX,
+        };
+        let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.received_bytes += taken as u64;
         let ended = match &self.end {
             TransferEnd::Length(length) => {
-                let beyond = self.received_bytes.saturating_sub(*length) as usize;
-                target.write(&bytes[..bytes.len() - beyond.min(bytes.len())])?;
+                target.write(&bytes[..taken])?;
                 self.received_bytes >= *length
             }
             TransferEnd::Mark(mark) => target.write_before_mark(bytes, mark)?,
             TransferEnd::Unknown => false,
         };
         target.write_back(ended)?;
-        Ok(ended)
+        Ok(Stored { taken, ended })
     }
 }
 

@@ -134,8 +134,8 @@ pub struct Load {
 pub struct FilePlacing {
     pub thread: JoinHandle<IoResult<()>>,
     pub path: PathBuf,
-    /// Count of snapshots when it was loaded: a later one is newer.
-    pub saves: u64,
+    /// Count of snapshots that came about when it was loaded: a later one is newer.
+    pub successes: u64,
 }
 
 /// A FAILOVER in progress.
@@ -200,6 +200,11 @@ pub struct Link {
     pub transfer: Option<Box<Transfer>>,
     pub load: Option<Box<Load>>,
     pub placing: Option<FilePlacing>,
+    /// Files for data sets created so far.
+    pub files: u64,
+    /// The old data are gone and the new have not come whole: what this server has must not take the
+    /// place of anything on disk.
+    pub data_incomplete: bool,
     /// The primary has closed its side; the end of the stream is still to be read.
     pub peer_closed: bool,
     /// Commands between MULTI and EXEC of the stream, and their bytes.
