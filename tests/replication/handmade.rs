@@ -2,7 +2,7 @@
 //! one promises.
 
 use crate::common::{Client, Program, Reply, Server, encode_command, new_folder, wait_until};
-use crate::{DEADLINE, DEBUG, info};
+use crate::{DEADLINE, DEBUG, follow, info, wait_equal};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -160,6 +160,11 @@ fn a_load_that_breaks_ends_the_place_in_the_old_history() {
     own.ok(&["SAVE"]);
     let saved = std::fs::read(replica.dir().join("dump.rdb")).expect("saved");
     assert!(!saved.windows(7).any(|bytes| bytes == b"repl-id"), "no keys, but a place in a history");
+    let real = Server::tine(&[DEBUG, "repl-diskless-sync-delay 0"]);
+    let mut client = real.client();
+    client.ok(&["SET", "a", "1"]);
+    follow(&mut own, real.port());
+    wait_equal(&mut client, &mut own);
 }
 
 /// Blocks of a stream that end anywhere, and one command that is longer than many of them.

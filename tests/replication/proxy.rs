@@ -21,6 +21,8 @@ struct Orders {
     slow_ms: AtomicU64,
     /// Connections are refused.
     closed: AtomicBool,
+    /// The cut that is ordered closes too.
+    closes: AtomicBool,
     /// Raised by each cut.
     era: AtomicU64,
     target: AtomicU16,
@@ -59,6 +61,16 @@ impl Proxy {
     /// Cuts after so many more bytes of the primary, once.
     pub fn cut_after(&self, bytes: i64) {
         self.orders.passes.store(bytes, Ordering::SeqCst);
+    }
+
+    /// As [`Proxy::cut_after`], and connections are refused from then on.
+    pub fn close_after(&self, bytes: i64) {
+        self.orders.closes.store(true, Ordering::SeqCst);
+        self.cut_after(bytes);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.orders.closed.load(Ordering::SeqCst)
     }
 
     /// Refuses connections, and cuts those that are.
@@ -127,6 +139,9 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, is_down: bool, era: u64, orde
             break;
         }
         if passes < count {
+            if orders.closes.swap(false, Ordering::SeqCst) {
+                orders.closed.store(true, Ordering::SeqCst);
+            }
             orders.era.fetch_add(1, Ordering::SeqCst);
             break;
         }

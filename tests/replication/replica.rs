@@ -144,8 +144,17 @@ fn faults_at_every_step_end_in_equal_data() {
         own.ok(&["SET", "old", "1"]);
         // PONG, the answers to REPLCONF, FULLRESYNC, the header, the data set, its end.
         for bytes in [0, 3, 9, 14, 30, 75, 90, 110, 2_000, 100_000, 200_000] {
-            proxy.cut_after(bytes);
+            proxy.close_after(bytes);
             own.ok(&["REPLICAOF", "127.0.0.1", &proxy.port().to_string()]);
+            wait_until("the cut or the link", DEADLINE, || {
+                let settled = info(&mut own, "loading") == "0";
+                settled && (proxy.is_closed() || info(&mut own, "master_link_status") == "up")
+            });
+            // All of the old or all of the new, whatever came.
+            let has_old = own.call(&["GET", "old"]) == Reply::bulk("1");
+            assert!(has_old || digest(&mut own) == digest(&mut client), "cut after {bytes} bytes");
+            assert!(has_old || bytes > 110, "cut before the data set");
+            proxy.close(false);
             follow(&mut own, proxy.port());
             wait_equal(&mut client, &mut own);
             own.ok(&["REPLICAOF", "NO", "ONE"]);

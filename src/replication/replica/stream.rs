@@ -26,6 +26,10 @@ const BATCH_MAX: usize = 32;
 const BULK_BYTES_MAX: i64 = i64::MAX;
 /// Used bytes at the head of the buffer from which on the rest is moved there.
 const MOVE_BYTES_MIN: usize = 64 << 10;
+/// Room that an empty buffer keeps, bytes: a read fills a quarter of it.
+const ROOM_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a command that can be addressed.
+const COMMAND_BYTES_MAX: usize = u32::MAX as usize;
 
 /// One parsed command.
 struct Request {
@@ -48,6 +52,8 @@ struct Run<'a> {
     passed: usize,
     requests: Vec<Request>,
     spans: Vec<Span>,
+    /// See [`crate::server::replication::link::Link::partial`].
+    partial: Option<(RequestParser, Vec<Span>)>,
     out: Reply,
 }
 
@@ -79,10 +85,15 @@ pub(super) fn receive(server: &mut Server, bytes: &[u8]) {
     let link = &mut server.link;
     if link.position == link.incoming.len() {
         link.incoming.clear();
+        link.incoming.shrink_to(ROOM_BYTES_MAX);
         link.position = 0;
     } else if link.position >= MOVE_BYTES_MIN {
         link.incoming.drain(..link.position);
         link.position = 0;
+    }
+    if link.incoming.len() + bytes.len() > COMMAND_BYTES_MAX {
+        log::warn!("A command of MASTER is longer than {COMMAND_BYTES_MAX} bytes and can't be applied here");
+        return lose_place(server, "command too long");
     }
     link.incoming.extend_from_slice(bytes);
     let heard_ms = link.last_heard_ms;
@@ -91,6 +102,12 @@ pub(super) fn receive(server: &mut Server, bytes: &[u8]) {
     state.last_interaction_ms = heard_ms;
     state.bytes_in += bytes.len() as u64;
     state.query_bytes = query_bytes;
+}
+
+/// Ends the link at a place from which it can't go on: the same bytes would come again.
+fn lose_place(server: &mut Server, reason: &str) {
+    super::disconnected(server, reason);
+    server.link.resumable = false;
 }
 
 /// Whether commands of the primary must wait: CLIENT PAUSE promises data that stay as they are.
@@ -110,6 +127,7 @@ pub fn apply_some(server: &mut Server) -> bool {
         passed: server.link.position,
         requests: Vec::with_capacity(BATCH_MAX),
         spans: Vec::new(),
+        partial: server.link.partial.take(),
         out: Reply::default(),
     };
     let rule = std::mem::replace(&mut server.keyspace.expire_rule, ExpireRule::Ignore);
@@ -119,11 +137,12 @@ pub fn apply_some(server: &mut Server) -> bool {
     server.call.hint = KeyHint::default();
     server.call.deferred_pushes.clear();
     server.keyspace.expire_rule = rule;
-    let position = run.position;
+    let (position, partial) = (run.position, run.partial.take());
     // A link that was given up meanwhile has forgotten its bytes.
     if server.link.client == Some(client) {
         server.link.incoming = incoming;
         server.link.position = position;
+        server.link.partial = partial;
         server.replication.stream_db = server.clients.get(client).map(|state| state.db);
     }
     more
@@ -146,9 +165,7 @@ impl Run<'_> {
             if let Some(reason) = damaged {
                 log::warn!("Protocol error from primary: {reason}");
                 server.link.position = self.position;
-                super::disconnected(server, "protocol error");
-                // The same bytes would come again.
-                server.link.resumable = false;
+                lose_place(server, "protocol error");
                 return false;
             }
             if self.requests.is_empty() {
@@ -166,13 +183,9 @@ impl Run<'_> {
         self.spans.clear();
         let limits = Limits { bulk_max_bytes: BULK_BYTES_MAX, authenticated: true };
         while self.requests.len() < BATCH_MAX {
-            let rest = &self.bytes[self.position..];
-            // A line end alone is a sign of life.
-            let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            self.position += blank;
-            let rest = &rest[blank..];
             let first_span = self.spans.len();
-            let mut parser = RequestParser::default();
+            let mut parser = self.begin_command();
+            let rest = &self.bytes[self.position..];
             match parser.parse(rest, &mut self.spans, limits) {
                 Parsed::Request => {}
                 Parsed::Empty => {
@@ -180,7 +193,8 @@ impl Run<'_> {
                     continue;
                 }
                 Parsed::Incomplete => {
-                    self.spans.truncate(first_span);
+                    let spans = self.spans.split_off(first_span);
+                    self.partial = parser.in_request().then_some((parser, spans));
                     return None;
                 }
                 Parsed::Error(failure) => return Some(failure.text()),
@@ -201,6 +215,18 @@ impl Run<'_> {
             });
         }
         None
+    }
+
+    /// The parser of the next command: that of one whose beginning is parsed, or a fresh one.
+    fn begin_command(&mut self) -> RequestParser {
+        if let Some((parser, spans)) = self.partial.take() {
+            self.spans.extend_from_slice(&spans);
+            return parser;
+        }
+        // A line end alone is a sign of life.
+        let rest = &self.bytes[self.position..];
+        self.position += rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        RequestParser::default()
     }
 
     fn args(&self, index: usize) -> Args<'_> {

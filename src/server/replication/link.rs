@@ -13,7 +13,8 @@
 
 use crate::keyspace::Db;
 use crate::persist::rdb::{LoadReport, Loader};
-use crate::resp::OwnedArgs;
+use crate::resp::request::RequestParser;
+use crate::resp::{OwnedArgs, Span};
 use crate::server::replication::ID_DIGITS;
 use crate::server::replication::own_keys::OwnKeys;
 use crate::server::{ClientRef, Server};
@@ -185,6 +186,8 @@ pub struct Link {
     pub incoming: Vec<u8>,
     /// Where in `incoming` the next command begins.
     pub position: usize,
+    /// What is parsed already of a command that begins at `position` and is not complete.
+    pub partial: Option<(RequestParser, Vec<Span>)>,
     /// Bytes to send.
     pub outgoing: Vec<u8>,
     /// When something was heard of the primary, monotonic ms.
@@ -273,6 +276,7 @@ impl Link {
         self.handle = None;
         self.incoming = Vec::new();
         self.position = 0;
+        self.partial = None;
         self.outgoing.clear();
         self.transaction = None;
         self.transaction_bytes = Vec::new();
