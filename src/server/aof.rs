@@ -370,6 +370,11 @@ impl Server {
 
     /// CONFIG SET appendonly no: what was appended is written and synced, then the file is closed.
     pub fn turn_aof_off(&mut self) {
+        self.turn_aof_off_within(SYNC_PATIENCE);
+    }
+
+    /// As [`Server::turn_aof_off`], waiting for the disk for `patience` at most.
+    pub fn turn_aof_off_within(&mut self, patience: Duration) {
         if self.persistence.aof.state == AofState::Off {
             return;
         }
@@ -377,7 +382,7 @@ impl Server {
         self.cancel_rewrite();
         // A switch that is under way is dropped, or has come to its end.
         self.persistence.aof.abort_rewrite();
-        if let Err(reason) = self.persistence.aof.close(SYNC_PATIENCE) {
+        if let Err(reason) = self.persistence.aof.close(patience) {
             log::warn!("Error writing the last of the AOF: {reason}");
         }
         if self.persistence.aof.rewrite.in_progress() {

@@ -90,6 +90,26 @@ fn a_replica_of_itself_and_a_circle_come_to_nothing() {
     wait_equal(&mut two, &mut one);
 }
 
+/// The stream of the old role ends before the write, so a partial synchronization would keep it.
+#[test]
+fn a_write_in_the_transaction_that_changes_the_role_is_not_kept() {
+    let (first, second) = (server(), server());
+    let (mut one, mut two) = (first.client(), second.client());
+    follow(&mut two, first.port());
+    one.ok(&["SET", "a", "1"]);
+    wait_equal(&mut one, &mut two);
+    two.ok(&["REPLICAOF", "NO", "ONE"]);
+    let port = second.port().to_string();
+    one.pipeline(&[
+        vec!["MULTI"],
+        vec!["SET", "only:here", "1"],
+        vec!["REPLICAOF", "127.0.0.1", &port],
+        vec!["EXEC"],
+    ]);
+    wait_equal(&mut two, &mut one);
+    assert_eq!(one.call(&["EXISTS", "only:here"]), Reply::Int(0));
+}
+
 #[test]
 fn stale_data_are_served_or_not() {
     let (primary, replica) = (server(), server());

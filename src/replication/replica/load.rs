@@ -32,6 +32,8 @@ use std::time::{Duration, Instant};
 const SIGN_OF_LIFE_MS: u64 = 1000;
 /// Longest wait after a data set without keys was refused, seconds.
 const REFUSAL_WAIT_MAX_S: u64 = 60;
+/// Longest wait for the disk when the log is closed before a load: it will be written anew.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes taken from a socket in one step at most.
 const SOCKET_STEP_BYTES: usize = 2 << 20;
 
@@ -125,7 +127,7 @@ fn options(server: &Server) -> LoadOptions {
 /// Nothing may write a log or a snapshot of data that are about to go.
 fn quiesce(server: &mut Server) {
     if server.persistence.aof.state != AofState::Off {
-        server.turn_aof_off();
+        server.turn_aof_off_within(LOG_PATIENCE);
         server.link.aof_stopped = true;
     }
     let Some(child) = server.persistence.child.as_mut() else { return };

@@ -14,13 +14,13 @@ const ROLE_CHANGED: &[u8] =
 /// Makes this server a replica of `primary`, or of another primary than before.
 pub fn set_primary(server: &mut Server, primary: PrimaryAddress) {
     let was_primary = server.replication.is_primary();
-    server.flush_finished_units();
+    let ahead = server.flush_finished_units();
     drop_link(server);
     disconnect_blocked_clients(server);
     server.config.replicaof = Some(primary);
     server.replication.role = Role::Replica;
     handshake::cancel(server, false);
-    if was_primary {
+    if was_primary && !ahead {
         log::info!(
             "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be \
              able to synchronize with the new master with just a partial transfer."

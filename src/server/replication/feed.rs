@@ -89,11 +89,13 @@ impl Server {
     }
 
     /// As [`Server::flush_stream`], possibly in the middle of a transaction, whose commands so far stay:
-    /// before a change of role, since the same commands go elsewhere behind it.
-    pub fn flush_finished_units(&mut self) {
+    /// before a change of role, since the same commands go elsewhere behind it. Returns whether there
+    /// are such: what they did is then no part of the stream that ends here.
+    pub fn flush_finished_units(&mut self) -> bool {
         let open = self.propagation.take_open_unit();
         self.flush_stream();
         self.propagation.put_open_unit(&open);
+        !open.is_empty()
     }
 
     fn hand_stream_on(&mut self) {
