@@ -53,7 +53,7 @@ fn options_are_read_and_bounded() {
 fn keys_follow_their_distribution() {
     let count_of = |skew: Skew, keys: u64, draws: usize| {
         let (mut source, mut counts) = (Keys::new(keys, skew, 7), vec![0u32; keys as usize]);
-        (0..draws).for_each(|_| counts[source.next() as usize] += 1);
+        (0..draws).for_each(|_| counts[source.draw() as usize] += 1);
         counts.sort_unstable_by(|a, b| b.cmp(a));
         counts
     };

@@ -38,7 +38,7 @@ impl Keys {
     }
 
     /// The next key number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         match (self.skew, &self.zipf) {
             (Skew::Sequential, _) => {
                 let key = self.next;

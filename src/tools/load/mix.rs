@@ -141,7 +141,7 @@ impl Requests {
         });
         // Rounding may leave a rest behind the last row.
         let row = chosen.unwrap_or(self.rows.len() - 1);
-        let key = self.keys.next();
+        let key = self.keys.draw();
         let words = std::mem::take(&mut self.rows[row].words);
         self.write_words(&words, key, out);
         self.rows[row].words = words;
