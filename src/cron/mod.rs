@@ -41,7 +41,8 @@ const LRU_CLOCK_MASK: i64 = (1 << 24) - 1;
 
 /// How long the loop may sleep.
 pub fn time_to_next(server: &Server) -> Duration {
-    let goes_on = server.eviction.unfinished || server.run.expire_left_us > 0 || server.is_defrag_due();
+    let has_work = server.run.expire_left_us > 0 || server.is_defrag_due();
+    let goes_on = server.eviction.unfinished || has_work && !server.run.cron_paused;
     if goes_on || server.run.turn_again {
         return Duration::ZERO;
     }

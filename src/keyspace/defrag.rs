@@ -17,6 +17,9 @@ use crate::keyspace::entry::EntryHandle;
 use crate::sys::data_alloc::{Cursor, DataVec, Mover};
 use crate::value::ValueType;
 
+/// A value that has moved so much in its bucket's step goes on in steps of its own, bytes: about 20 us.
+const BUCKET_VALUE_BYTES_MAX: u64 = 128 << 10;
+
 /// Keys by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyCounts {
@@ -81,13 +84,18 @@ impl Db {
                 let handle = moved.unwrap_or(handle);
                 if handle.has_pointer() {
                     let value = handle.view().value();
-                    if value.value_type() != ValueType::String && value.elements() > fields_max {
+                    let is_big = match value.value_type() {
+                        ValueType::String => value.out_of_line_bytes() as u64 > BUCKET_VALUE_BYTES_MAX,
+                        _ => value.elements() > fields_max,
+                    };
+                    let mut cursor = (!is_big).then(Cursor::default);
+                    let end_bytes = mover.moved_bytes + BUCKET_VALUE_BYTES_MAX;
+                    while let Some(at) = cursor.filter(|_| mover.moved_bytes < end_bytes) {
+                        cursor = handle.relocate_value(at, mover);
+                    }
+                    if is_big || cursor.is_some() {
+                        // From its beginning: what has moved already stays where it is.
                         big.push(resolver.hash(handle.to_word()));
-                    } else {
-                        let mut cursor = Some(Cursor::default());
-                        while let Some(at) = cursor {
-                            cursor = handle.relocate_value(at, mover);
-                        }
                     }
                 }
                 moved

@@ -158,7 +158,8 @@ impl DataPages {
         self.start_thread()?;
         self.size = size;
         if huge && data_alloc::block_count() > 0 {
-            self.release();
+            // Not beside a child: `held` stays what it is.
+            self.shared.change(|orders| orders.rebuild = true);
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ use crate::sys::data_alloc::{self, BLOCK_BYTES, Mover};
 const SLICE_US: u64 = 250;
 /// Steps between two looks at the clock: a step takes about a microsecond, some up to fifty.
 const STEPS_PER_LOOK: usize = 8;
+/// Bytes moved between two looks, so that steps over long values are looked at one by one.
+const BYTES_PER_LOOK: u64 = 128 << 10;
 /// How often fragmentation is looked at, microseconds.
 const DECISION_PERIOD_US: u64 = 1_000_000;
 /// A walk that lowers the wasted share by less, percent, was in vain.
@@ -150,8 +152,12 @@ impl Server {
         let mut mover = Mover::default();
         let (mut more, mut spent_us) = (true, 0);
         while more && spent_us < slice_us {
+            let end_bytes = mover.moved_bytes + BYTES_PER_LOOK;
             for _ in 0..STEPS_PER_LOOK {
                 more = more && self.keyspace.defrag_step(&mut scan, fields_max, &mut mover);
+                if mover.moved_bytes >= end_bytes {
+                    break;
+                }
             }
             spent_us = self.clock.now_monotonic_us().saturating_sub(start_us);
             // By a clock that stands still a slice ends too.

@@ -26,10 +26,12 @@ fn find_range_start() -> usize {
     start.as_ptr() as usize
 }
 
-/// Whether near handles reach all of the region that is in use.
+/// Whether near handles reach all of the region that is in use, and what a move may add to it.
 pub(super) fn is_all_near() -> bool {
     const NEAR_BLOCKS: usize = ALIGN_BYTES * (u32::MAX as usize + 1) / BLOCK_BYTES;
-    data_alloc::block_count() <= NEAR_BLOCKS
+    /// The region grows by a few blocks at a time, from several threads: 128 MiB are far more.
+    const MARGIN_BLOCKS: usize = 64;
+    data_alloc::block_count() + MARGIN_BLOCKS <= NEAR_BLOCKS
 }
 
 /// Payload bits of one byte of a length.

@@ -325,7 +325,6 @@ impl Directory {
         Some(Slot { chunk, node })
     }
 
-    /// Bytes held from the allocator for the directory itself.
     /// Drops all nodes and calls `pause` after each chunk.
     pub(super) fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
         (self.nodes, self.elements) = (0, 0);
@@ -355,6 +354,7 @@ impl Directory {
         Some(cursor.after(if end < chunk.nodes.len() { end as u64 } else { 0 }))
     }
 
+    /// Bytes held from the allocator for the directory itself.
     pub(super) fn memory_bytes(&self) -> usize {
         let nodes: usize = self.chunks.iter().map(|chunk| chunk.nodes.memory_bytes()).sum();
         self.chunks.memory_bytes() + nodes

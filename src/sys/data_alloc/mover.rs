@@ -23,6 +23,8 @@ pub struct Mover {
     pub moved: u64,
     /// Objects that stayed.
     pub kept: u64,
+    /// Bytes of the objects that were moved: what a step has cost.
+    pub moved_bytes: u64,
 }
 
 /// Where a walk over a structure's objects goes on; the structure gives the numbers their meaning.
@@ -63,7 +65,10 @@ impl Mover {
         // SAFETY: the same contract.
         let moved = unsafe { HEAP.relocate(ptr, size) };
         match moved {
-            Some(_) => self.moved += 1,
+            Some(_) => {
+                self.moved += 1;
+                self.moved_bytes += size as u64;
+            }
             None => self.kept += 1,
         }
         moved

@@ -156,8 +156,9 @@ impl Stream {
                 next => Some(cursor.after(next)),
             },
             stage => {
+                // 0 is a cursor left by another value that had this key: the walk is over.
                 let number = stage >> GROUP_BITS;
-                let group = self.groups.nth_mut(number as usize - 1)?;
+                let group = self.groups.nth_mut((number as usize).checked_sub(1)?)?;
                 let own = Cursor { stage: stage & ((1 << GROUP_BITS) - 1), ..cursor };
                 Some(match group.relocate(own, mover) {
                     Some(next) => Cursor { stage: number << GROUP_BITS | next.stage, ..next },
