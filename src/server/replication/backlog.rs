@@ -19,8 +19,11 @@ use std::io::{self, IoSlice};
 const BLOCK_BYTES_MIN: usize = 16 << 10;
 const BLOCK_BYTES_MAX: usize = 1 << 20;
 const BLOCKS_PER_BACKLOG: usize = 16;
-/// Blocks given back in one step, so that a replica that was far behind and goes stops nobody.
-const TRIM_BLOCKS_MAX: usize = 64;
+/// Given back in one step, bytes and blocks, so that a replica that was far behind and goes stops nobody.
+const TRIM_BYTES_MAX: usize = 64 << 20;
+const TRIM_BLOCKS_MAX: usize = 512;
+/// Places in the list of blocks that are kept whatever it holds.
+const INDEX_MIN: usize = 32;
 /// Empty blocks kept for reuse: a steady stream then maps nothing.
 const SPARE_BLOCKS_MAX: usize = 1;
 
@@ -95,12 +98,12 @@ impl Backlog {
     }
 
     /// Gives blocks back that lie before the newest `size` bytes and before `pinned`, the cursor of the
-    /// slowest replica. At most [`TRIM_BLOCKS_MAX`] a call.
+    /// slowest replica. At most [`TRIM_BYTES_MAX`] and [`TRIM_BLOCKS_MAX`] a call.
     pub fn trim(&mut self, size: usize, pinned: Option<u64>) {
         let keep_from = self.end.saturating_sub(size as u64).min(pinned.unwrap_or(u64::MAX));
-        for _ in 0..TRIM_BLOCKS_MAX {
+        for _ in 0..(TRIM_BYTES_MAX / self.block_bytes).min(TRIM_BLOCKS_MAX) {
             if self.base + self.block_bytes as u64 > keep_from || self.blocks.len() < 2 {
-                return;
+                break;
             }
             let Some(mut block) = self.blocks.pop_front() else { return };
             self.base += self.block_bytes as u64;
@@ -108,6 +111,9 @@ impl Backlog {
                 block.clear();
                 self.spare.push(block);
             }
+        }
+        if self.blocks.capacity() > INDEX_MIN.max(4 * self.blocks.len()) {
+            self.blocks.shrink_to(2 * self.blocks.len());
         }
     }
 
