@@ -5,6 +5,10 @@ mod common;
 
 #[path = "replication/handmade.rs"]
 mod handmade;
+#[path = "replication/primary.rs"]
+mod primary;
+#[path = "replication/primary_relay.rs"]
+mod primary_relay;
 #[path = "replication/proxy.rs"]
 mod proxy;
 #[path = "replication/replica.rs"]
@@ -35,6 +39,13 @@ fn follow(client: &mut Client, port: u16) {
     let reply = client.call(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
     assert!(!reply.is_error(), "{reply:?}");
     wait_until("the link to the primary", DEADLINE, || info(client, "master_link_status") == "up");
+}
+
+/// The first child of a process, 0 without one; one that has ended is there until it is reaped.
+fn child_of(pid: i32) -> i32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
 fn digest(client: &mut Client) -> String {

@@ -6,6 +6,7 @@
 use crate::net::connection::Connection;
 use crate::net::feed::count_output;
 use crate::net::{Net, TOKEN_RELAY};
+use crate::persist::fork::{ChildKind, ChildProcess};
 use crate::replication::primary;
 use crate::server::replication::ReplicaPhase;
 use crate::server::replication::relay::Relay;
@@ -26,8 +27,7 @@ impl Net {
             self.watch(&mut relay);
         }
         self.pass_on(server, &mut relay);
-        let ended = relay.child_succeeded.is_some_and(|succeeded| !succeeded || relay.at_end)
-            && (relay.filled == 0 || relay.child_succeeded == Some(false));
+        let ended = has_ended(&relay);
         if ended {
             // It may have been taken out by the kernel with the pipe's other end.
             let _ = self.poll.registry().deregister(&mut SourceFd(&relay.pipe.as_raw_fd()));
@@ -91,7 +91,10 @@ impl Net {
             if before > 0 {
                 log::warn!("Diskless rdb transfer, last replica dropped, killing fork child.");
             }
-            if let Some(child) = server.persistence.child.as_mut().filter(|child| !child.is_cancelled()) {
+            // Nobody else's child: ours may have ended before its last bytes were to be read.
+            let is_ours =
+                |child: &&mut ChildProcess| child.kind == ChildKind::Replication && !child.is_cancelled();
+            if let Some(child) = server.persistence.child.as_mut().filter(is_ours) {
                 child.cancel();
             }
             return false;
@@ -111,9 +114,19 @@ impl Net {
     }
 }
 
+/// Whether nothing is left to do: the child has ended, and everybody who is still there has everything,
+/// or the rest is of no use.
+fn has_ended(relay: &Relay) -> bool {
+    match relay.child_succeeded {
+        None => false,
+        Some(false) => true,
+        Some(true) => relay.members.is_empty() || relay.at_end && relay.filled == 0,
+    }
+}
+
 fn is_there(server: &Server, member: ClientRef) -> bool {
     let phase = server.clients.get(member).filter(|client| !client.close_now);
-    phase.is_some_and(|client| client.replica_phase() == Some(ReplicaPhase::WaitSaveEnd))
+    phase.is_some_and(|client| client.replica_phase() == Some(ReplicaPhase::Relayed))
 }
 
 /// Whether a member has all of the chunk now.

@@ -49,9 +49,7 @@ impl Server {
     /// What look-ups do with keys whose time has passed: a primary that is not paused removes them.
     pub fn apply_expire_rule(&mut self) {
         let now_ms = self.now_ms();
-        let paused =
-            self.run.failover_holds_writes || self.run.pause.is_some_and(|pause| now_ms < pause.end_ms);
-        let removes = self.replication.is_primary() && !paused;
+        let removes = self.replication.is_primary() && self.run.pause_at(now_ms).is_none();
         self.keyspace.expire_rule = if removes { ExpireRule::Remove } else { ExpireRule::Hide };
     }
 }

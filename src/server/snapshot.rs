@@ -10,6 +10,7 @@ use crate::persist::schedule;
 use crate::server::Server;
 use crate::server::config::{MaxmemoryPolicy, SanitizeDumpPayload};
 use crate::server::replication::SaveTarget;
+use crate::server::replication::save::HISTORY_FIELDS;
 use crate::server::run::REDIS_VERSION;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,7 +128,9 @@ impl Server {
     pub fn save_now(&mut self) -> Result<(), String> {
         let (path, temp) = (self.snapshot_path(), self.temp_snapshot_path(std::process::id()));
         self.report_version();
-        let options = self.save_options();
+        let has_place = self.prepare_history_for_save();
+        let mut options = self.save_options();
+        options.extra_fields.retain(|(name, _)| has_place || !HISTORY_FIELDS.contains(name));
         let storage = Arc::clone(&self.persistence.storage);
         self.persistence.snapshot.saves += 1;
         let mut link = ChildLink::disconnected();

@@ -6,7 +6,7 @@ use crate::base::numbers::parse_i64;
 use crate::command::arg;
 use crate::replication::primary;
 use crate::resp::{Args, request};
-use crate::server::error::{CommandResult, ReplyError};
+use crate::server::error::{CommandResult, NOT_INTEGER, ReplyError};
 use crate::server::replication::replicas::SnapshotFilter;
 use crate::server::spec::{Group, flag};
 use crate::server::{ClientKind, CommandSpec, Ctx};
@@ -51,15 +51,19 @@ fn psync(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if is_fed(ctx) {
         return Ok(());
     }
+    check_request(ctx)?;
+    let offset = parse_i64(args.at(2));
     if args.get(3).is_some_and(|word| arg::is(word, "failover")) {
+        // A request that cannot be met must not change the role.
+        offset.ok_or(NOT_INTEGER)?;
         primary::take_over(ctx.server, ctx.client, args.at(1))?;
     }
-    check_may_sync(ctx)?;
+    primary::check_can_serve(ctx.server)?;
     let name = ctx.server.replica_name(ctx.client);
     log::info!("Replica {name} asks for synchronization");
-    let Some(offset) = parse_i64(args.at(2)) else {
+    let Some(offset) = offset else {
         log::warn!("Replica {name} asks for synchronization but with a wrong offset");
-        return Err(crate::server::error::NOT_INTEGER);
+        return Err(NOT_INTEGER);
     };
     if let Some(answer) = primary::try_partial(ctx.server, ctx.client, args.at(1), offset) {
         ctx.out.raw(answer.as_bytes());
@@ -75,7 +79,8 @@ fn sync(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     if is_fed(ctx) {
         return Ok(());
     }
-    check_may_sync(ctx)?;
+    check_request(ctx)?;
+    primary::check_can_serve(ctx.server)?;
     log::info!("Replica {} asks for synchronization", ctx.server.replica_name(ctx.client));
     ctx.client_mut().replica_mut().old_protocol = true;
     primary::begin_full(ctx.server, ctx.client);
@@ -87,8 +92,8 @@ fn is_fed(ctx: &Ctx<'_>) -> bool {
     ctx.client().kind == ClientKind::Replica || ctx.client().monitor
 }
 
-fn check_may_sync(ctx: &Ctx<'_>) -> CommandResult {
-    primary::check_can_serve(ctx.server)?;
+/// Whether this client can be made a replica.
+fn check_request(ctx: &Ctx<'_>) -> CommandResult {
     let client = ctx.client();
     if ctx.out.len() > client.output.sent_bytes() || !client.output.is_empty() {
         return Err(ReplyError::err("SYNC and PSYNC are invalid with pending output"));

@@ -77,6 +77,7 @@ pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result
         let deadline_ms = server.clock.monotonic_us() / 1000 + patience_ms;
         server.feed_replicas(&[b"REPLCONF", b"GETACK", b"*"]);
         server.run.pending_shutdown = Some(PendingShutdown { request, deadline_ms });
+        server.apply_expire_rule();
         log::info!("Waiting for replicas before shutting down.");
         return Ok(());
     }
@@ -101,6 +102,7 @@ fn replicas_are_level(server: &Server) -> bool {
 
 fn cancel(server: &mut Server) {
     server.run.pending_shutdown = None;
+    server.apply_expire_rule();
     blocking::answer_shutdown_waiters(server, &NOT_DOWN);
 }
 

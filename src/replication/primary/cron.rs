@@ -1,7 +1,8 @@
 //! What a primary does by the clock: signs of life, late replicas, a backlog that nobody needs.
 
 use super::save::{push, start_due};
-use crate::server::replication::{ID_DIGITS, ReplicaPhase, SaveTarget};
+use crate::persist::aof;
+use crate::server::replication::{ID_DIGITS, ReplicaPhase};
 use crate::server::{ClientRef, Server};
 
 /// Each round; most of it once a second.
@@ -32,12 +33,10 @@ fn ping(server: &mut Server) {
 }
 
 /// An empty line for those who wait for a snapshot: it means nothing and shows that we are there.
+/// Those who are being sent one would take it for a part of that.
 fn show_life(server: &mut Server) {
-    let relayed = server.replication.save.is_some_and(|save| save.target == SaveTarget::Sockets);
-    let waits = |phase: ReplicaPhase| {
-        phase == ReplicaPhase::WaitSave || phase == ReplicaPhase::WaitSaveEnd && !relayed
-    };
-    for client in select(server, |phase| waits(phase)) {
+    let waits = |phase: ReplicaPhase| matches!(phase, ReplicaPhase::WaitSave | ReplicaPhase::WaitSaveEnd);
+    for client in select(server, waits) {
         push(server, client, b"\n");
     }
 }
@@ -54,7 +53,7 @@ fn drop_late(server: &mut Server, now_ms: u64) {
     for (client, state) in server.replica_states() {
         let since_ms = match state.phase {
             ReplicaPhase::Online if !state.old_protocol => Some((state.acked_ms, "streaming sync")),
-            ReplicaPhase::WaitSaveEnd => state.relay_stuck_since_ms.map(|since_ms| (since_ms, "full sync")),
+            ReplicaPhase::Relayed => state.relay_stuck_since_ms.map(|since_ms| (since_ms, "full sync")),
             _ => None,
         };
         if let Some((_, what)) = since_ms.filter(|(since, _)| now_ms.saturating_sub(*since) > timeout_ms) {
@@ -105,7 +104,7 @@ fn remove_file_for_sync(server: &mut Server) {
     }
     server.replication.file_for_sync = false;
     log::info!("Removing the RDB file used to feed replicas in a persistence-less instance");
-    if let Err(fault) = server.persistence.storage.remove(&server.snapshot_path())
+    if let Err(fault) = aof::remove_elsewhere(&*server.persistence.storage, &server.snapshot_path())
         && !fault.is_not_found()
     {
         log::warn!("Can't remove the RDB file: {fault}");

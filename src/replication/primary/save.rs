@@ -56,7 +56,8 @@ fn start(server: &mut Server, filter: Filter, members: Vec<ClientRef>, is_diskle
             server.replication.file_for_sync |= !is_diskless;
             server.replication.save =
                 server.replication.save.map(|save| SyncSave { for_replicas: true, ..save });
-            members.into_iter().for_each(|member| set_up_full(server, member, offset));
+            let phase = if is_diskless { ReplicaPhase::Relayed } else { ReplicaPhase::WaitSaveEnd };
+            members.into_iter().for_each(|member| set_up_full(server, member, phase, offset));
         }
         (Ok(()), None) => {}
         (Err(reason), _) => {
@@ -95,10 +96,11 @@ fn refuse_waiting(server: &mut Server) {
     }
 }
 
-/// A replica begins with the snapshot that was forked at `offset`; the stream from there on is kept for it.
-pub(super) fn set_up_full(server: &mut Server, client: ClientRef, offset: u64) {
+/// A replica begins with the snapshot that was forked at `offset`, which reaches it as `phase` says; the
+/// stream from there on is kept for it.
+pub(super) fn set_up_full(server: &mut Server, client: ClientRef, phase: ReplicaPhase, offset: u64) {
     let Some(state) = server.replica_state_mut(client) else { return };
-    state.phase = ReplicaPhase::WaitSaveEnd;
+    state.phase = phase;
     state.cursor = (!state.snapshot_only).then_some(offset);
     if !state.old_protocol {
         let answer = format!("+FULLRESYNC {} {offset}\r\n", server.replication.id);

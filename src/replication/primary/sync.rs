@@ -142,7 +142,7 @@ fn attach(server: &mut Server, client: ClientRef) {
     let is_whole = server.replica_state_mut(client).is_some_and(|state| !state.filter.is_any());
     let is_ending = server.persistence.child.as_ref().is_none_or(|child| child.is_cancelled());
     if reaches && is_whole && !is_ending {
-        super::save::set_up_full(server, client, save.offset);
+        super::save::set_up_full(server, client, ReplicaPhase::WaitSaveEnd, save.offset);
         log::info!("Waiting for end of BGSAVE for SYNC");
     } else {
         log::info!("Can't attach the replica to the current BGSAVE. Waiting for next BGSAVE for SYNC");
@@ -167,15 +167,15 @@ fn await_save(server: &mut Server, client: ClientRef) {
 /// REPLCONF ACK: how far a replica is.
 pub fn note_ack(server: &mut Server, client: ClientRef, offset: u64, log_offset: Option<u64>) {
     let now_ms = server.clock.monotonic_us() / 1000;
-    let relayed = server.replication.relay.as_ref().is_some_and(|relay| relay.at_end);
+    let filled = server.replication.relay.as_ref().map(|relay| relay.filled);
     let Some(state) = server.replica_state_mut(client) else { return };
     state.acked_offset = state.acked_offset.max(offset);
     state.log_acked_offset = state.log_acked_offset.max(log_offset.unwrap_or(0));
     state.acked_ms = now_ms;
     match state.phase {
         ReplicaPhase::Online => state.held_until_ack = false,
-        // It has loaded everything before we know that the child has ended.
-        ReplicaPhase::WaitSaveEnd => state.acked_early |= relayed,
+        // It has loaded everything before we know that the child has ended, or see the end of the pipe.
+        ReplicaPhase::Relayed => state.acked_early |= filled.is_some_and(|filled| state.relayed >= filled),
         _ => {}
     }
     server.replication.acks_changed = true;

@@ -1,8 +1,8 @@
 //! What is known of a replica: what it said of itself, where it is, what it has acknowledged.
 //!
 //! ```text
-//!  Handshake ─PSYNC─► WaitSave ─fork─► WaitSaveEnd ─file whole─► SendFile ─sent─► Online
-//!       │                                   └── socket: relayed meanwhile ────────► Online
+//!  Handshake ─PSYNC─► WaitSave ─fork─┬► WaitSaveEnd ─file whole─► SendFile ─sent─► Online
+//!       │                            └► Relayed ─child ended, all passed on──────► Online
 //!       └─PSYNC, stream still there──────────────────────────────────────────────► Online
 //! ```
 //! The state hangs on the client, so it goes with it. What REPLCONF says before PSYNC is noted on
@@ -20,8 +20,11 @@ pub enum ReplicaPhase {
     Handshake,
     /// Waits for a child that writes a snapshot for it.
     WaitSave,
-    /// Such a child runs.
+    /// Such a child runs and writes a file.
     WaitSaveEnd,
+    /// It is sent what such a child writes into a pipe, also after the child's end: nothing else may
+    /// stand between these bytes.
+    Relayed,
     /// The snapshot file is being sent.
     SendFile,
     /// The snapshot is sent; it wanted nothing else.
@@ -35,7 +38,7 @@ impl ReplicaPhase {
     pub const fn name(self) -> &'static str {
         match self {
             ReplicaPhase::Handshake => "none",
-            ReplicaPhase::WaitSave | ReplicaPhase::WaitSaveEnd => "wait_bgsave",
+            ReplicaPhase::WaitSave | ReplicaPhase::WaitSaveEnd | ReplicaPhase::Relayed => "wait_bgsave",
             ReplicaPhase::SendFile => "send_bulk",
             ReplicaPhase::SnapshotSent => "rdb_transmitted",
             ReplicaPhase::Online => "online",

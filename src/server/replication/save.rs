@@ -10,6 +10,9 @@ use crate::server::replication::{ID_DIGITS, SaveTarget, SyncSave};
 use crate::server::{ClientRef, Server};
 use std::path::PathBuf;
 
+/// Names of the fields by which a snapshot says where in a history it is.
+pub const HISTORY_FIELDS: [&str; 3] = ["repl-stream-db", "repl-id", "repl-offset"];
+
 /// How a child that wrote for replicas ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaveEnd {
@@ -30,21 +33,22 @@ impl Server {
             (false, _) => state.stream_db,
         };
         selected.map_or(Vec::new(), |db| {
-            vec![
-                ("repl-stream-db", db.to_string()),
-                ("repl-id", state.id.clone()),
-                ("repl-offset", state.offset.to_string()),
-            ]
+            let values = [db.to_string(), state.id.clone(), state.offset.to_string()];
+            HISTORY_FIELDS.into_iter().zip(values).collect()
         })
     }
 
-    /// Before the fork of a snapshot: the stream has everything that the snapshot will have, and what
-    /// follows it begins by selecting a database.
-    pub fn prepare_history_for_save(&mut self) {
+    /// Before a snapshot is taken: the stream has everything that the snapshot will have, and what
+    /// follows it begins by selecting a database. False within a transaction (FLUSHALL): what it has
+    /// done so far is in the data and stays out of the stream, so no offset is true of the snapshot.
+    pub fn prepare_history_for_save(&mut self) -> bool {
+        let open = self.propagation.take_open_unit();
         self.flush_stream();
-        if self.replication.takes_commands() {
+        self.propagation.put_open_unit(&open);
+        if open.is_empty() && self.replication.takes_commands() {
             self.propagation.forget_selected_db();
         }
+        open.is_empty()
     }
 
     /// A child that writes a snapshot has been forked: replicas may begin with it.
