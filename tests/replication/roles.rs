@@ -73,6 +73,8 @@ fn failover_hands_the_role_over_without_a_lost_write() {
     wait_equal(&mut two, &mut one);
     assert_eq!(two.call(&["GET", "a"]), Reply::bulk("2"));
     assert_eq!(info(&mut two, "sync_full"), "0");
+    two.ok(&["CONFIG", "RESETSTAT"]);
+    assert_eq!(info(&mut two, "sync_partial_ok"), "0");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::command::help;
 use crate::resp::Args;
 use crate::server::config::{ConfigSetError, RefuseReason, SetContext};
 use crate::server::error::{self, CommandResult, ReplyError};
+use crate::server::replication::SyncCounts;
 use crate::server::spec::{Group, flag};
 use crate::server::{CommandSpec, Ctx};
 
@@ -154,6 +155,7 @@ fn rewrite_command(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 
 fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.server.stats.reset();
+    ctx.server.replication.counts = SyncCounts::default();
     ctx.server.keyspace.lazy_mut().reset_statistics();
     ctx.server.keyspace.expired_keys = 0;
     ctx.out.ok();
