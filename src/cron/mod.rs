@@ -255,7 +255,6 @@ fn serve_children(server: &mut Server) {
         ChildKind::Snapshot => server.snapshot_child_ended(&end),
         ChildKind::Replication => server.socket_save_ended(&end),
     }
-    server.observe_end();
 }
 
 /// What the signals that arrived ask for.

@@ -200,6 +200,7 @@ impl Server {
         }
         self.apply_aof_settings();
         self.persistence.aof.rewrite.child_end_us = start.elapsed().as_micros() as u64;
+        self.observe_end();
     }
 
     fn drop_rewrite(&mut self, temp: PathBuf, failed: Option<String>) {

@@ -23,8 +23,8 @@ impl Server {
         self.observer.sample(&self.persistence, counters, Instant::now());
     }
 
-    /// A child was reaped.
-    pub fn observe_end(&mut self) {
+    /// A child was reaped, by whomever.
+    pub(super) fn observe_end(&mut self) {
         let counters = self.counters();
         self.observer.note_end(&self.persistence, counters, Instant::now());
     }

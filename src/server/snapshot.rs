@@ -192,6 +192,7 @@ impl Server {
 
     /// The child of a snapshot has been reaped.
     pub fn snapshot_child_ended(&mut self, end: &ChildEnd) {
+        self.observe_end();
         let running = self.persistence.snapshot.running.take();
         self.persistence.snapshot.last_cow_bytes = end.progress.cow_peak_bytes;
         self.persistence.snapshot.last_duration = Some(end.duration);

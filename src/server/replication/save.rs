@@ -67,6 +67,7 @@ impl Server {
 
     /// The child of a snapshot for sockets has been reaped.
     pub fn socket_save_ended(&mut self, end: &ChildEnd) {
+        self.observe_end();
         self.persistence.snapshot.last_cow_bytes = end.progress.cow_peak_bytes;
         match &end.result {
             ChildResult::Done => log::info!("Background RDB transfer terminated with success"),
