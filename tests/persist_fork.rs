@@ -33,6 +33,7 @@ fn main() {
     one_child_at_a_time();
     a_child_saves_what_was_there_at_the_fork();
     more_tables_than_tags_are_saved_too();
+    a_database_of_a_high_number_is_saved();
     a_hung_child_is_cancelled_all_the_same();
     a_refused_fork_is_told_and_tried_again();
     faults_of_the_disk_reach_the_parent_and_heal();
@@ -211,6 +212,24 @@ fn more_tables_than_tags_are_saved_too() {
         fill(&mut keyspace, db, 20);
     }
     assert!(!keyspace.can_walk_memory());
+    let before = content_of(&keyspace);
+    save_in_child(&mut persistence, &mut keyspace, &path);
+    assert_eq!(end_of(&mut persistence, &mut keyspace).result, ChildResult::Done);
+    assert_eq!(loaded(&path, DATABASES), before);
+}
+
+/// A table with a tag of its own under a number that sixteen bits do not hold.
+fn a_database_of_a_high_number_is_saved() {
+    const DATABASES: usize = 66_000;
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = folder.path().join("dump.rdb");
+    let seed = HashSeed::from_os().expect("random numbers");
+    let mut keyspace = Keyspace::new(DATABASES, seed).expect("a thread");
+    let mut persistence = Persistence::default();
+    fill(&mut keyspace, 0, 20);
+    fill(&mut keyspace, 1, 20);
+    keyspace.swap(0, DATABASES - 1);
+    assert!(keyspace.can_walk_memory());
     let before = content_of(&keyspace);
     save_in_child(&mut persistence, &mut keyspace, &path);
     assert_eq!(end_of(&mut persistence, &mut keyspace).result, ChildResult::Done);

@@ -49,7 +49,7 @@ impl Keyspace {
                 // and initialised by `entry` alone, and nobody else runs in this process.
                 let view = unsafe { EntryHandle::from_block(block).view() };
                 if let Some(db) = databases[view.table_tag() as usize] {
-                    go_on = visit(Stop::Entry(db as usize, view));
+                    go_on = visit(Stop::Entry(db, view));
                     if !go_on {
                         return;
                     }
@@ -70,11 +70,15 @@ impl Keyspace {
         });
     }
 
-    /// The database of each tag; tags of tables that are being freed have none.
-    fn databases_by_tag(&self) -> [Option<u16>; 256] {
+    /// The database of each tag. Tags of tables that are being freed have none, nor has the one that
+    /// tables share: what has it now is freed, or lies in no table that [`Keyspace::can_walk_memory`] let by.
+    fn databases_by_tag(&self) -> [Option<usize>; 256] {
         let mut databases = [None; 256];
-        for db in 0..self.databases() {
-            databases[self.db(db).tag() as usize] = u16::try_from(db).ok();
+        for index in (0..self.databases()).filter(|index| !self.db(*index).is_empty()) {
+            let tag = self.db(index).tag();
+            if tag != SHARED {
+                databases[tag as usize] = Some(index);
+            }
         }
         databases
     }
