@@ -9,7 +9,8 @@
 //! ```
 //! Knows `persist` and `sys`, nobody above: the server hands its counters in. Each figure is a cheap one
 //! (a system call or a small file of /proc) or is read by somebody else (the child, a thread), and
-//! a sample is taken only when 99 times the cost of the last has passed: at most 1 % of main's time.
+//! a sample is taken only when 99 times the processor time of the last has passed, or a second: about 1 % of
+//! main's time at most.
 //!
 //! | module | what |
 //! | --- | --- |
@@ -35,12 +36,15 @@ use crate::cow::timeline::Sample;
 use crate::persist::Persistence;
 use crate::persist::data_pages::{PageSize, RebuildFigures};
 use crate::persist::fork::{ChildKind, ChildResult, FORK_EVENTS_MAX, ForkEvent};
+use crate::sys::info::thread_busy_time;
 use crate::sys::proc::{MemoryLeft, ProcFs};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// A sample's share of main's time: one part in this many.
 const DUTY: u32 = 99;
+/// Longest time between two samples, whatever they cost.
+const SAMPLE_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// Samples kept from before a fork: two seconds.
 const SAMPLES_BEFORE: usize = 20;
 /// How often the memory left is read while no child lives.
@@ -194,7 +198,7 @@ impl Observer {
         if self.next_sample.is_some_and(|next| now < next) {
             return;
         }
-        let start = Instant::now();
+        let start = thread_busy_time();
         let sight = self.look(persistence, counters, now);
         self.note_end(persistence, counters, now);
         let Some(watched) = &self.watched else {
@@ -219,10 +223,10 @@ impl Observer {
         self.pay(start, now);
     }
 
-    /// Counts the cost of a sample, and when the next may be taken.
-    fn pay(&mut self, start: Instant, now: Instant) {
-        let cost = start.elapsed();
-        self.next_sample = Some(now + cost * DUTY);
+    /// Counts the processor time of a sample, and when the next may be taken.
+    fn pay(&mut self, start: Duration, now: Instant) {
+        let cost = thread_busy_time().saturating_sub(start);
+        self.next_sample = Some(now + (cost * DUTY).min(SAMPLE_INTERVAL_MAX));
         if self.watched.as_ref().is_some_and(|watched| watched.ended.is_none())
             && let Some(record) = self.records.back_mut()
         {

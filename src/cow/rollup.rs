@@ -8,7 +8,7 @@
 //!
 //! The thread holds no lock at a fork but its own, which no child touches.
 
-use crate::sys::info::{UsageOf, resource_usage};
+use crate::sys::info::thread_busy_time;
 use crate::sys::proc::ProcFs;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -122,9 +122,9 @@ impl Drop for RollupWatch {
 /// The thread.
 fn run(shared: &Shared, proc: &ProcFs) {
     while let Some(watch) = next_watch(shared) {
-        let start = busy_time();
+        let start = thread_busy_time();
         let rollup = proc.smaps_rollup();
-        let cost = busy_time().saturating_sub(start);
+        let cost = thread_busy_time().saturating_sub(start);
         let mut state = shared.lock();
         if state.watch != watch {
             continue;
@@ -150,12 +150,6 @@ fn run(shared: &Shared, proc: &ProcFs) {
         }
         rest(shared, state, INTERVAL.max(cost * DUTY));
     }
-}
-
-/// Processor time of this thread: a thread that waits for a processor costs nobody anything.
-fn busy_time() -> Duration {
-    let usage = resource_usage(UsageOf::Thread);
-    usage.user_time + usage.system_time
 }
 
 /// Waits until a child is to be watched; `None`: the end.

@@ -5,12 +5,13 @@
 //! one carries the same figures. The last record of a job that failed is followed by the reason.
 //!
 //! Copied bytes are measured in the child (its private dirty pages, less what it had at the
-//! start): reading them walks page tables, so a measurement is made only when 99 times its
-//! own cost has passed since the last (at most about 1 % of the child's time).
+//! start): reading them walks page tables, so a measurement is made only when 99 times its own
+//! processor time has passed since the last (about 1 % of the child's time), or a second.
 
 use crate::keyspace::Keyspace;
 use crate::persist::fork::ChildKind;
 use crate::sys::affinity;
+use crate::sys::info::thread_busy_time;
 use crate::sys::log_sink::LogSink;
 use crate::sys::oom;
 use crate::sys::proc::ProcFs;
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 const RECORD_INTERVAL: Duration = Duration::from_millis(50);
 /// Shortest time between two measurements of copied memory.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest time between two measurements, whatever they cost: what is copied grows quickly.
+const MEASURE_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// A measurement's share of the time: one part in this many.
 const MEASURE_DUTY: u32 = 99;
 /// Calls of [`ChildLink::advance`] between two looks at the clock, as a mask.
@@ -158,7 +161,7 @@ pub struct ChildLink {
 }
 
 impl ChildLink {
-    fn new(pipe: OwnedFd) -> Self {
+    pub(super) fn new(pipe: OwnedFd) -> Self {
         let mut link = Self::disconnected();
         link.private_at_start = link.private_bytes().unwrap_or(0);
         link.pipe = Some(pipe);
@@ -194,8 +197,12 @@ impl ChildLink {
         self.record.bytes_written = bytes;
     }
 
-    /// Sends a record when the last one is old enough. For jobs with few, big keys.
+    /// Sends a record when the last one is old enough: for each block of bytes, as keys may be few and
+    /// big.
     pub fn report_if_due(&mut self) {
+        if self.pipe.is_none() {
+            return;
+        }
         let now = Instant::now();
         if now < self.last_record + RECORD_INTERVAL {
             return;
@@ -219,14 +226,14 @@ impl ChildLink {
     }
 
     fn measure(&mut self) {
-        let start = Instant::now();
+        let start = thread_busy_time();
         let Some(private) = self.private_bytes() else { return };
         self.record.cow_bytes = private.saturating_sub(self.private_at_start);
         self.record.cow_peak_bytes = self.record.cow_peak_bytes.max(self.record.cow_bytes);
         self.record.measurements += 1;
-        let cost = start.elapsed();
+        let cost = thread_busy_time().saturating_sub(start);
         self.record.measure_us += cost.as_micros() as u64;
-        self.next_measure = Instant::now() + MEASURE_INTERVAL.max(cost * MEASURE_DUTY);
+        self.next_measure = Instant::now() + measure_pause(cost);
     }
 
     /// The last record, sent even when the pipe is full at the moment.
@@ -248,6 +255,11 @@ impl ChildLink {
             }
         }
     }
+}
+
+/// How long after a measurement the next one may be made.
+fn measure_pause(cost: Duration) -> Duration {
+    (cost * MEASURE_DUTY).clamp(MEASURE_INTERVAL, MEASURE_INTERVAL_MAX)
 }
 
 /// As much of a reason as is told to the parent.
@@ -312,8 +324,15 @@ fn log_copied(kind: ChildKind, record: &Record, keys: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChildProgress, Record};
-    use std::time::Instant;
+    use super::{ChildProgress, Record, measure_pause};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_dear_measurement_does_not_silence_the_next() {
+        assert_eq!(measure_pause(Duration::ZERO), Duration::from_millis(100));
+        assert_eq!(measure_pause(Duration::from_millis(2)), Duration::from_millis(198));
+        assert_eq!(measure_pause(Duration::from_millis(40)), Duration::from_secs(1));
+    }
 
     #[test]
     fn records_survive_the_pipe() {

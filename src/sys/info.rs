@@ -1,6 +1,7 @@
 //! Facts about the machine and the process that INFO shows: kernel, page size, processor times.
 #![allow(unsafe_code)]
 
+use nix::time::{ClockId, clock_gettime};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -85,6 +86,12 @@ pub fn resource_usage(of: UsageOf) -> ResourceUsage {
         major_faults: count(usage.ru_majflt),
         max_rss_bytes: count(usage.ru_maxrss) * 1024,
     }
+}
+
+/// Processor time of the calling thread, exact to the moment (getrusage's may be a tick old). A thread
+/// that waits for a processor costs nobody anything.
+pub fn thread_busy_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// A kernel time value; negative ones, which the kernel never gives, count as zero.
