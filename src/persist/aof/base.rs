@@ -24,6 +24,8 @@ use std::sync::Arc;
 const SYNC_STEP_BYTES: u64 = 4 << 20;
 /// Bytes collected before they are handed to the file.
 const CHUNK_BYTES: usize = 32 * 1024;
+/// What is appended at once of a key that is larger, bytes.
+const PART_BYTES: usize = 1 << 20;
 /// Elements of a collection that one command makes, so that a loader's requests stay small.
 const ITEMS_PER_COMMAND: usize = 64;
 
@@ -109,13 +111,22 @@ fn write_commands(
                 delay.after_key(link, file.bytes_written());
             }
             if chunk.len() >= CHUNK_BYTES {
-                file.append(&chunk)?;
-                chunk.clear();
-                link.set_bytes_written(file.bytes_written());
+                hand_on(file, &mut chunk, link)?;
             }
         }
     }
-    file.append(&chunk)
+    hand_on(file, &mut chunk, link)
+}
+
+/// Appends what was collected, in parts, so that the child of one big key shows that it lives.
+fn hand_on(file: &mut DurableFile, collected: &mut Vec<u8>, link: &mut ChildLink) -> IoResult<()> {
+    for part in collected.chunks(PART_BYTES) {
+        file.append(part)?;
+        link.set_bytes_written(file.bytes_written());
+        link.report_if_due();
+    }
+    collected.clear();
+    Ok(())
 }
 
 /// Appends the commands that make one key.

@@ -15,8 +15,9 @@ use crate::persist::rdb::writer::{ByteSink, Writer};
 use crate::persist::rdb::{check, opcode, string, values};
 use crate::sys::data_alloc;
 use crate::sys::durable::DurableFile;
-use crate::sys::io::{IoResult, Storage, parent_dir};
+use crate::sys::io::{IoFault, IoResult, Operation, Storage, parent_dir};
 use std::fmt::Display;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,17 +110,15 @@ pub fn save_to(
     options: &SaveOptions,
     link: &mut ChildLink,
 ) -> IoResult<u64> {
-    let mut writer = Writer::new(sink, options.compress, options.checksum);
+    let mut writer = Writer::reporting(sink, options.compress, options.checksum, link);
     put_header(&mut writer, options)?;
-    let mut saver =
-        Saver { writer, keyspace, options, link, db: None, delay: KeyDelay::new(options.key_delay) };
+    let mut saver = Saver { writer, keyspace, options, db: None, delay: KeyDelay::new(options.key_delay) };
     match options.walk {
         _ if options.no_data => {}
         Walk::Memory if keyspace.can_walk_memory() => saver.put_by_address()?,
         Walk::Memory | Walk::Tables => saver.put_tables()?,
     }
-    let Saver { writer, link, .. } = saver;
-    let len = writer.finish()?;
+    let len = saver.writer.finish()?;
     link.set_bytes_written(len);
     Ok(len)
 }
@@ -152,21 +151,37 @@ pub fn save_file(
         let _ = storage.remove(temp);
         text(&fault)
     })?;
-    verify_and_rename(storage, path, temp).inspect_err(|_| {
+    verify_and_rename(storage, path, temp, link).inspect_err(|_| {
         let _ = storage.remove(temp);
     })?;
     Ok(len)
 }
 
 /// Reads the temporary file back from the disk, not from the cache, and puts it in place.
-fn verify_and_rename(storage: &Arc<dyn Storage>, path: &Path, temp: &Path) -> Result<(), String> {
+fn verify_and_rename(
+    storage: &Arc<dyn Storage>,
+    path: &Path,
+    temp: &Path,
+    link: &mut ChildLink,
+) -> Result<(), String> {
     let file = storage.open_read(temp).map_err(|fault| fault.to_string())?;
     // A hint; without it the check reads the cache, which still finds what we wrote wrongly.
     let _ = file.advise_dontneed(0, 0);
-    check::check_file(file, &mut |_: CheckLine| {})
+    check::check_file(file, &mut Heartbeat(link))
         .map_err(|failure| format!("The new RDB file is damaged: {failure}"))?;
     storage.rename(temp, path).map_err(|fault| fault.to_string())?;
     storage.sync_dir(parent_dir(path)).map_err(|fault| fault.to_string())
+}
+
+/// Shows that a child that reads its file back is alive.
+struct Heartbeat<'a>(&'a mut ChildLink);
+
+impl check::Observer for Heartbeat<'_> {
+    fn line(&mut self, _line: CheckLine) {}
+
+    fn position(&mut self, _offset: u64) {
+        self.0.report_if_due();
+    }
 }
 
 fn put_header(writer: &mut Writer<'_>, options: &SaveOptions) -> IoResult<()> {
@@ -209,7 +224,6 @@ struct Saver<'a, 'w> {
     writer: Writer<'w>,
     keyspace: &'a Keyspace,
     options: &'a SaveOptions,
-    link: &'a mut ChildLink,
     /// Selected in the file.
     db: Option<usize>,
     delay: KeyDelay,
@@ -238,7 +252,7 @@ impl Saver<'_, '_> {
             for word in batch[..count].iter().flatten() {
                 self.put_entry(&db.view_of(*word))?;
             }
-            self.link.set_bytes_written(self.writer.bytes_written());
+            self.tell_bytes(false);
             if count < PREFETCH_ENTRIES {
                 return Ok(());
             }
@@ -250,7 +264,7 @@ impl Saver<'_, '_> {
         for index in (0..keyspace.databases()).filter(|index| !keyspace.db(*index).is_empty()) {
             self.begin_db(index);
         }
-        let mut outcome = Ok(());
+        let (mut outcome, mut visited) = (Ok(()), 0);
         // SAFETY: `Walk::Memory` is chosen only for a forked child (its documentation), and the
         // entries are not used again after they are saved: the child ends.
         unsafe {
@@ -258,18 +272,28 @@ impl Saver<'_, '_> {
                 outcome = match stop {
                     Stop::Entry(db, view) => {
                         self.select(db);
+                        visited += 1;
                         self.put_entry(&view)
                     }
                     Stop::PieceDone => {
-                        self.link.set_bytes_written(self.writer.bytes_written());
-                        self.link.report_if_due();
+                        self.tell_bytes(true);
                         Ok(())
                     }
                 };
                 outcome.is_ok()
             });
         }
-        outcome
+        outcome.and_then(|()| check_visited(visited, keyspace.total_keys()))
+    }
+
+    fn tell_bytes(&mut self, report: bool) {
+        let bytes = self.writer.bytes_written();
+        if let Some(link) = self.writer.link() {
+            link.set_bytes_written(bytes);
+            if report {
+                link.report_if_due();
+            }
+        }
     }
 
     /// SELECTDB and the sizes of a database.
@@ -313,10 +337,34 @@ impl Saver<'_, '_> {
         string::put_bytes(writer, view.key())?;
         values::put_value(writer, &value, self.options.version)?;
         writer.end_record()?;
-        self.link.advance(1);
+        let bytes = writer.bytes_written();
+        let Some(link) = writer.link() else { return Ok(()) };
+        link.advance(1);
         if self.delay.is_set() {
-            self.delay.after_key(self.link, self.writer.bytes_written());
+            self.delay.after_key(link, bytes);
         }
         Ok(())
+    }
+}
+
+/// A walk of memory that met more or fewer entries than the tables count makes no snapshot.
+fn check_visited(visited: usize, total: usize) -> IoResult<()> {
+    if visited == total {
+        return Ok(());
+    }
+    let text = format!("the walk of memory met {visited} keys of {total}");
+    Err(IoFault::new(Operation::Write, Path::new("snapshot"), io::Error::other(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_visited;
+
+    #[test]
+    fn a_short_walk_is_a_failure() {
+        assert!(check_visited(7, 7).is_ok());
+        let told = check_visited(6, 7).expect_err("a key is missing").to_string();
+        assert!(told.contains("met 6 keys of 7"), "{told}");
+        assert!(check_visited(8, 7).is_err());
     }
 }

@@ -46,9 +46,12 @@ pub fn put(writer: &mut Writer<'_>, set: SetRef<'_>, version: u8) -> IoResult<()
         }
         SetRef::Packed(_) | SetRef::Big(_) => {
             writer.put_len(set.len() as u64);
-            set.iter().try_for_each(|member| match member {
-                Element::Int(value) => string::put_integer(writer, value),
-                Element::Bytes(bytes) => string::put_bytes(writer, bytes),
+            set.iter().try_for_each(|member| {
+                match member {
+                    Element::Int(value) => string::put_integer(writer, value),
+                    Element::Bytes(bytes) => string::put_bytes(writer, bytes),
+                }?;
+                writer.end_record()
             })
         }
     }

@@ -5,6 +5,7 @@
 
 use crate::base::crc64::Crc64;
 use crate::base::lzf::Compressor;
+use crate::persist::child::ChildLink;
 use crate::sys::durable::DurableFile;
 use crate::sys::io::IoResult;
 
@@ -14,6 +15,8 @@ const BLOCK_BYTES: usize = 256 * 1024;
 const BLOCK_SLACK_BYTES: usize = 64 * 1024;
 /// Longer strings go to the sink without a copy.
 const DIRECT_BYTES: usize = 32 * 1024;
+/// Such strings go in parts of this size, so that progress shows between them, bytes.
+const DIRECT_STEP_BYTES: usize = 1 << 20;
 
 /// Lengths with special meaning in their first byte.
 pub(super) const LEN_14_BIT: u8 = 0x40;
@@ -46,6 +49,8 @@ impl ByteSink for Vec<u8> {
 /// Writes RDB primitives.
 pub struct Writer<'a> {
     sink: &'a mut dyn ByteSink,
+    /// Told of each block.
+    link: Option<&'a mut ChildLink>,
     block: Vec<u8>,
     crc: u64,
     checksum: bool,
@@ -61,12 +66,37 @@ impl<'a> Writer<'a> {
     pub fn new(sink: &'a mut dyn ByteSink, compress: bool, checksum: bool) -> Self {
         Writer {
             sink,
+            link: None,
             block: Vec::with_capacity(BLOCK_BYTES + BLOCK_SLACK_BYTES),
             crc: 0,
             checksum,
             handed_on: 0,
             compressor: compress.then(Compressor::new),
             scratch: Vec::new(),
+        }
+    }
+
+    /// As [`Writer::new`], and `link` hears of each block, so that a child that saves one big key is
+    /// not taken for a hung one.
+    pub fn reporting(
+        sink: &'a mut dyn ByteSink,
+        compress: bool,
+        checksum: bool,
+        link: &'a mut ChildLink,
+    ) -> Self {
+        Writer { link: Some(link), ..Writer::new(sink, compress, checksum) }
+    }
+
+    /// Who hears of progress, if anybody does.
+    #[inline]
+    pub fn link(&mut self) -> Option<&mut ChildLink> {
+        self.link.as_deref_mut()
+    }
+
+    fn report(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.set_bytes_written(self.handed_on);
+            link.report_if_due();
         }
     }
 
@@ -93,11 +123,15 @@ impl<'a> Writer<'a> {
     #[cold]
     fn put_direct(&mut self, bytes: &[u8]) -> IoResult<()> {
         self.hand_on()?;
-        if self.checksum {
-            self.crc = Crc64::update(self.crc, bytes);
+        for part in bytes.chunks(DIRECT_STEP_BYTES) {
+            if self.checksum {
+                self.crc = Crc64::update(self.crc, part);
+            }
+            self.handed_on += part.len() as u64;
+            self.sink.write_block(part)?;
+            self.report();
         }
-        self.handed_on += bytes.len() as u64;
-        self.sink.write_block(bytes)
+        Ok(())
     }
 
     /// A length, in one to nine bytes.
@@ -129,6 +163,7 @@ impl<'a> Writer<'a> {
         self.handed_on += self.block.len() as u64;
         let outcome = self.sink.write_block(&self.block);
         self.block.clear();
+        self.report();
         outcome
     }
 
@@ -149,8 +184,38 @@ impl<'a> Writer<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Writer;
+    use super::{ByteSink, DIRECT_STEP_BYTES, Writer};
     use crate::base::crc64::Crc64;
+    use crate::persist::child::ChildLink;
+    use crate::sys::io::IoResult;
+    use std::io::Read;
+    use std::time::Duration;
+
+    /// Takes its time for each block.
+    struct SlowSink;
+
+    impl ByteSink for SlowSink {
+        fn write_block(&mut self, _bytes: &[u8]) -> IoResult<()> {
+            std::thread::sleep(Duration::from_millis(60));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn progress_shows_inside_of_one_long_string() {
+        let (reader, pipe) = nix::unistd::pipe().expect("a pipe");
+        let (mut sink, mut link) = (SlowSink, ChildLink::new(pipe));
+        let mut writer = Writer::reporting(&mut sink, false, true, &mut link);
+        writer.put_raw(&vec![7; 3 * DIRECT_STEP_BYTES]).expect("the sink takes all");
+        drop(writer);
+        drop(link);
+        let mut told = Vec::new();
+        std::fs::File::from(reader).read_to_end(&mut told).expect("the other end is closed");
+        // The first hand-on is of an empty block; a record has 64 bytes, its second word the bytes.
+        let written: Vec<_> = told.chunks(64).map(|record| record[8..16].to_vec()).collect();
+        assert_eq!(written.len(), 4);
+        assert_eq!(written[3], (3u64 << 20).to_le_bytes());
+    }
 
     #[test]
     fn lengths_take_as_few_bytes_as_redis_takes() {

@@ -65,6 +65,7 @@ fn put_members(writer: &mut Writer<'_>, zset: ZsetRef<'_>) -> IoResult<()> {
             Element::Bytes(bytes) => string::put_bytes(writer, bytes)?,
         }
         writer.put_raw(&score.to_le_bytes())?;
+        writer.end_record()?;
     }
     Ok(())
 }
