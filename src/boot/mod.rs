@@ -135,8 +135,7 @@ fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
     server.refresh_title();
     logo::show(server);
     log::info!("Server initialized");
-    server.memory.startup_bytes = server.used_memory();
-    server.sample_memory();
+    server.memory_at_start_bytes = server.used_memory();
     command::config::apply_at_start(server);
     load_data(server, &mut net)?;
     if server.run.exit.is_none() {

@@ -81,7 +81,7 @@ fn usage(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     let report = ctx.server.memory_report();
-    let memory = ctx.server.memory;
+    let memory = ctx.server.memory_sample();
     let allocator = memory.allocator;
     let out = &mut *ctx.out;
     let before: [(&str, usize); 10] = [
@@ -179,7 +179,8 @@ fn diagnosis(server: &Server) -> String {
     if report.total_bytes < EMPTY_BYTES {
         return "There is too little data here to tell: ask again with more than 5 MB in use.\n".to_owned();
     }
-    let allocator = server.memory.allocator;
+    let memory = server.memory_sample();
+    let allocator = memory.allocator;
     let clients = server.clients.connected.max(1);
     let findings = [
         (
@@ -187,7 +188,7 @@ fn diagnosis(server: &Server) -> String {
             "Peak memory: more than 150 % of what is used now was used once.",
         ),
         (
-            ratio(server.memory.rss_bytes, report.total_bytes) > 1.4,
+            ratio(memory.rss_bytes, report.total_bytes) > 1.4,
             "High total RSS: the process is much larger than the data; MEMORY PURGE may help.",
         ),
         (

@@ -6,7 +6,7 @@
 //! | how often | what |
 //! | --- | --- |
 //! | every round | rates, active expiry, defragmentation, a share of the clients, the memory peak |
-//! | ten times a second | the resident set, the allocators' statistics, the observer of forks |
+//! | ten times a second | the observer of forks |
 //! | once a second | the log file and its time zone |
 
 mod clients;
@@ -135,7 +135,6 @@ fn round(server: &mut Server) {
     if is_time_for(server, 100) {
         server.persistence.pages.fetch_ahead();
         server.observe();
-        server.sample_memory();
     }
     if is_time_for(server, 100) {
         replica::watch_failover(server);

@@ -202,7 +202,6 @@ impl Server {
         let until_us = self.clock.now_monotonic_us() + IN_VAIN_PAUSE_US;
         self.defrag.in_vain = was_in_vain.then_some((bytes, until_us));
         log::debug!("Active defrag done, frag={percent}% (before: {before}%), frag_bytes={bytes}");
-        self.sample_memory();
     }
 
     /// Ends it wherever it is; nothing happens when it does not run.

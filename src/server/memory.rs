@@ -1,15 +1,13 @@
 //! Memory figures. `used_memory` is O(1): counters of the allocators, never a walk. What costs
-//! more (the resident set, jemalloc's own statistics) is sampled by cron.
+//! more (the resident set, jemalloc's own statistics) is read when somebody asks.
 
 use crate::server::{ClientKind, Server, replication};
 use crate::sys::general_alloc::AllocatorStats;
 use crate::sys::{data_alloc, general_alloc, info};
 
-/// Figures that cron refreshes.
+/// What the kernel and the allocators say at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct MemorySamples {
-    /// `used_memory` when the server was ready and empty.
-    pub startup_bytes: usize,
+pub struct MemorySample {
     pub rss_bytes: usize,
     /// Of both allocators together.
     pub allocator: AllocatorStats,
@@ -59,8 +57,8 @@ impl Server {
         data_alloc::used_bytes() + general_alloc::allocated_bytes() + replication::mapped_bytes()
     }
 
-    /// Reads the resident set and the allocators' statistics: about 20 us.
-    pub fn sample_memory(&mut self) {
+    /// Reads the resident set and the allocators' statistics: about 30 us.
+    pub fn memory_sample(&self) -> MemorySample {
         let data = data_alloc::stats();
         let mut allocator = general_alloc::stats();
         let mapped_bytes = data.committed_bytes + data.mapped_large_bytes;
@@ -68,8 +66,7 @@ impl Server {
         // Blocks kept for what comes hold no data.
         allocator.active_bytes += data.blocks * data_alloc::BLOCK_BYTES + data.mapped_large_bytes;
         allocator.resident_bytes += mapped_bytes;
-        self.memory.allocator = allocator;
-        self.memory.rss_bytes = info::current_rss_bytes() as usize;
+        MemorySample { rss_bytes: info::current_rss_bytes() as usize, allocator }
     }
 
     /// Bytes of clients' buffers, of those `count` accepts. O(clients).
@@ -87,7 +84,7 @@ impl Server {
         let beyond_bytes = self.replication.bytes_beyond_backlog(self.config.repl_backlog_size);
         let mut report = MemoryReport {
             total_bytes: self.used_memory(),
-            startup_bytes: self.memory.startup_bytes,
+            startup_bytes: self.memory_at_start_bytes,
             clients_bytes: self.client_bytes(|kind| matches!(kind, ClientKind::Normal)),
             replicas_bytes: self.client_bytes(|kind| matches!(kind, ClientKind::Replica)) + beyond_bytes,
             backlog_bytes: self.replication.buffer_bytes() - beyond_bytes,

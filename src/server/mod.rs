@@ -84,7 +84,6 @@ use crate::server::eviction::Eviction;
 use crate::server::host::Host;
 use crate::server::hot_keys::HotKeys;
 use crate::server::latency::LatencyMonitor;
-use crate::server::memory::MemorySamples;
 use crate::server::migrate::MigrateSockets;
 use crate::server::propagation::Propagation;
 use crate::server::pubsub::PubSub;
@@ -169,7 +168,8 @@ pub struct Server {
     pub host: Host,
     pub command_logs: CommandLogs,
     pub latency: LatencyMonitor,
-    pub memory: MemorySamples,
+    /// `used_memory` when the server was ready and empty.
+    pub memory_at_start_bytes: usize,
     pub defrag: Defrag,
     pub eviction: Eviction,
     /// Connections of MIGRATE.
@@ -218,7 +218,7 @@ impl Server {
             host: Host::default(),
             command_logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
-            memory: MemorySamples::default(),
+            memory_at_start_bytes: 0,
             defrag: Defrag::default(),
             eviction: Eviction::default(),
             migrate: MigrateSockets::default(),

@@ -17,6 +17,8 @@ pub use parse::{KernelVersion, MachineMemory, MemoryRollup, ProcessStat, Process
 
 /// No file read here is longer, bytes. (A cgroup list of a deep hierarchy is the longest.)
 const FILE_MAX_BYTES: u64 = 256 * 1024;
+/// Most are read at once, bytes.
+const FILE_USUAL_BYTES: usize = 4096;
 
 /// What a huge-page setting says (`/sys/kernel/mm/transparent_hugepage/enabled`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +241,7 @@ fn parse_number<T: std::str::FromStr>(text: &str) -> io::Result<T> {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(FILE_USUAL_BYTES);
     File::open(path)?.take(FILE_MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -81,7 +81,8 @@ fn listeners(server: &Server, info: &mut InfoText) {
 
 pub(super) fn memory(server: &Server, info: &mut InfoText) {
     let report = server.memory_report();
-    let rss_bytes = server.memory.rss_bytes;
+    let memory = server.memory_sample();
+    let (rss_bytes, allocator) = (memory.rss_bytes, memory.allocator);
     info.bytes("used_memory", report.total_bytes);
     info.bytes("used_memory_rss", rss_bytes);
     info.bytes("used_memory_peak", report.peak_bytes);
@@ -90,7 +91,6 @@ pub(super) fn memory(server: &Server, info: &mut InfoText) {
     info.field("used_memory_startup", report.startup_bytes);
     info.field("used_memory_dataset", report.dataset_bytes);
     info.field("used_memory_dataset_perc", format_args!("{:.2}%", report.dataset_percent()));
-    let allocator = server.memory.allocator;
     info.field("allocator_allocated", allocator.allocated_bytes);
     info.field("allocator_active", allocator.active_bytes);
     info.field("allocator_resident", allocator.resident_bytes);
