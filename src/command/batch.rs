@@ -53,7 +53,7 @@ pub fn each_key<'a>(
             let hashes = look_ahead(server, db, indexes.clone().map(|index| keys.at(index)));
             for (index, hash) in indexes.zip(hashes) {
                 let key = keys.at(index);
-                server.call.hint = KeyHint { address: key.as_ptr() as usize, len: key.len(), hash };
+                server.call.hint = KeyHint::new(key, hash);
                 visit(server, index, key);
             }
             // A hint must not outlive the arguments: other text may come to stand at its address.

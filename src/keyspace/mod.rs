@@ -66,8 +66,8 @@ pub struct Keyspace {
     resize: ResizePolicy,
     cycle: ExpireCycle,
     pool: EvictionPool,
-    /// Database and position in hash order where table maintenance goes on.
-    maintained: (usize, u64),
+    /// Database and position in hash order where table maintenance goes on; none when it is done.
+    maintained: Option<(usize, u64)>,
 }
 
 impl Keyspace {
@@ -90,7 +90,7 @@ impl Keyspace {
             resize: ResizePolicy::Allow,
             cycle: ExpireCycle::default(),
             pool: EvictionPool::default(),
-            maintained: (0, 0),
+            maintained: None,
         })
     }
 
@@ -338,6 +338,9 @@ impl Keyspace {
 
     /// Sets how tables may change their size; `Avoid` while a child lives.
     pub fn set_resize_policy(&mut self, policy: ResizePolicy) {
+        if policy == ResizePolicy::Allow && self.resize != policy {
+            self.maintained = Some((0, 0));
+        }
         self.resize = policy;
         set_collection_resize_policy(policy);
         for db in &mut self.dbs {
@@ -345,17 +348,25 @@ impl Keyspace {
         }
     }
 
-    /// One step of table maintenance (`activerehashing`): a table that could not be resized while a
-    /// child lived catches up even when nobody writes to it. At most one segment is rebuilt.
-    pub fn maintain(&mut self) {
-        let (index, position) = self.maintained;
-        let Some(db) = self.dbs.get_mut(index) else {
-            self.maintained = (0, 0);
-            return;
-        };
-        let (table, resolver) = db.table_and_resolver();
-        let next = table.maintain(position, resolver);
-        self.maintained = if next == 0 { (index + 1, 0) } else { (index, next) };
+    /// Makes room for `keys` keys in an empty database. Should fewer come, maintenance gives the rest back.
+    pub fn reserve(&mut self, db: usize, keys: usize) {
+        self.dbs[db].reserve(keys);
+        self.maintained = Some((0, 0));
+    }
+
+    /// One step of table maintenance (`activerehashing`): after a child, under which no table could
+    /// be resized, and after a load, all tables are looked through once, so that they catch up even when nobody writes to
+    /// them. At most one segment is rebuilt. Returns whether there is more to look at.
+    pub fn maintain(&mut self) -> bool {
+        let Some((index, position)) = self.maintained else { return false };
+        self.maintained = self.dbs.get_mut(index).map(|db| {
+            let (table, resolver) = db.table_and_resolver();
+            match table.maintain(position, resolver) {
+                0 => (index + 1, 0),
+                next => (index, next),
+            }
+        });
+        self.maintained.is_some()
     }
 
     /// Active expiry: removes keys whose time has passed until none is left that is due, or until
@@ -378,4 +389,48 @@ fn is_big(value: &Value) -> bool {
         _ => 0,
     };
     value.free_effort() >= LAZY_EFFORT_MIN || bytes >= LAZY_BYTES_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ExpiryChange, Keyspace, NewValue, ResizePolicy};
+    use crate::base::hash::HashSeed;
+
+    fn fill(keyspace: &mut Keyspace, keys: usize) {
+        for number in 0..keys {
+            let key = format!("key:{number}");
+            let hash = keyspace.hash(key.as_bytes());
+            keyspace.set(0, hash, key.as_bytes(), NewValue::Encoded(b"v"), ExpiryChange::Clear);
+        }
+    }
+
+    fn maintain(keyspace: &mut Keyspace) -> usize {
+        std::iter::from_fn(|| keyspace.maintain().then_some(())).count()
+    }
+
+    #[test]
+    fn tables_are_looked_through_once_after_a_child_and_after_a_load() {
+        let seed = HashSeed::from_os().expect("the system has random numbers");
+        let mut keyspace = Keyspace::new(2, seed).expect("the lazy-free thread starts");
+        assert!(!keyspace.maintain(), "nothing to do at the start");
+
+        keyspace.reserve(0, 1_000_000);
+        fill(&mut keyspace, 1000);
+        let reserved_bytes = keyspace.db(0).table_memory_bytes();
+        // One rebuild a step: many steps, and then rest.
+        assert!(maintain(&mut keyspace) > 10);
+        assert!(!keyspace.maintain());
+        let kept_bytes = keyspace.db(0).table_memory_bytes();
+        assert!(kept_bytes * 10 < reserved_bytes, "{kept_bytes} of {reserved_bytes}");
+
+        keyspace.set_resize_policy(ResizePolicy::Avoid);
+        fill(&mut keyspace, 50_000);
+        assert!(!keyspace.maintain(), "not beside a child");
+        let crowded_bytes = keyspace.db(0).table_memory_bytes();
+        keyspace.set_resize_policy(ResizePolicy::Allow);
+        assert!(maintain(&mut keyspace) > 1);
+        assert!(keyspace.db(0).table_memory_bytes() > crowded_bytes);
+        keyspace.set_resize_policy(ResizePolicy::Allow);
+        assert!(!keyspace.maintain(), "nothing has changed");
+    }
 }

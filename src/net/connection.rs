@@ -15,7 +15,7 @@ use crate::keyspace::Db;
 use crate::net::query_buffer::QueryBuffer;
 use crate::resp::request::{self, Limits, Parsed, RequestParser};
 use crate::resp::{Args, OwnedArgs, Reply, Span};
-use crate::server::spec::{BeginSearch, Found};
+use crate::server::spec::Found;
 use crate::server::{ClientRef, KeyHint, Server};
 use mio::net::{TcpStream, UnixStream};
 use std::io::{self, IoSlice, Read, Write};
@@ -480,7 +480,9 @@ fn look_into_values(db: &Db, requests: &[Request], buffer: &[u8], spans: &[Span]
             continue;
         }
         let args = args_of(request, buffer, spans);
-        let (Some(key), Some(element)) = (first_key(request.found, args), args.get(position)) else {
+        let (Some(key), Some(element)) =
+            (request.found.and_then(|found| found.first_key(args)), args.get(position))
+        else {
             continue;
         };
         let Some(value) = db.find(request.hint.hash, key).map(|view| view.value()) else { continue };
@@ -514,22 +516,14 @@ impl<'a> LookedUp<'a> {
         if self.found.is_none() || self.name != name {
             (self.name, self.found) = (name, server.commands.find(name));
         }
-        let Some(key) = first_key(self.found, args) else {
+        let Some(key) = self.found.and_then(|found| found.first_key(args)) else {
             return (self.found, KeyHint::default(), false);
         };
         let is_new = self.key != key || key.is_empty();
         if is_new {
             (self.key, self.hash) = (key, server.keyspace.hash(key));
         }
-        let hint = KeyHint { address: key.as_ptr() as usize, len: key.len(), hash: self.hash };
+        let hint = KeyHint::new(key, self.hash);
         (self.found, hint, is_new)
-    }
-}
-
-fn first_key(found: Option<Found>, args: Args<'_>) -> Option<&[u8]> {
-    let spec = found?.spec.keys.first()?;
-    match spec.begin {
-        BeginSearch::Index(index) => args.get(index),
-        _ => None,
     }
 }

@@ -13,7 +13,7 @@ use crate::persist::aof::reader::{Annotation, BlockReader, Item, next_item};
 use crate::replay::tail::{self, TailOptions};
 use crate::replay::{LoadEnd, Pump};
 use crate::resp::{Args, OwnedArgs, Reply, Span};
-use crate::server::spec::{BeginSearch, Found};
+use crate::server::spec::Found;
 use crate::server::{ClientKind, ClientRef, KeyHint, Server};
 use std::path::Path;
 
@@ -311,13 +311,10 @@ fn look_ahead(server: &Server, client: ClientRef, batch: &mut Batch, bytes: &[u8
     for request in &mut batch.requests {
         let args = args_of(request, bytes, &batch.spans);
         request.found = dispatch::resolve(server, args);
-        let key = request.found.and_then(|found| found.spec.keys.first()).and_then(|spec| match spec.begin {
-            BeginSearch::Index(index) => args.get(index),
-            _ => None,
-        });
+        let key = request.found.and_then(|found| found.first_key(args));
         if let Some(key) = key {
             let hash = server.keyspace.hash(key);
-            request.hint = KeyHint { address: key.as_ptr() as usize, len: key.len(), hash };
+            request.hint = KeyHint::new(key, hash);
             db.prefetch_bucket(hash);
         }
     }

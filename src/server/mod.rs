@@ -105,6 +105,14 @@ pub struct KeyHint {
     pub hash: u64,
 }
 
+impl KeyHint {
+    /// For `key`, as it stands in the request, with its hash.
+    #[inline]
+    pub fn new(key: &[u8], hash: u64) -> Self {
+        KeyHint { address: key.as_ptr() as usize, len: key.len(), hash }
+    }
+}
+
 /// What is true of the command that runs now.
 #[derive(Debug)]
 pub struct CallState {

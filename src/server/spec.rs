@@ -388,6 +388,15 @@ impl Found {
             None => self.spec.name.to_string(),
         }
     }
+
+    /// The first key of a request of this command, when it stands at a fixed place.
+    #[inline]
+    pub fn first_key<'a>(&self, args: Args<'a>) -> Option<&'a [u8]> {
+        match self.spec.keys.first()?.begin {
+            BeginSearch::Index(index) => args.get(index),
+            _ => None,
+        }
+    }
 }
 
 /// Longest command name; longer ones cannot match.

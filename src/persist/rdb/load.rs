@@ -286,7 +286,7 @@ impl Loader {
             u64::MAX => RESERVE_UNSEEN_MAX,
             bytes => bytes.saturating_sub(input.offset()) / KEY_MIN_BYTES,
         };
-        keyspace.db_mut(self.db).reserve(keys.min(possible) as usize);
+        keyspace.reserve(self.db, keys.min(possible) as usize);
     }
 
     fn take_field(&mut self) {

@@ -1,6 +1,6 @@
 //! Snapshots for replicas: when one begins, who gets it, what becomes of them when it ends.
 
-use crate::server::replication::replicas::FileTransfer;
+use crate::server::replication::replicas::{FileTransfer, SnapshotFilter};
 use crate::server::replication::save::SaveEnd;
 use crate::server::replication::{ReplicaPhase, SaveTarget, SyncSave};
 use crate::server::{ClientRef, Server};
@@ -30,10 +30,8 @@ pub fn start_due(server: &mut Server) {
     start(server, first, members, is_diskless);
 }
 
-type Filter = crate::server::replication::replicas::SnapshotFilter;
-
 /// Replicas that wait for a snapshot of the same kind as the first of them does.
-fn waiting(server: &Server) -> Option<(Filter, Vec<ClientRef>)> {
+fn waiting(server: &Server) -> Option<(SnapshotFilter, Vec<ClientRef>)> {
     let mut waiting = server.replica_states().filter(|(_, state)| state.phase == ReplicaPhase::WaitSave);
     let (client, state) = waiting.next()?;
     let filter = state.filter;
@@ -42,7 +40,7 @@ fn waiting(server: &Server) -> Option<(Filter, Vec<ClientRef>)> {
     Some((filter, members))
 }
 
-fn start(server: &mut Server, filter: Filter, members: Vec<ClientRef>, is_diskless: bool) {
+fn start(server: &mut Server, filter: SnapshotFilter, members: Vec<ClientRef>, is_diskless: bool) {
     let target = if is_diskless { "replicas sockets" } else { "disk" };
     log::info!("Starting BGSAVE for SYNC with target: {target}");
     let started = if is_diskless {
@@ -50,12 +48,11 @@ fn start(server: &mut Server, filter: Filter, members: Vec<ClientRef>, is_diskle
     } else {
         server.start_background_save()
     };
-    let offset = server.replication.save.map(|save| save.offset);
-    match (started, offset) {
-        (Ok(()), Some(offset)) => {
+    match (started, &mut server.replication.save) {
+        (Ok(()), Some(save)) => {
+            save.for_replicas = true;
+            let offset = save.offset;
             server.replication.file_for_sync |= !is_diskless;
-            server.replication.save =
-                server.replication.save.map(|save| SyncSave { for_replicas: true, ..save });
             let phase = if is_diskless { ReplicaPhase::Relayed } else { ReplicaPhase::WaitSaveEnd };
             members.into_iter().for_each(|member| set_up_full(server, member, phase, offset));
         }

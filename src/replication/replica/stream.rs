@@ -17,7 +17,7 @@ use crate::server::client::ClientKind;
 use crate::server::config::PropagationErrorBehavior;
 use crate::server::propagation::push_command;
 use crate::server::replication::link::LinkState;
-use crate::server::spec::{BeginSearch, Found};
+use crate::server::spec::Found;
 use crate::server::{Caller, ClientRef, KeyHint, Server};
 
 /// Commands parsed ahead and prefetched together.
@@ -241,14 +241,11 @@ impl Run<'_> {
         for index in 0..self.requests.len() {
             let args = self.args(index);
             let found = dispatch::resolve(server, args);
-            let key = found.and_then(|found| found.spec.keys.first()).and_then(|spec| match spec.begin {
-                BeginSearch::Index(position) => args.get(position),
-                _ => None,
-            });
+            let key = found.and_then(|found| found.first_key(args));
             let hint = key.map(|key| {
                 let hash = server.keyspace.hash(key);
                 db.prefetch_bucket(hash);
-                KeyHint { address: key.as_ptr() as usize, len: key.len(), hash }
+                KeyHint::new(key, hash)
             });
             self.requests[index].found = found;
             self.requests[index].hint = hint.unwrap_or_default();
