@@ -209,7 +209,7 @@ fn collapse_all(candidate: Candidate) -> Option<f64> {
     match candidate {
         Candidate::Tine => {
             for block in 0..data_alloc::block_count() {
-                data_alloc::collapse_block(block).ok();
+                data_alloc::collapse_blocks(block, 1).ok();
             }
         }
         Candidate::Jemalloc { .. } if RANGE_START.load(Ordering::Relaxed) != 0 => {

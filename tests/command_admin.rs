@@ -277,6 +277,7 @@ fn note_fork(test: &mut InProcess) {
         kind: ChildKind::Snapshot,
         pid: 77,
         fork_us: 1500,
+        fork_cpu_us: 1200,
         rss_bytes: 1 << 30,
         minor_faults: 0,
         keys_total: 3,

@@ -14,6 +14,8 @@ const MB: f64 = 1_048_576.0;
 const WORTH_BYTES: u64 = 64 << 20;
 /// A fork of data in huge pages is short; beyond this something is amiss, microseconds a GiB.
 const SLOW_US_PER_GIB: u64 = 4_000;
+/// Time that others had in the middle of a fork and that is worth a word, microseconds.
+const WORTH_WAITING_US: u64 = 1_000;
 /// Share of the memory in huge pages from which on a fork is as short as it gets, percent.
 const GOOD_SHARE_PERCENT: u64 = 80;
 /// Writes from which on an average means something.
@@ -50,7 +52,7 @@ struct Finding {
 pub fn examine(patient: &Patient<'_>) -> String {
     let Some(last) = patient.records.back() else { return before_the_first(patient) };
     let mut text = costs(last);
-    let findings = [killed(last, patient), memory(last, patient), pages(last, patient)];
+    let findings = [killed(last, patient), memory(last, patient), pages(last, patient), interrupted(last)];
     let findings = findings.into_iter().chain([copying(last, patient), replies(last), overcommit(patient)]);
     let findings: Vec<Finding> = findings.flatten().collect();
     for (number, finding) in findings.iter().enumerate() {
@@ -217,6 +219,21 @@ fn pages(last: &ForkRecord, patient: &Patient<'_>) -> Option<Finding> {
         "Only {share} % of the memory lay in pages of 2 MB at the fork, so it took longer than it must: {why}."
     );
     Some(Finding { what, advice })
+}
+
+/// The kernel gave the processor to others in the middle of the fork.
+fn interrupted(last: &ForkRecord) -> Option<Finding> {
+    let waited_us = last.fork_us.saturating_sub(last.fork_cpu_us);
+    (waited_us >= WORTH_WAITING_US && waited_us > last.fork_cpu_us).then(|| Finding {
+        what: format!(
+            "Of the {} that the fork took it was at work for {}; the rest others had the processor.",
+            milliseconds(last.fork_us),
+            milliseconds(last.fork_cpu_us)
+        ),
+        advice: "Keep other programs off the server's processor: fewer of them, CPUAffinity= or a higher priority \
+                 (Nice=-10) in its systemd unit."
+            .to_owned(),
+    })
 }
 
 fn small_pages(last: &ForkRecord, patient: &Patient<'_>) -> Option<Finding> {

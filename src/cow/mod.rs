@@ -182,6 +182,7 @@ impl Observer {
         record.started_ms = event.started_ms;
         record.huge_pages = matches!(persistence.pages.size(), PageSize::Huge(_));
         record.fork_us = event.fork_us;
+        record.fork_cpu_us = event.fork_cpu_us;
         record.rss_bytes = event.rss_bytes;
         record.keys_total = event.keys_total;
         record.page_tables_before_bytes = page_tables_of(&self.status);
@@ -322,13 +323,14 @@ fn page_tables_of(status: &ProcessStatus) -> Option<u64> {
 fn line_of(record: &ForkRecord) -> String {
     const MB: f64 = 1_048_576.0;
     format!(
-        "Fork {} ({}, {}): pause {:.2} ms ({:.2} ms per GiB), child {:.2} s, {} writes beside it, extra memory at most \
+        "Fork {} ({}, {}): pause {:.2} ms ({:.2} ms per GiB, {:.2} ms at work), child {:.2} s, {} writes beside it, extra memory at most \
          {:.1} MB ({} bytes a write), replies at most {:.2} ms (p99.9 {:.2} ms, before {:.2} ms)",
         record.id,
         kind_name(record.kind),
         record.state.name(),
         record.fork_us as f64 / 1000.0,
         record.fork_us_per_gib() as f64 / 1000.0,
+        record.fork_cpu_us as f64 / 1000.0,
         record.duration_ms as f64 / 1000.0,
         record.writes,
         record.extra_peak_bytes as f64 / MB,

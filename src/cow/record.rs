@@ -97,6 +97,8 @@ pub struct ForkRecord {
     /// The data asked for huge pages.
     pub huge_pages: bool,
     pub fork_us: u64,
+    /// The part of it in which the fork was at work and not waiting for a processor.
+    pub fork_cpu_us: u64,
     /// Resident set of the parent at the fork.
     pub rss_bytes: u64,
     pub page_tables_before_bytes: Option<u64>,
@@ -160,6 +162,7 @@ impl ForkRecord {
             duration_ms: 0,
             huge_pages: false,
             fork_us: 0,
+            fork_cpu_us: 0,
             rss_bytes: 0,
             page_tables_before_bytes: None,
             page_tables_after_bytes: None,
@@ -269,6 +272,7 @@ impl ForkRecord {
     fn add_pause(&self, figures: &mut Figures) {
         figures.extend([
             ("fork_us", self.fork_us.into()),
+            ("fork_cpu_us", self.fork_cpu_us.into()),
             ("fork_us_per_gib", self.fork_us_per_gib().into()),
             ("rss_bytes", self.rss_bytes.into()),
             ("page_tables_before_bytes", self.page_tables_before_bytes.into()),

@@ -73,6 +73,7 @@ impl Bench {
             kind: ChildKind::Snapshot,
             pid: 4711,
             fork_us,
+            fork_cpu_us: fork_us,
             rss_bytes: GIB,
             minor_faults: 0,
             keys_total: 100,
@@ -264,6 +265,19 @@ fn the_doctor_is_content_with_huge_pages_and_says_when_they_were_split() {
     bench.observer.records[1].rebuild =
         Some(RebuildFigures { last_end: refused, ..RebuildFigures::default() });
     assert!(bench.opinion().contains("Linux 6.1"), "{}", bench.opinion());
+}
+
+#[test]
+fn the_doctor_sees_that_others_had_the_processor() {
+    let mut bench = Bench::new();
+    bench.fork(4_500);
+    bench.wait_for_reading();
+    bench.done();
+    assert!(!bench.opinion().contains("others had the processor"), "{}", bench.opinion());
+    bench.latest().fork_cpu_us = 1_200;
+    let opinion = bench.opinion();
+    assert!(opinion.contains("at work for 1.20 ms; the rest others had the processor"), "{opinion}");
+    assert!(opinion.contains("CPUAffinity="), "{opinion}");
 }
 
 #[test]

@@ -17,15 +17,21 @@
 
 use crate::sys::data_alloc;
 use crate::sys::huge_pages::HugePageProbe;
+use crate::sys::info::thread_busy_time;
 use crate::sys::proc::ProcFs;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The thread rests this many times as long as a block took: a fifth of one core.
+/// The thread rests this many times as long as it was at work on a processor: a fifth of one core. Time
+/// in which it waited for a processor is no work, or a busy machine would hardly ever see a rebuild's end.
 const REST_PER_WORK: u32 = 4;
-/// A block that took less was whole already and is worth no rest.
+/// Blocks given to the kernel at a time. Each call has every processor empty its lists of pages first,
+/// which takes milliseconds on a busy machine; the kernel lets go of the memory map between two blocks,
+/// so that a page fault of the main thread waits for one of them at most.
+const RUN_BLOCKS: usize = 8;
+/// Work below this was on blocks that were whole already, and is worth no rest.
 const REST_FROM: Duration = Duration::from_micros(20);
 /// Refusals in a row after which a rebuild gives up: memory is in pieces.
 const REFUSALS_MAX: u32 = 32;
@@ -82,9 +88,9 @@ pub struct RebuildFigures {
     /// Blocks that the kernel refused.
     pub refused: u64,
     pub duration_us: u64,
-    /// Time of the thread inside the kernel, microseconds.
+    /// Processor time of the thread, microseconds.
     pub work_us: u64,
-    /// The longest single block: as long a write into it may have waited.
+    /// Processor time for each block in the dearest call: a write into one may have waited as long.
     pub longest_us: u64,
 }
 
@@ -255,11 +261,12 @@ fn rebuild(shared: &Shared, proc: &ProcFs) {
     figures.last_end = rebuild_blocks(shared, proc, &mut figures);
     figures.duration_us = start.elapsed().as_micros() as u64;
     log::info!(
-        "Rebuilt the data's huge pages ({}): {} blocks, {} refused, in {} ms, longest block {} us",
+        "Rebuilt the data's huge pages ({}): {} blocks, {} refused, in {} ms, {} ms of work, at most {} us a block",
         figures.last_end.name(),
         figures.blocks,
         figures.refused,
         figures.duration_us / 1000,
+        figures.work_us / 1000,
         figures.longest_us
     );
     let mut orders = shared.lock();
@@ -268,30 +275,42 @@ fn rebuild(shared: &Shared, proc: &ProcFs) {
 }
 
 fn rebuild_blocks(shared: &Shared, proc: &ProcFs, figures: &mut RebuildFigures) -> RebuildEnd {
+    let (mut next, mut looked_at) = (0, 0);
+    // After a refusal the blocks of its run are tried one by one.
+    let mut singly_until = 0;
     let mut refused_in_a_row = 0;
-    for index in 0..data_alloc::block_count() {
-        if index % LOOK_AT_MEMORY_BLOCKS == 0 && is_memory_short(proc) {
-            return RebuildEnd::MemoryShort;
+    while next < data_alloc::block_count() {
+        if next >= looked_at {
+            if is_memory_short(proc) {
+                return RebuildEnd::MemoryShort;
+            }
+            looked_at = next + LOOK_AT_MEMORY_BLOCKS;
         }
         if !may_go_on(shared) {
             return RebuildEnd::Interrupted;
         }
-        let start = Instant::now();
-        let outcome = data_alloc::collapse_block(index);
-        let work = start.elapsed();
+        let run = if next < singly_until { 1 } else { RUN_BLOCKS };
+        let start = thread_busy_time();
+        let outcome = data_alloc::collapse_blocks(next, run);
+        let work = thread_busy_time().saturating_sub(start);
+        let rebuilt = *outcome.as_ref().unwrap_or(&0);
         match outcome {
-            Ok(true) => (figures.blocks, refused_in_a_row) = (figures.blocks + 1, 0),
-            Ok(false) => continue,
+            Err(_) if run > 1 => singly_until = next + RUN_BLOCKS,
             Err(failure) => {
                 figures.refused += 1;
                 refused_in_a_row += 1;
                 if refused_in_a_row >= REFUSALS_MAX {
                     return RebuildEnd::Refused(failure.raw_os_error().unwrap_or(libc::EIO));
                 }
+                next += 1;
             }
+            // This one is empty.
+            Ok(0) => next += 1,
+            Ok(blocks) => (next, refused_in_a_row) = (next + blocks, 0),
         }
+        figures.blocks += rebuilt as u64;
         figures.work_us += work.as_micros() as u64;
-        figures.longest_us = figures.longest_us.max(work.as_micros() as u64);
+        figures.longest_us = figures.longest_us.max(work.as_micros() as u64 / rebuilt.max(1) as u64);
         if work > REST_FROM {
             thread::sleep(work * REST_PER_WORK);
         }

@@ -152,6 +152,8 @@ pub struct ChildProcess {
     pub started_ms: u64,
     /// How long the fork call stopped the parent, microseconds.
     pub fork_us: u64,
+    /// Processor time of that call, microseconds.
+    pub fork_cpu_us: u64,
     /// What its last records said.
     pub progress: ChildProgress,
     pipe: OwnedFd,
@@ -201,6 +203,7 @@ pub fn fork_job(
         started,
         started_ms: since_epoch.as_millis() as u64,
         fork_us: forked.fork_us,
+        fork_cpu_us: forked.fork_cpu_us,
         progress: ChildProgress { keys_total: keys, ..ChildProgress::default() },
         pipe: reader,
         cancelled: None,
@@ -358,6 +361,7 @@ pub struct ForkEvent {
     pub kind: ChildKind,
     pub pid: i32,
     pub fork_us: u64,
+    pub fork_cpu_us: u64,
     /// Resident set of the parent at the fork, bytes.
     pub rss_bytes: u64,
     /// Minor faults of the parent so far, at the fork.
@@ -412,6 +416,7 @@ impl ForkLog {
             kind: child.kind,
             pid: child.pid,
             fork_us: child.fork_us,
+            fork_cpu_us: child.fork_cpu_us,
             rss_bytes: info::current_rss_bytes(),
             minor_faults: resource_usage(UsageOf::Process).minor_faults,
             keys_total: child.progress.keys_total,

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::info::thread_busy_time;
 use super::raw_write;
 
 /// Exit code of a child whose closure panicked: what Rust's own runtime uses.
@@ -50,6 +51,8 @@ pub struct ForkedChild {
     pub pid: i32,
     /// How long the fork call stopped the caller, microseconds.
     pub fork_us: u64,
+    /// Processor time of the call, microseconds: the rest of `fork_us` others had the processor.
+    pub fork_cpu_us: u64,
 }
 
 /// How a child ended.
@@ -115,7 +118,7 @@ impl Drop for SignalsBlocked {
 pub fn fork_child(options: ForkOptions, child: impl FnOnce() -> i32) -> Result<ForkedChild, Errno> {
     let parent_pid = std::process::id();
     let blocked = SignalsBlocked::new();
-    let start = Instant::now();
+    let (start, start_cpu) = (Instant::now(), thread_busy_time());
     // SAFETY: the child has one thread, a copy of this one, and runs only `child_main`, which
     // never returns. Memory is a private copy; locks of other threads may be held for ever in
     // it, which the contract in the header excludes and which can hang but not corrupt.
@@ -123,10 +126,12 @@ pub fn fork_child(options: ForkOptions, child: impl FnOnce() -> i32) -> Result<F
     if pid == 0 {
         child_main(options, parent_pid, child);
     }
-    let fork_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     let failure = Errno::last();
+    let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let fork_us = microseconds(start.elapsed());
+    let fork_cpu_us = microseconds(thread_busy_time().saturating_sub(start_cpu));
     drop(blocked);
-    if pid < 0 { Err(failure) } else { Ok(ForkedChild { pid, fork_us }) }
+    if pid < 0 { Err(failure) } else { Ok(ForkedChild { pid, fork_us, fork_cpu_us }) }
 }
 
 fn child_main(options: ForkOptions, parent_pid: u32, child: impl FnOnce() -> i32) -> ! {

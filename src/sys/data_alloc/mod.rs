@@ -216,7 +216,7 @@ pub fn end_evacuation() {
     HEAP.end_evacuation();
 }
 
-/// Number of blocks; valid indices for [`collapse_block`] and [`block_address`] are below.
+/// Number of blocks; valid indices for [`collapse_blocks`] and [`block_address`] are below.
 pub fn block_count() -> usize {
     HEAP.block_count()
 }
@@ -226,14 +226,15 @@ pub fn block_address(index: usize) -> Option<NonNull<u8>> {
     HEAP.active_block(index)
 }
 
-/// Rebuilds block `index` as one huge page (`MADV_COLLAPSE`, Linux 6.1): copies up to 2 MiB,
-/// 0.2-0.3 ms, without the heap's lock; pace it from a helper thread, and never
-/// while a child lives. `Ok(false)`: the block holds nothing.
+/// Rebuilds the blocks that hold something, from `index` on without a gap and at most `max`, as huge
+/// pages (`MADV_COLLAPSE`, Linux 6.1); returns how many these are. Copies up to 2 MiB for each, 0.2-0.3 ms,
+/// without the heap's lock; pace it from a helper thread, and never while a child lives.
 ///
 /// # Errors
-/// The kernel's: `EINVAL` where unknown, `ENOMEM`, `EAGAIN`, `EBUSY`.
-pub fn collapse_block(index: usize) -> io::Result<bool> {
-    HEAP.collapse_block(index)
+/// The kernel's: `EINVAL` where unknown, `ENOMEM`, `EAGAIN`, `EBUSY`. Blocks before and after the refused
+/// one may have been rebuilt.
+pub fn collapse_blocks(index: usize, max: usize) -> io::Result<usize> {
+    HEAP.collapse_blocks(index, max)
 }
 
 /// Makes one more empty block resident (the kernel zeroes 2 MiB, without the

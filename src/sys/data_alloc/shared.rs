@@ -348,18 +348,28 @@ impl SharedHeap {
         (index < pool.len() && pool.state(index) == BlockState::Active).then(|| pool.start(index))
     }
 
-    /// Rebuilds block `index` as one huge page; `Ok(false)` if it holds nothing. 0.2-0.3 ms,
-    /// without the lock: call it from a helper thread.
+    /// Blocks that hold slabs, from `index` on without a gap, at most `max`.
+    fn active_run(&self, index: usize, max: usize) -> Option<(NonNull<u8>, usize)> {
+        let shelves = self.shelves.lock();
+        let pool = shelves.slabs.pool()?;
+        let end = pool.len().min(index.saturating_add(max));
+        let blocks = (index..end).take_while(|&block| pool.state(block) == BlockState::Active).count();
+        (blocks > 0).then(|| (pool.start(index), blocks))
+    }
+
+    /// Rebuilds the blocks that hold something, from `index` on without a gap, as huge pages; returns how
+    /// many these are. 0.2-0.3 ms each, without the lock: call it from a helper thread.
     ///
     /// # Errors
-    /// The kernel's: `EINVAL` before Linux 6.1, `ENOMEM`, `EAGAIN`, `EBUSY`.
-    pub fn collapse_block(&self, index: usize) -> io::Result<bool> {
-        let Some(start) = self.active_block(index) else {
-            return Ok(false);
+    /// The kernel's: `EINVAL` before Linux 6.1, `ENOMEM`, `EAGAIN`, `EBUSY`. Blocks before and after the
+    /// refused one may have been rebuilt.
+    pub fn collapse_blocks(&self, index: usize, max: usize) -> io::Result<usize> {
+        let Some((start, blocks)) = self.active_run(index, max) else {
+            return Ok(0);
         };
-        // SAFETY: the block is committed for good, and collapsing keeps contents.
-        unsafe { advise(start.as_ptr(), BLOCK_BYTES, Advice::Collapse)? };
-        Ok(true)
+        // SAFETY: the blocks are committed for good and next to each other; collapsing keeps contents.
+        unsafe { advise(start.as_ptr(), blocks * BLOCK_BYTES, Advice::Collapse)? };
+        Ok(blocks)
     }
 
     /// Makes one more empty block resident, up to the retained reserve; false: nothing to do.

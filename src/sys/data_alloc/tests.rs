@@ -475,8 +475,11 @@ fn huge_pages_and_collapse_keep_contents() {
             ptr
         })
         .collect();
-    for block in 0..heap.block_count() {
-        let _ = heap.collapse_block(block);
+    let blocks = heap.block_count();
+    assert_eq!(heap.collapse_blocks(blocks, 8).expect("nothing to ask the kernel for"), 0);
+    for first in 0..blocks {
+        let run = heap.collapse_blocks(first, 3);
+        assert!(!run.is_ok_and(|run| run > 3.min(blocks - first)));
     }
     for (index, ptr) in objects.into_iter().enumerate() {
         assert_stamped(ptr, Object { size: 1000, kind: Kind::Value, stamp: index as u8 }, 1000);
