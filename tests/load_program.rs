@@ -160,6 +160,18 @@ fn a_stall_is_charged_to_every_request_that_was_due_in_it() {
 }
 
 #[test]
+fn requests_under_way_while_the_sender_stalled_are_told_apart() {
+    let options = parse("--rate 1000 --duration 1s").expect("valid");
+    let mut recorder = record::Recorder::new(&options).expect("no time line");
+    for (due_ns, latency_ns, disturbed) in [(0, 30_000, false), (1, 9_000_000, true), (2, 40_000, false)] {
+        recorder.answered(due_ns, latency_ns, disturbed, None);
+    }
+    assert_eq!((recorder.answers(), recorder.undisturbed_ns.len()), (3, 2));
+    let ms = |ns: u64| ns / 1_000_000;
+    assert_eq!((ms(recorder.latency_ns.max()), ms(recorder.undisturbed_ns.max())), (9, 0));
+}
+
+#[test]
 fn a_server_that_falls_behind_ends_the_run() {
     let port = stalling_server(10, Duration::from_secs(3));
     // Reads only: a value written could hold the byte by which the server counts requests.

@@ -23,6 +23,8 @@ use crate::tools::load::wire::Connection;
 const BATCHES_PER_TURN_MAX: usize = 16;
 /// Closer to the next batch than this the program spins, since epoll sleeps in whole milliseconds.
 const SPIN_WITHIN: Duration = Duration::from_micros(2100);
+/// An absence of the program that it did not ask for and that is worth noting.
+const STALL: Duration = Duration::from_micros(200);
 /// How long replies may take after the last request was sent, and before the first.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
 /// Requests under way while filling.
@@ -79,6 +81,9 @@ struct Run<'a> {
     end_ns: u64,
     batches_sent: u64,
     outstanding: usize,
+    /// When the program was last seen at work, and the end of its last stall.
+    awake_ns: u64,
+    stalled_until_ns: u64,
     fired: Vec<Fired>,
     cpu_start: Option<Cpu>,
     cpu_end: Option<Cpu>,
@@ -107,6 +112,8 @@ impl<'a> Run<'a> {
             end_ns: nanoseconds(options.warmup + options.duration),
             batches_sent: 0,
             outstanding: 0,
+            awake_ns: 0,
+            stalled_until_ns: 0,
             fired: Vec::new(),
             cpu_start: None,
             cpu_end: None,
@@ -181,6 +188,16 @@ impl<'a> Run<'a> {
         nanoseconds(self.start.elapsed())
     }
 
+    /// Others had the processor for longer than the program meant to be away: what was due or under way in
+    /// that time says nothing of the server.
+    fn note_stall(&mut self, slept: Duration) {
+        let now_ns = self.now_ns();
+        if now_ns - self.awake_ns > nanoseconds(slept + STALL) {
+            self.stalled_until_ns = now_ns;
+        }
+        self.awake_ns = now_ns;
+    }
+
     /// When the batch with this number is due.
     fn due_ns(&self, batch: u64) -> u64 {
         let requests = u128::from(batch) * self.options.pipeline as u128;
@@ -207,6 +224,7 @@ impl<'a> Run<'a> {
             let gap = Duration::from_nanos(next_ns.min(self.end_ns).saturating_sub(self.now_ns()));
             let timeout = if gap > SPIN_WITHIN { Duration::from_millis(1) } else { Duration::ZERO };
             self.wait(Some(timeout))?;
+            self.note_stall(timeout);
             self.receive()?;
         }
     }
@@ -266,11 +284,14 @@ impl<'a> Run<'a> {
             let now_ns = nanoseconds(self.start.elapsed());
             let (recorder, outstanding, fired) = (&mut self.recorder, &mut self.outstanding, &mut self.fired);
             let (measure_ns, is_load) = (self.measure_ns, at < self.options.connections);
+            let stalled_until_ns = self.stalled_until_ns;
             connection.receive(|answer| {
                 if is_load {
                     *outstanding -= 1;
                     if answer.due_ns >= measure_ns {
-                        recorder.answered(answer.due_ns - measure_ns, now_ns - answer.due_ns, answer.error);
+                        let disturbed = answer.due_ns <= stalled_until_ns;
+                        let (due_ns, latency_ns) = (answer.due_ns - measure_ns, now_ns - answer.due_ns);
+                        recorder.answered(due_ns, latency_ns, disturbed, answer.error);
                     }
                 } else if let Some(open) = fired.iter_mut().find(|fired| fired.answer.is_none()) {
                     open.answer = Some((now_ns - open.sent_ns, answer.error));

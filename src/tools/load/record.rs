@@ -27,6 +27,8 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The samples of the measured part of a run.
 pub struct Recorder {
     pub latency_ns: Histogram<u64>,
+    /// The same without the requests whose time under way a stall of the sender itself fell into.
+    pub undisturbed_ns: Histogram<u64>,
     pub lateness_ns: Histogram<u64>,
     pub sent: u64,
     pub errors: u64,
@@ -71,8 +73,16 @@ impl Recorder {
             ));
         }
         let samples = (options.timeline.is_some() || options.keep_samples).then(Vec::new);
-        let (latency_ns, lateness_ns) = (histogram(), histogram());
-        Ok(Recorder { latency_ns, lateness_ns, sent: 0, errors: 0, first_error: None, samples })
+        let (latency_ns, undisturbed_ns, lateness_ns) = (histogram(), histogram(), histogram());
+        Ok(Recorder {
+            latency_ns,
+            undisturbed_ns,
+            lateness_ns,
+            sent: 0,
+            errors: 0,
+            first_error: None,
+            samples,
+        })
     }
 
     /// A batch of requests left `late_ns` after it was due.
@@ -81,9 +91,13 @@ impl Recorder {
         self.lateness_ns.saturating_record(late_ns);
     }
 
-    /// A reply came; `due_ns` counts from the end of the warm-up.
-    pub fn answered(&mut self, due_ns: u64, latency_ns: u64, error: Option<String>) {
+    /// A reply came; `due_ns` counts from the end of the warm-up. `disturbed`: the sender stalled while it
+    /// was due or under way.
+    pub fn answered(&mut self, due_ns: u64, latency_ns: u64, disturbed: bool, error: Option<String>) {
         self.latency_ns.saturating_record(latency_ns);
+        if !disturbed {
+            self.undisturbed_ns.saturating_record(latency_ns);
+        }
         if let Some(samples) = &mut self.samples {
             samples.push((microseconds(due_ns), microseconds(latency_ns)));
         }
@@ -157,6 +171,7 @@ fn text(options: &Options, outcome: &Outcome) -> String {
     let Outcome { unanswered, .. } = outcome;
     out += &format!("samples {}  errors {}  unanswered {unanswered}\n", recorder.answers(), recorder.errors);
     out += &format!("latency us         {}\n", row(&recorder.latency_ns));
+    out += &format!("  sender awake     {}\n", row(&recorder.undisturbed_ns));
     out += &format!("sender lateness us {}\n", row(&recorder.lateness_ns));
     if let Some(cpu) = outcome.cpu {
         let per_request = |us: u64| us as f64 / recorder.sent.max(1) as f64;
@@ -233,7 +248,8 @@ fn json(options: &Options, outcome: &Outcome) -> String {
     });
     format!(
         "{{\"rate\":{},\"connections\":{},\"pipeline\":{},\"duration_s\":{},\"sent\":{},\"samples\":{},\
-         \"errors\":{},\"unanswered\":{},\"latency_us\":{{{}}},\"lateness_us\":{{{}}},\"server_cpu\":{cpu},\
+         \"errors\":{},\"unanswered\":{},\"latency_us\":{{{}}},\
+         \"undisturbed_samples\":{},\"undisturbed_us\":{{{}}},\"lateness_us\":{{{}}},\"server_cpu\":{cpu},\
          \"events\":[{}]}}\n",
         options.rate,
         options.connections,
@@ -244,6 +260,8 @@ fn json(options: &Options, outcome: &Outcome) -> String {
         recorder.errors,
         outcome.unanswered,
         object(&recorder.latency_ns),
+        recorder.undisturbed_ns.len(),
+        object(&recorder.undisturbed_ns),
         object(&recorder.lateness_ns),
         json_events(options, outcome),
     )
