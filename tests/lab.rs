@@ -73,6 +73,9 @@ fn what_cannot_be_measured_is_said() {
     assert!(text.contains("/no/such/server"), "{text}");
     let text = tool_ends(1, &["run", "--size", "1mb", "--set", "tine.hz=none", "--out", "o"], folder.path());
     assert!(text.contains("ended at its start") && text.contains("hz"), "the server's own words: {text}");
+    let text = tool_ends(1, &["run", "--server", "/bin/false", "--size", "1mb", "--out", "o"], folder.path());
+    assert!(text.contains("and said nothing"), "{text}");
+    assert!(tool_ends(1, &["run", "--size", "q"], folder.path()).starts_with("tine-lab: ["), "no empty name");
     tool_ends(2, &["walk"], folder.path());
     assert!(tool_ends(0, &["list"], folder.path()).contains("default"));
 }

@@ -1,7 +1,9 @@
 //! The fork door and snapshots by a child, in a program of its own (no other threads but ours).
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ use tine::persist::rdb::save::Walk;
 use tine::persist::rdb::{LoadOptions, SaveOptions, load_file, save_file};
 use tine::server::config::{Config, ForkHugePages, SavePoint, SavePoints};
 use tine::server::{CommandTable, Server};
-use tine::sys::huge_pages::HugePageProbe;
+use tine::sys::huge_pages::{HugePageProbe, PROBE_PROGRAM};
 use tine::sys::io::{
     Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, OsStorage, Storage,
 };
@@ -334,6 +336,14 @@ fn pages_follow_the_directive() {
     let probe = server.persistence.pages.probe.clone().expect("it was tried out");
     assert!(!matches!(probe, HugePageProbe::Untested(_)), "{probe}");
     assert_eq!(is_huge(&server), probe == HugePageProbe::CopiesSmallPage);
+    let mut apart = Command::new(env!("CARGO_BIN_EXE_tine-server"));
+    let status = apart.arg0(PROBE_PROGRAM).status().expect("the server was built");
+    let small = status.code() == Some(0);
+    assert_eq!(
+        small,
+        probe == HugePageProbe::CopiesSmallPage,
+        "a process of its own finds the same: {status}"
+    );
     let info = command::info::info_text(&server, &[b"fork"]);
     assert!(info.contains(&format!("fork_huge_pages_active:{}\r\n", u8::from(is_huge(&server)))), "{info}");
     assert!(info.contains(&format!("fork_huge_pages_reason:{probe}\r\n")), "{info}");

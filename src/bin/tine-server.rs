@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 use std::path::Path;
+use tine::sys::huge_pages::{PROBE_PROGRAM, probe_program};
 use tine::tools::{check_aof, check_rdb};
 
 #[global_allocator]
@@ -13,6 +14,7 @@ fn main() {
     std::process::exit(match name {
         "redis-check-rdb" | "tine-check-rdb" => check_rdb::run(),
         "redis-check-aof" | "tine-check-aof" => check_aof::main(),
+        PROBE_PROGRAM => probe_program(),
         _ => tine::boot::run(),
     });
 }

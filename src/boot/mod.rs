@@ -137,6 +137,7 @@ fn start(server: &mut Server, log: &'static LogSink) -> Result<i32, String> {
     log::info!("Server initialized");
     server.memory_at_start_bytes = server.used_memory();
     command::config::apply_at_start(server);
+    server.persistence.pages.probes_apart = true;
     load_data(server, &mut net)?;
     if server.run.exit.is_none() {
         log::info!("Ready to accept connections tcp");

@@ -6,6 +6,7 @@
 
 use crate::cow::record::{ForkRecord, ForkState, Killer, kind_name};
 use crate::persist::data_pages::{HEADROOM_MIN_BYTES, PageSize, RebuildEnd};
+use crate::persist::fork::ChildKind;
 use crate::sys::proc::{HugePageMode, MemoryLeft};
 use std::collections::VecDeque;
 
@@ -55,9 +56,7 @@ pub fn examine(patient: &Patient<'_>) -> String {
     let findings = [killed(last, patient), memory(last, patient), pages(last, patient), interrupted(last)];
     let findings = findings.into_iter().chain([copying(last, patient), replies(last), overcommit(patient)]);
     let findings: Vec<Finding> = findings.flatten().collect();
-    for (number, finding) in findings.iter().enumerate() {
-        text.push_str(&format!("\n{}. {}\n   What to do: {}\n", number + 1, finding.what, finding.advice));
-    }
+    text.push_str(&numbered(&findings));
     if findings.is_empty() {
         text.push_str(if last.is_running() {
             "\nThe child still writes; nothing is wrong so far.\n"
@@ -82,16 +81,51 @@ fn before_the_first(patient: &Patient<'_>) -> String {
         PageSize::Base(_) => ("4 kB", 25.0),
     };
     let gib = patient.rss_bytes as f64 / f64::from(1 << 30);
-    let mut text = format!(
+    let text = format!(
         "There is no fork to speak of yet. {} are resident and the data lies in pages of {pages}, so that a fork \
          should stop the server for about {:.1} ms.\n",
         megabytes(patient.rss_bytes),
         0.6 + gib * guess_ms
     );
-    if let PageSize::Base(reason) = patient.page_size {
-        text.push_str(&format!("\n1. {reason}.\n   What to do: {}\n", page_advice(reason, patient)));
-    }
-    text
+    let small = if let PageSize::Base(reason) = patient.page_size { Some(reason) } else { None };
+    let small =
+        small.map(|reason| Finding { what: format!("{reason}."), advice: page_advice(reason, patient) });
+    let findings = [first_memory(patient), small, overcommit(patient)];
+    text + &numbered(&findings.into_iter().flatten().collect::<Vec<_>>())
+}
+
+fn numbered(findings: &[Finding]) -> String {
+    let numbers = findings.iter().enumerate();
+    numbers.fold(String::new(), |text, (number, Finding { what, advice })| {
+        text + &format!("\n{}. {what}\n   What to do: {advice}\n", number + 1)
+    })
+}
+
+/// Before the first fork nobody knows what one needs.
+fn first_memory(patient: &Patient<'_>) -> Option<Finding> {
+    let left = patient.memory_left.filter(|left| left.bytes < patient.expected_bytes)?;
+    let place = place_of(left.is_group);
+    Some(Finding {
+        what: format!(
+            "Memory may not last: the {place} has {} left, and a child beside random writes could need {} (a guess: half \
+             of what is resident).",
+            megabytes(left.bytes),
+            megabytes(patient.expected_bytes)
+        ),
+        advice: memory_advice(place, patient),
+    })
+}
+
+fn place_of(is_group: bool) -> &'static str {
+    if is_group { "control group" } else { "machine" }
+}
+
+fn memory_advice(place: &str, patient: &Patient<'_>) -> String {
+    let limit = match patient.cow_limit_bytes {
+        0 => "set fork-cow-limit so that a child ends before memory does",
+        _ => "keep fork-cow-limit below what is left",
+    };
+    format!("Lower maxmemory or give the {place} more memory, save when fewer writes come, and {limit}.")
 }
 
 /// What the last fork cost: facts only.
@@ -105,8 +139,9 @@ fn costs(last: &ForkRecord) -> String {
         milliseconds(last.fork_us_per_gib()),
         megabytes(last.rss_bytes),
     );
+    let lived = if last.is_running() { "has lived for" } else { "lived for" };
     text.push_str(&format!(
-        "Its child lived for {:.2} s and wrote {} of {} keys. ",
+        "Its child {lived} {:.2} s and wrote {} of {} keys. ",
         last.duration_ms as f64 / 1000.0,
         last.keys_done,
         last.keys_total
@@ -136,11 +171,12 @@ fn costs(last: &ForkRecord) -> String {
 fn killed(last: &ForkRecord, patient: &Patient<'_>) -> Option<Finding> {
     let ForkState::Failed(reason) = &last.state else { return None };
     let least = last.headroom_min_bytes.map_or("an unknown amount".to_owned(), megabytes);
+    let loss = loss_of(last.kind);
     let (what, advice) = match last.killer {
         Killer::OutOfMemory(_) => (
             format!(
                 "The kernel killed the child because memory had run out: it counts one more process killed for that, \
-                 and {least} was the least that could still be had while the child lived. Nothing was saved."
+                 and {least} was the least that could still be had while the child lived. {loss}"
             ),
             format!(
                 "Leave at least {} free beside the data (a lower maxmemory, more memory), save when fewer writes come, \
@@ -149,40 +185,51 @@ fn killed(last: &ForkRecord, patient: &Patient<'_>) -> Option<Finding> {
             ),
         ),
         Killer::Server if reason.contains("fork-cow-limit") => (
-            format!("The server killed the child itself: {reason}. Nothing was saved."),
+            format!("The server killed the child itself: {reason}. {loss}"),
             format!(
                 "Raise fork-cow-limit (now {}) if there is more memory, or save when fewer writes come.",
                 megabytes(patient.cow_limit_bytes)
             ),
         ),
         Killer::Server => (
-            format!("The server killed the child itself: {reason}. Nothing was saved."),
+            format!("The server killed the child itself: {reason}. {loss}"),
             "Look at the disk: a child that makes no progress waits for it. fork-child-timeout is the limit."
                 .to_owned(),
         ),
         Killer::Signal(signal) => (
             format!(
                 "The child was ended by signal {signal} from outside; this server did not send it, and the kernel does \
-                 not count a process killed for want of memory. Nothing was saved."
+                 not count a process killed for want of memory. {loss}"
             ),
             "Find out who sends it: a supervisor, a script, the log of the kernel (dmesg).".to_owned(),
         ),
         Killer::Nobody => (
-            format!("The child failed: {reason}. Nothing was saved."),
+            format!("The child failed: {reason}. {loss}"),
             "Mend what the reason names; the next save tries again.".to_owned(),
         ),
     };
     Some(Finding { what, advice })
 }
 
+fn loss_of(kind: ChildKind) -> &'static str {
+    match kind {
+        ChildKind::Snapshot => "Nothing was saved; the snapshot before, if there is one, is as it was.",
+        ChildKind::AofRewrite => "The log was not rewritten: it is whole, but goes on growing.",
+        ChildKind::Replication => "The replicas got nothing and will ask again.",
+    }
+}
+
 fn memory(last: &ForkRecord, patient: &Patient<'_>) -> Option<Finding> {
+    if matches!(last.killer, Killer::OutOfMemory(_)) {
+        return None; // Said already.
+    }
     let before = last.headroom_before_bytes?;
     let least = last.headroom_min_bytes.unwrap_or(before);
     let stopped_rebuild = last.rebuild_end() == RebuildEnd::MemoryShort;
     if before >= last.headroom_wanted_bytes && least >= HEADROOM_MIN_BYTES && !stopped_rebuild {
         return None;
     }
-    let place = if last.headroom_is_group { "control group" } else { "machine" };
+    let place = place_of(last.headroom_is_group);
     let mut what = format!(
         "Memory is short: when the child was forked the {place} had {} left, {} at the least while it lived, and {} \
          were to be expected.",
@@ -193,13 +240,7 @@ fn memory(last: &ForkRecord, patient: &Patient<'_>) -> Option<Finding> {
     if stopped_rebuild {
         what.push_str(" The rebuild of huge pages stopped for it, so the next fork takes longer.");
     }
-    let limit = match patient.cow_limit_bytes {
-        0 => "set fork-cow-limit so that a child ends before memory does",
-        _ => "keep fork-cow-limit below what is left",
-    };
-    let advice =
-        format!("Lower maxmemory or give the {place} more memory, save when fewer writes come, and {limit}.");
-    Some(Finding { what, advice })
+    Some(Finding { what, advice: memory_advice(place, patient) })
 }
 
 fn pages(last: &ForkRecord, patient: &Patient<'_>) -> Option<Finding> {
@@ -343,8 +384,14 @@ fn replies(last: &ForkRecord) -> Option<Finding> {
         return None;
     }
     let pause_share = last.fork_us * 100 / last.during.max_us.max(1);
+    let is_short = last.headroom_min_bytes.is_some_and(|least| least < HEADROOM_MIN_BYTES);
     let (why, advice) = if pause_share >= 50 {
         ("mostly the fork itself", "Shorten the fork: see the page sizes above and INFO fork.")
+    } else if is_short {
+        (
+            "not the fork itself: with so little memory left the kernel must free a page before it can copy one",
+            "See above: memory comes first.",
+        )
     } else {
         (
             "not the fork itself but what runs beside it: the child and the copying of pages want processors and memory \
@@ -363,16 +410,21 @@ fn replies(last: &ForkRecord) -> Option<Finding> {
 }
 
 fn overcommit(patient: &Patient<'_>) -> Option<Finding> {
-    let mode = patient.overcommit.filter(|mode| *mode != 1)?;
-    let left = patient.memory_left.map_or(u64::MAX, |left| left.bytes);
-    if mode == 0 && left > patient.rss_bytes {
-        return None;
-    }
+    // The kernel guesses by the memory of the machine; a control group has no say in it.
+    let is_tight = patient.memory_left.is_some_and(|left| !left.is_group && left.bytes <= patient.rss_bytes);
+    let what = match patient.overcommit? {
+        0 if is_tight => {
+            "vm.overcommit_memory is 0 and less is free than the server uses: the kernel may refuse a fork although the \
+             child would share nearly everything."
+        }
+        2 => {
+            "vm.overcommit_memory is 2: the kernel sets memory aside for a whole second copy of the data at each fork, and \
+             refuses a fork for which it cannot, although the child would share nearly everything."
+        }
+        _ => return None,
+    };
     Some(Finding {
-        what: format!(
-            "vm.overcommit_memory is {mode} and less is free than the server uses: the kernel may refuse a fork although \
-             the child would share nearly everything."
-        ),
+        what: what.to_owned(),
         advice: "sysctl vm.overcommit_memory=1, and a line in /etc/sysctl.conf.".to_owned(),
     })
 }

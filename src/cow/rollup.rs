@@ -3,7 +3,7 @@
 //! `smaps_rollup` walks the page tables: about a millisecond for each GiB in 4 KiB pages, too long for
 //! the main thread. While it walks a mapping the kernel holds that process's map of memory for
 //! reading, so a call that changes the map (more memory for the data, the next fork) waits for it.
-//! Therefore: a share of at most 1 % of the time, none while no child lives (no fork can come then),
+//! Therefore: a share of 0.5 % of the time, none while no child lives (no fork can come then),
 //! and no second one after one that took [`LONG`].
 //!
 //! The thread holds no lock at a fork but its own, which no child touches.
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Shortest time between two readings.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// A reading's share of the time: one part in this many.
-const DUTY: u32 = 99;
+const DUTY: u32 = 199;
 /// A reading that takes this long is the last one beside this child: main could be kept waiting.
 pub const LONG: Duration = Duration::from_millis(5);
 

@@ -143,6 +143,10 @@ impl Bench {
     }
 
     fn opinion_with(&self, page_size: &PageSize, cow_limit_bytes: u64) -> String {
+        self.opinion_on(page_size, cow_limit_bytes, 1)
+    }
+
+    fn opinion_on(&self, page_size: &PageSize, cow_limit_bytes: u64, overcommit: u8) -> String {
         examine(&Patient {
             records: self.observer.records(),
             page_size,
@@ -150,7 +154,7 @@ impl Bench {
             expected_bytes: self.observer.expected_bytes(GIB),
             rss_bytes: GIB,
             cow_limit_bytes,
-            overcommit: Some(1),
+            overcommit: Some(overcommit),
             huge_page_mode: None,
             compresses: true,
         })
@@ -293,6 +297,8 @@ fn the_doctor_sees_that_memory_is_short_in_a_control_group() {
         shortage.contains("the control group has 100 MB left, and a child may need 512 MB"),
         "{shortage}"
     );
+    let text = bench.opinion();
+    assert!(text.contains("1. Memory may not last: the control group has 100.0 MB left"), "{text}");
     bench.fork(1_200);
     bench.latest().huge_pages = true;
     bench.write("sys/fs/cgroup/small/memory.current", &(GIB + 330 * MB).to_string());
@@ -304,6 +310,9 @@ fn the_doctor_sees_that_memory_is_short_in_a_control_group() {
         text.contains("set fork-cow-limit") && text.contains("give the control group more memory"),
         "{text}"
     );
+    bench.latest().during.p999_us = 50_000;
+    bench.latest().during.max_us = 50_000;
+    assert!(bench.opinion().contains("must free a page before it can copy one"), "{}", bench.opinion());
     let end = RebuildEnd::MemoryShort;
     bench.latest().rebuild = Some(RebuildFigures { last_end: end, ..RebuildFigures::default() });
     assert!(bench.opinion().contains("The rebuild of huge pages stopped for it"), "{}", bench.opinion());
@@ -322,6 +331,7 @@ fn the_doctor_tells_who_killed_the_child() {
     bench.end(killed("terminated by signal 9"), ChildOutcome::Signaled(9), false);
     let text = bench.opinion();
     assert!(text.contains("The kernel killed the child because memory had run out"), "{text}");
+    assert!(text.contains("the snapshot before, if there is one, is as it was"), "{text}");
     bench.fork(1_000);
     let reason = "9 bytes copied on write, fork-cow-limit is 8";
     bench.end(killed(reason), ChildOutcome::Signaled(9), true);
@@ -340,4 +350,19 @@ fn without_a_fork_the_doctor_guesses_and_says_so() {
     let bench = Bench::new();
     let text = bench.opinion_with(&PageSize::Base("fork-huge-pages no".to_owned()), 0);
     assert!(text.contains("no fork to speak of yet") && text.contains("fork-huge-pages auto"), "{text}");
+}
+
+#[test]
+fn the_doctor_knows_what_the_kernel_promises() {
+    let mut bench = Bench::new();
+    let huge = PageSize::Huge(String::new());
+    bench.sample();
+    assert!(!bench.opinion_on(&huge, 0, 0).contains("overcommit"), "more is free than the server uses");
+    assert!(bench.opinion_on(&huge, 0, 2).contains("sets memory aside for a whole second copy"));
+    bench.available(GIB / 2);
+    bench.sample();
+    assert!(bench.opinion_on(&huge, 0, 0).contains("vm.overcommit_memory is 0 and less is free"));
+    assert!(!bench.opinion_on(&huge, 0, 1).contains("overcommit"));
+    bench.fork(1_000);
+    assert!(bench.opinion().contains("Its child has lived for"), "{}", bench.opinion());
 }

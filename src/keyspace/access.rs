@@ -1,6 +1,7 @@
 //! The 24 access bits of an entry: LRU seconds or LFU minutes and counter, as in Redis.
 //!
-//! While a child lives nothing is written (`frozen`): a read must not copy a page.
+//! While a child lives reads write nothing (`frozen`): they must not copy a page. Writes do, where an eviction
+//! goes by these bits.
 
 use crate::keyspace::entry::ACCESS_MAX;
 
@@ -14,6 +15,8 @@ pub struct AccessPolicy {
     pub lfu: bool,
     /// A snapshot child is alive, so entries must not be written for reads.
     pub frozen: bool,
+    /// Keys are evicted by these bits: `maxmemory` is set and its policy looks at them.
+    pub decides_evictions: bool,
     /// Unix time, seconds: refreshed by cron.
     pub now_s: u64,
     /// `lfu-log-factor`.
@@ -29,6 +32,7 @@ impl Default for AccessPolicy {
         AccessPolicy {
             lfu: false,
             frozen: false,
+            decides_evictions: false,
             now_s: 0,
             lfu_log_factor: 10,
             lfu_decay_min: 1,
@@ -54,8 +58,20 @@ impl AccessPolicy {
         if self.frozen {
             return None;
         }
-        let new = if self.lfu { self.lfu_touched(bits) } else { self.now_s as u32 & ACCESS_MAX };
+        let new = self.written(bits);
         (new != bits).then_some(new)
+    }
+
+    /// The bits of a key that is overwritten.
+    #[inline]
+    pub fn written(&mut self, bits: u32) -> u32 {
+        if self.lfu { self.lfu_touched(bits) } else { self.fresh() }
+    }
+
+    /// Whether a string that is replaced where it lies leaves the page of its bits alone.
+    #[inline]
+    pub fn spares_overwritten(&self) -> bool {
+        self.frozen && !self.decides_evictions
     }
 
     fn lfu_touched(&mut self, bits: u32) -> u32 {
@@ -103,6 +119,8 @@ impl AccessPolicy {
 #[cfg(test)]
 mod tests {
     use super::AccessPolicy;
+    use crate::base::hash::HashSeed;
+    use crate::keyspace::{ExpiryChange, Keyspace, NewValue};
 
     #[test]
     fn idle_time_wraps() {
@@ -128,5 +146,27 @@ mod tests {
     fn nothing_is_written_while_a_child_lives() {
         let mut policy = AccessPolicy { frozen: true, now_s: 99, ..AccessPolicy::default() };
         assert_eq!(policy.touched(1), None);
+    }
+
+    #[test]
+    fn a_string_replaced_in_its_place_is_as_old_as_evictions_need_it() {
+        let seed = HashSeed::from_os().expect("random numbers");
+        let mut keyspace = Keyspace::new(1, seed).expect("a thread");
+        let (hash, long) = (keyspace.hash(b"key"), [b'x'; 20_000]);
+        for (decides, is_child_there, idle_s) in [(false, true, 100), (true, true, 0), (false, false, 0)] {
+            keyspace.access.now_s = 1_000;
+            let set = |keyspace: &mut Keyspace| {
+                keyspace.set(0, hash, b"key", NewValue::Encoded(&long), ExpiryChange::Clear)
+            };
+            set(&mut keyspace);
+            keyspace.access.frozen = is_child_there;
+            keyspace.access.decides_evictions = decides;
+            keyspace.access.now_s = 1_100;
+            set(&mut keyspace);
+            let bits = keyspace.db(0).find(hash, b"key").expect("it was set").access();
+            assert_eq!(keyspace.access.idle_s(bits), idle_s, "{decides} {is_child_there}");
+            keyspace.access.frozen = false;
+            keyspace.remove(0, hash, b"key", false);
+        }
     }
 }

@@ -250,7 +250,7 @@ impl Keyspace {
     ) -> bool {
         let access =
             if self.access.lfu { self.access_of_overwrite(db, hash, key) } else { self.access.fresh() };
-        let before = self.dbs[db].set(hash, key, value, expiry, access, self.access.frozen);
+        let before = self.dbs[db].set(hash, key, value, expiry, access, self.access.spares_overwritten());
         if before.dropped.is_some() {
             self.free(before.dropped, true);
         }
@@ -273,7 +273,7 @@ impl Keyspace {
     /// An overwritten key keeps its frequency and counts one access more.
     fn access_of_overwrite(&mut self, db: usize, hash: u64, key: &[u8]) -> u32 {
         match self.dbs[db].find(hash, key).map(|view| view.access()) {
-            Some(bits) => self.access.touched(bits).unwrap_or(bits),
+            Some(bits) => self.access.written(bits),
             None => self.access.fresh(),
         }
     }

@@ -4,9 +4,10 @@
 //! fixed-size records over a non-blocking pipe; a record that does not fit is dropped, the next
 //! one carries the same figures. The last record of a job that failed is followed by the reason.
 //!
-//! Copied bytes are measured in the child (its private dirty pages, less what it had at the
-//! start): reading them walks page tables, so a measurement is made only when 99 times its own
-//! processor time has passed since the last (about 1 % of the child's time), or a second.
+//! Copied bytes are measured in the child (its private dirty pages; right after the fork it has none):
+//! reading them walks page tables, so a measurement is made only when 249 times the processor time of the
+//! last has passed (0.4 % of the child's time; the last one, at the end, comes on top), or five seconds;
+//! one second where `fork-cow-limit` depends on it.
 
 use crate::keyspace::Keyspace;
 use crate::persist::fork::ChildKind;
@@ -24,10 +25,12 @@ use std::time::{Duration, Instant};
 const RECORD_INTERVAL: Duration = Duration::from_millis(50);
 /// Shortest time between two measurements of copied memory.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
-/// Longest time between two measurements, whatever they cost: what is copied grows quickly.
-const MEASURE_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// Longest time between two measurements, whatever they cost: people watch them.
+const MEASURE_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// The same where a limit on what is copied is to be kept: it grows quickly.
+const LIMITED_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// A measurement's share of the time: one part in this many.
-const MEASURE_DUTY: u32 = 99;
+const MEASURE_DUTY: u32 = 249;
 /// Calls of [`ChildLink::advance`] between two looks at the clock, as a mask.
 const CLOCK_MASK: u64 = 255;
 
@@ -49,6 +52,8 @@ pub struct ChildSetup {
     pub oom_score: Option<i32>,
     /// Tests: forks are refused with this errno, as a machine without memory would.
     pub refuse_forks: Option<nix::errno::Errno>,
+    /// `fork-cow-limit` is set: what is copied is measured often.
+    pub is_limited: bool,
     /// `bgsave_cpulist` or `aof_rewrite_cpulist`, empty: no pinning.
     pub snapshot_processors: Vec<usize>,
     pub rewrite_processors: Vec<usize>,
@@ -156,16 +161,14 @@ pub struct ChildLink {
     calls: u64,
     last_record: Instant,
     next_measure: Instant,
+    measure_interval_max: Duration,
     proc: ProcFs,
-    private_at_start: u64,
 }
 
 impl ChildLink {
-    pub(super) fn new(pipe: OwnedFd) -> Self {
-        let mut link = Self::disconnected();
-        link.private_at_start = link.private_bytes().unwrap_or(0);
-        link.pipe = Some(pipe);
-        link
+    pub(super) fn new(pipe: OwnedFd, is_limited: bool) -> Self {
+        let measure_interval_max = if is_limited { LIMITED_INTERVAL_MAX } else { MEASURE_INTERVAL_MAX };
+        ChildLink { pipe: Some(pipe), measure_interval_max, ..Self::disconnected() }
     }
 
     /// A link that reports to nobody: for saves in the foreground, and tests.
@@ -177,8 +180,8 @@ impl ChildLink {
             calls: 0,
             last_record: now,
             next_measure: now + MEASURE_INTERVAL,
+            measure_interval_max: MEASURE_INTERVAL_MAX,
             proc: ProcFs::system(),
-            private_at_start: 0,
         }
     }
 
@@ -221,19 +224,15 @@ impl ChildLink {
         }
     }
 
-    fn private_bytes(&self) -> Option<u64> {
-        self.proc.smaps_rollup().ok().map(|rollup| rollup.private_dirty)
-    }
-
     fn measure(&mut self) {
         let start = thread_busy_time();
-        let Some(private) = self.private_bytes() else { return };
-        self.record.cow_bytes = private.saturating_sub(self.private_at_start);
+        let Ok(rollup) = self.proc.smaps_rollup() else { return };
+        self.record.cow_bytes = rollup.private_dirty;
         self.record.cow_peak_bytes = self.record.cow_peak_bytes.max(self.record.cow_bytes);
         self.record.measurements += 1;
         let cost = thread_busy_time().saturating_sub(start);
         self.record.measure_us += cost.as_micros() as u64;
-        self.next_measure = Instant::now() + measure_pause(cost);
+        self.next_measure = Instant::now() + measure_pause(cost, self.measure_interval_max);
     }
 
     /// The last record, sent even when the pipe is full at the moment.
@@ -258,8 +257,8 @@ impl ChildLink {
 }
 
 /// How long after a measurement the next one may be made.
-fn measure_pause(cost: Duration) -> Duration {
-    (cost * MEASURE_DUTY).clamp(MEASURE_INTERVAL, MEASURE_INTERVAL_MAX)
+fn measure_pause(cost: Duration, longest: Duration) -> Duration {
+    (cost * MEASURE_DUTY).clamp(MEASURE_INTERVAL, longest)
 }
 
 /// As much of a reason as is told to the parent.
@@ -297,7 +296,7 @@ pub(super) fn run(
     if !processors.is_empty() && affinity::pin_current_thread(processors).is_err() {
         log::warn!("Cannot pin the {} child to its processors", kind.name());
     }
-    let mut link = ChildLink::new(pipe);
+    let mut link = ChildLink::new(pipe, setup.is_limited);
     let result = job(keyspace, &mut link);
     link.finish(&result);
     log_copied(kind, &link.record, keys);
@@ -324,14 +323,18 @@ fn log_copied(kind: ChildKind, record: &Record, keys: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChildProgress, Record, measure_pause};
+    use super::{ChildProgress, LIMITED_INTERVAL_MAX, MEASURE_INTERVAL_MAX, Record, measure_pause};
     use std::time::{Duration, Instant};
 
     #[test]
     fn a_dear_measurement_does_not_silence_the_next() {
-        assert_eq!(measure_pause(Duration::ZERO), Duration::from_millis(100));
-        assert_eq!(measure_pause(Duration::from_millis(2)), Duration::from_millis(198));
-        assert_eq!(measure_pause(Duration::from_millis(40)), Duration::from_secs(1));
+        for (cost_ms, free_ms, limited_ms) in
+            [(0, 100, 100), (2, 498, 498), (10, 2490, 1000), (80, 5000, 1000)]
+        {
+            let cost = Duration::from_millis(cost_ms);
+            assert_eq!(measure_pause(cost, MEASURE_INTERVAL_MAX), Duration::from_millis(free_ms));
+            assert_eq!(measure_pause(cost, LIMITED_INTERVAL_MAX), Duration::from_millis(limited_ms));
+        }
     }
 
     #[test]

@@ -127,6 +127,8 @@ impl Shared {
 pub struct DataPages {
     /// What the kernel does with huge pages, once that was tried out.
     pub probe: Option<HugePageProbe>,
+    /// The program can be started again as the probe: a server that has data does that instead of forking.
+    pub probes_apart: bool,
     size: PageSize,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -138,6 +140,7 @@ impl Default for DataPages {
     fn default() -> Self {
         DataPages {
             probe: None,
+            probes_apart: false,
             size: PageSize::Base("not set up".to_owned()),
             shared: Arc::default(),
             thread: None,

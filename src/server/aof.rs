@@ -138,7 +138,7 @@ impl Server {
         self.propagation.forget_selected_db();
         let storage = self.persistence.aof.storage();
         let options = self.aof_base_options(target, Walk::Memory);
-        self.warn_of_shortage();
+        self.before_fork();
         let child = self.persistence.fork(ChildKind::AofRewrite, &mut self.keyspace, |keyspace, link| {
             let temp = base::temp_path(&options.target, std::process::id() as i32);
             base::write(Arc::clone(&storage), keyspace, link, &options, &temp)

@@ -74,17 +74,20 @@ pub fn machine_memory_bytes() -> u64 {
 
 impl Server {
     /// `fork-huge-pages`: puts the data into pages of the size that it asks for; `auto` goes by
-    /// what a probe of the kernel shows (a fork, about 2 ms). A kernel that gave no huge pages is
-    /// tried again each time: its settings may have changed.
+    /// what a probe of the kernel shows (about 2 ms). A kernel that gave no huge pages is tried again each
+    /// time, since its settings may have changed; what a write copies does not change.
     ///
     /// # Errors
     /// The kernel refuses huge pages.
     pub fn set_page_size(&mut self) -> Result<(), String> {
         let child_lives = self.persistence.child.is_some();
         let pages = &mut self.persistence.pages;
-        let is_settled = child_lives || pages.probe == Some(HugePageProbe::CopiesSmallPage);
+        let is_known =
+            matches!(pages.probe, Some(HugePageProbe::CopiesSmallPage | HugePageProbe::CopiesHugePage));
+        let is_settled = child_lives || is_known;
         let probed = match pages.probe.take() {
             Some(known) if is_settled => known,
+            _ if pages.probes_apart => huge_pages::probe_apart(),
             _ => huge_pages::probe(&ProcFs::system()),
         };
         let probed = &*pages.probe.insert(probed);

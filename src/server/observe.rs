@@ -36,7 +36,8 @@ impl Server {
     }
 
     /// A fork is next: says so when memory may not last.
-    pub(super) fn warn_of_shortage(&self) {
+    pub(in crate::server) fn before_fork(&mut self) {
+        self.persistence.child_setup.is_limited = self.config.fork_cow_limit.bytes > 0;
         if let Some(shortage) = self.observer.shortage(info::current_rss_bytes()) {
             log::warn!("Low memory for a fork: {shortage}");
         }

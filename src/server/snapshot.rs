@@ -164,7 +164,7 @@ impl Server {
         let path = std::path::absolute(&path).unwrap_or(path);
         let (storage, target) = (Arc::clone(&self.persistence.storage), path.clone());
         let options = SaveOptions { walk: Walk::Memory, ..self.save_options() };
-        self.warn_of_shortage();
+        self.before_fork();
         let started = self.persistence.fork(ChildKind::Snapshot, &mut self.keyspace, |keyspace, link| {
             let temp = temp_beside(&target, std::process::id());
             rdb::save_file(&storage, &target, &temp, keyspace, &options, link)?;

@@ -9,6 +9,8 @@ use crate::sys::data_alloc::{BLOCK_BYTES, ScratchBlock};
 use crate::sys::fork::{ChildOutcome, ForkOptions, fork_child, wait_blocking};
 use crate::sys::proc::ProcFs;
 use std::fmt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 /// Growth of the private memory up to which a write counts as having copied small pages, bytes:
 /// one page, its page table, and what the measuring itself touches.
@@ -17,6 +19,12 @@ const SMALL_COPY_MAX_BYTES: u64 = 256 << 10;
 /// Exit codes of the probe's child.
 const COPIED_SMALL: i32 = 0;
 const COPIED_WHOLE: i32 = 1;
+
+/// The name under which the server program is nothing but the probe.
+pub const PROBE_PROGRAM: &str = "tine-page-probe";
+/// Exit codes of that program beside the two above.
+const NOT_GIVEN: i32 = 2;
+const UNTESTED: i32 = 3;
 
 /// Outcome of [`probe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +53,39 @@ impl fmt::Display for HugePageProbe {
 }
 
 /// Fills one block with huge pages, forks, lets the child write one byte and look at what that
-/// copied. About 2 ms; forks, so call it before threads with locks are about.
+/// copied. About 2 ms; forks, so call it before threads with locks and data are about.
 pub fn probe(proc: &ProcFs) -> HugePageProbe {
     try_out(proc).unwrap_or_else(HugePageProbe::Untested)
+}
+
+/// As [`probe`], in a process of its own that shares no memory with this one: for a server with data, whose
+/// page tables a fork would copy. Some milliseconds. Only for programs whose `main` knows [`PROBE_PROGRAM`].
+pub fn probe_apart() -> HugePageProbe {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(PROBE_PROGRAM).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match command.status() {
+        Ok(status) => of_exit_code(status.code()),
+        Err(failure) => HugePageProbe::Untested(format!("the probe cannot be started: {failure}")),
+    }
+}
+
+/// The `main` of [`PROBE_PROGRAM`]: its exit code.
+pub fn probe_program() -> i32 {
+    match probe(&ProcFs::system()) {
+        HugePageProbe::CopiesSmallPage => COPIED_SMALL,
+        HugePageProbe::CopiesHugePage => COPIED_WHOLE,
+        HugePageProbe::NotGiven => NOT_GIVEN,
+        HugePageProbe::Untested(_) => UNTESTED,
+    }
+}
+
+fn of_exit_code(code: Option<i32>) -> HugePageProbe {
+    match code {
+        Some(COPIED_SMALL) => HugePageProbe::CopiesSmallPage,
+        Some(COPIED_WHOLE) => HugePageProbe::CopiesHugePage,
+        Some(NOT_GIVEN) => HugePageProbe::NotGiven,
+        _ => HugePageProbe::Untested("the probe failed".to_owned()),
+    }
 }
 
 fn try_out(proc: &ProcFs) -> Result<HugePageProbe, String> {
@@ -74,5 +112,25 @@ fn try_out(proc: &ProcFs) -> Result<HugePageProbe, String> {
         ChildOutcome::Exited(COPIED_SMALL) => Ok(HugePageProbe::CopiesSmallPage),
         ChildOutcome::Exited(COPIED_WHOLE) => Ok(HugePageProbe::CopiesHugePage),
         outcome => Err(format!("the child ended with {outcome:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HugePageProbe, of_exit_code};
+
+    // The probe itself forks: tests/persist_fork.rs.
+    #[test]
+    fn the_exit_code_of_the_program_is_the_outcome() {
+        let outcomes = [
+            HugePageProbe::CopiesSmallPage,
+            HugePageProbe::CopiesHugePage,
+            HugePageProbe::NotGiven,
+            HugePageProbe::Untested("the probe failed".to_owned()),
+        ];
+        for (code, outcome) in outcomes.into_iter().enumerate() {
+            assert_eq!(of_exit_code(Some(code as i32)), outcome);
+        }
+        assert!(matches!(of_exit_code(None), HugePageProbe::Untested(_)), "killed by a signal");
     }
 }

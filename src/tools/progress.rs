@@ -75,25 +75,25 @@ impl Drop for Progress {
 
 /// A line on standard error that is written over; nothing where that is no terminal.
 pub struct ProgressLine {
-    shown: bool,
+    shown: String,
     wanted: bool,
 }
 
 impl ProgressLine {
     pub fn new() -> ProgressLine {
-        ProgressLine { shown: false, wanted: std::io::stderr().is_terminal() }
+        ProgressLine { shown: String::new(), wanted: std::io::stderr().is_terminal() }
     }
 
     pub fn show(&mut self, text: &str) {
-        if self.wanted {
-            self.shown = true;
+        if self.wanted && self.shown != text {
+            self.shown = text.to_owned();
             eprint!("\r{text}\x1b[K");
         }
     }
 
     /// Takes the line away.
     pub fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
+        if !std::mem::take(&mut self.shown).is_empty() {
             eprint!("\r\x1b[K");
         }
     }

@@ -212,8 +212,9 @@ fn resolve_memory(server: &mut Server, _: &Config) -> Result<(), String> {
 }
 
 /// A lower limit evicts from the next turn on, whether requests come or not.
-fn set_memory_limit(server: &mut Server, _: &Config) -> Result<(), String> {
+fn set_memory_limit(server: &mut Server, old: &Config) -> Result<(), String> {
     machine::resolve_memory_limits(&mut server.config);
+    set_access_policy(server, old)?;
     server.memory_limit_changed();
     // A share of it may be what clients may have.
     server.client_memory_limit_changed();
@@ -243,6 +244,9 @@ fn set_access_policy(server: &mut Server, _: &Config) -> Result<(), String> {
     let access = &mut server.keyspace.access;
     access.lfu =
         matches!(config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu);
+    let is_lru =
+        matches!(config.maxmemory_policy, MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru);
+    access.decides_evictions = config.maxmemory.bytes > 0 && (access.lfu || is_lru);
     access.lfu_log_factor = config.lfu_log_factor;
     access.lfu_decay_min = config.lfu_decay_time;
     Ok(())

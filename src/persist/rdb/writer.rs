@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn progress_shows_inside_of_one_long_string() {
         let (reader, pipe) = nix::unistd::pipe().expect("a pipe");
-        let (mut sink, mut link) = (SlowSink, ChildLink::new(pipe));
+        let (mut sink, mut link) = (SlowSink, ChildLink::new(pipe, false));
         let mut writer = Writer::reporting(&mut sink, false, true, &mut link);
         writer.put_raw(&vec![7; 3 * DIRECT_STEP_BYTES]).expect("the sink takes all");
         drop(writer);

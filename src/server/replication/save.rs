@@ -104,6 +104,7 @@ impl Server {
             options.functions.clear();
         }
         let readers_number = pipe::number(&reader);
+        self.before_fork();
         let forked = self.persistence.fork(ChildKind::Replication, &mut self.keyspace, |keyspace, link| {
             pipe::save(keyspace, &options, &writer, readers_number, &mark, link)
         });

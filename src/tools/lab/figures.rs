@@ -14,6 +14,7 @@ use crate::tools::lab::chart::timeline::{Band, Span, Timeline};
 use crate::tools::lab::chart::{Chart, Style};
 use crate::tools::lab::experiment::{Cell, Chapter};
 use crate::tools::lab::results::{Measured, Results, Run, Save};
+use crate::tools::lab::sampler::Sample;
 use crate::tools::lab::statistics::Spread;
 
 /// Most lines in one chart, and time lines in one chapter.
@@ -369,10 +370,13 @@ fn memory_over_time(varied: &Varied) -> Option<LineChart> {
     })
 }
 
+/// Readings of the child are rarer than samples: between two of them the line is straight.
 fn memory_points(run: &Run, save: &Save) -> Vec<Point> {
     let inside = run.memory.iter().filter(|sample| (save.reply_ms..=save.end_ms).contains(&sample.at_ms));
     let mut points = vec![Point { x: 0.0, y: 0.0, low: 0.0, high: 0.0 }];
-    points.extend(inside.filter(|sample| sample.child != 0).map(|sample| {
+    let mut samples: Vec<&Sample> = inside.filter(|sample| sample.child != 0).collect();
+    samples.dedup_by_key(|sample| sample.child_private_bytes);
+    points.extend(samples.into_iter().map(|sample| {
         let extra = sample.child_private_bytes + sample.rss_bytes.saturating_sub(save.rss_bytes);
         let (x, y) = ((sample.at_ms - save.start_ms) as f64 / 1000.0, extra as f64);
         Point { x, y, low: y, high: y }
@@ -387,11 +391,14 @@ fn memory_points(run: &Run, save: &Save) -> Vec<Point> {
 }
 
 fn timelines(varied: &Varied) -> Vec<Timeline> {
-    let cells: Vec<&Measured> = varied
+    let mut cells: Vec<&Measured> = varied
         .at_largest()
         .into_iter()
         .filter(|m| m.runs.iter().any(|run| !run.latency.is_empty()))
         .collect();
+    // What is to be compared stands together: all servers of one setting.
+    let categories = varied.categories();
+    cells.sort_by_key(|m| categories.iter().position(|known| *known == varied.category(&m.cell)));
     let runs: Vec<(&Cell, &Run)> =
         cells.iter().filter_map(|m| Some((&m.cell, m.runs.first()?))).take(TIMELINES_MAX).collect();
     let spans = || runs.iter().flat_map(|(_, run)| &run.latency);

@@ -46,8 +46,10 @@ pub struct Bench<'a> {
     pub work: &'a Path,
     pub processors: &'a Processors,
     pub signals: &'a mut Signals,
-    /// Told what is being done, and how much of the cell is done (0 to 1).
+    /// Told what is being done, and how much of the cell is done (0 to 1), some times a second.
     pub progress: &'a mut dyn FnMut(&str, f64),
+    /// What it was told last.
+    pub doing: (&'static str, f64),
 }
 
 /// Why there is no result.
@@ -70,10 +72,17 @@ impl Bench<'_> {
         if self.signals.shutdown_requests() > 0 { Err(Trouble::Interrupted) } else { Ok(()) }
     }
 
+    fn say(&mut self, what: &'static str, share: f64) {
+        self.doing = (what, share);
+        (self.progress)(what, share);
+    }
+
     fn sleep(&mut self, time: Duration) -> Result<(), Trouble> {
         let until = Instant::now() + time;
         loop {
             self.check()?;
+            // The time that is left runs down.
+            (self.progress)(self.doing.0, self.doing.1);
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
@@ -88,7 +97,7 @@ impl Bench<'_> {
     /// The server, the load or a save failed, or Ctrl-C. The server is gone then, too.
     pub fn run(&mut self, cell: &Cell) -> Result<Run, Trouble> {
         let folder = Folder::make(self.work, "server")?;
-        (self.progress)("starting", 0.0);
+        self.say("starting", 0.0);
         let server = Server::start(cell, folder.path(), self.processors)?;
         let mut client = server.client()?;
         let mut run = Run {
@@ -154,9 +163,9 @@ impl Bench<'_> {
         for number in 0..self.schedule.saves {
             let pause = if number == 0 { self.schedule.before } else { self.schedule.pause };
             let done = 0.3 + 0.7 * f64::from(number) / f64::from(self.schedule.saves);
-            (self.progress)("load", done);
+            self.say("load", done);
             self.sleep(pause)?;
-            (self.progress)("saving", done);
+            self.say("saving", done);
             saves.push(self.save(cell, server, client, load)?);
         }
         self.sleep(self.schedule.pause)?;
@@ -197,7 +206,7 @@ impl Bench<'_> {
         };
         let end = Instant::now();
         if info_field(&info, status) != Some("ok") {
-            return Err(format!("{command} failed, says the server").into());
+            return Err(format!("{command} failed, says the server{}", server.last_words()).into());
         }
         let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
         let stats = client.ask(&[b"INFO", b"stats"])?.text();

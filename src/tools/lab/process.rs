@@ -21,7 +21,9 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How long a reply may take: a fork of much data is slow.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Lines of the server's log shown when it does not start.
+/// What the server says, in its folder.
+const OUTPUT: &str = "server.out";
+/// Lines of it shown when something fails.
 const LOG_LINES: usize = 4;
 /// What makes jemalloc, which Redis allocates from, ask for huge pages.
 const JEMALLOC_HUGE: &str = "thp:always";
@@ -85,6 +87,7 @@ pub fn is_installed(server: &str) -> bool {
 /// A running server.
 pub struct Server {
     child: Child,
+    folder: PathBuf,
     pub port: u16,
     /// The command line, to be repeated by hand.
     pub command_line: String,
@@ -99,7 +102,7 @@ impl Server {
         let port = free_port()?;
         let program = program_of(&cell.server);
         let arguments = arguments(cell, port, folder);
-        let log = fs::File::create(folder.join("server.out")).map_err(|e| e.to_string())?;
+        let log = fs::File::create(folder.join(OUTPUT)).map_err(|e| e.to_string())?;
         let mut command = Command::new(&program);
         command.args(&arguments).current_dir(folder).stdin(Stdio::null());
         command.stderr(log.try_clone().map_err(|e| e.to_string())?).stdout(log);
@@ -110,20 +113,27 @@ impl Server {
         pin(&processors.load);
         let child = spawned.map_err(|e| format!("{}: {e}", program.display()))?;
         let command_line = command_line(&program, &environment, &arguments, folder);
-        let mut server = Server { child, port, command_line };
-        server.wait_ready(folder)?;
+        let mut server = Server { child, folder: folder.to_owned(), port, command_line };
+        server.wait_ready()?;
         Ok(server)
     }
 
-    fn wait_ready(&mut self, folder: &Path) -> Result<(), String> {
+    /// The end of what the server has said: `:` and lines, or that there are none.
+    pub fn last_words(&self) -> String {
+        let log = fs::read(self.folder.join(OUTPUT)).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        match lines[lines.len().saturating_sub(LOG_LINES)..].join("\n") {
+            end if end.is_empty() => " and said nothing".to_owned(),
+            end => format!(":\n{end}"),
+        }
+    }
+
+    fn wait_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START_PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
-                let log = fs::read(folder.join("server.out")).unwrap_or_default();
-                let log = String::from_utf8_lossy(&log).into_owned();
-                let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-                let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-                return Err(format!("the server ended at its start ({status}):\n{end}"));
+                return Err(format!("the server ended at its start ({status}){}", self.last_words()));
             }
             if self.client().is_ok_and(|mut client| client.ask(&[b"PING"]).is_ok()) {
                 return Ok(());

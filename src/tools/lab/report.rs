@@ -92,8 +92,10 @@ fn overview(results: &Results) -> String {
         let cells: String = cells.collect();
         out += &format!("<tr><th>{}</th>{cells}{ratio}</tr>\n", escape(quantity.title));
     }
+    let ratio = if servers.len() == 2 { "Ratio: the second by the first. " } else { "" };
     out + "</tbody></table></div><p class=\"note\">Medians over all saves of all settings below, which differ; \
-           the chapters tell more. Ratio: the second by the first. "
+           the chapters tell more. "
+        + ratio
         + &lateness(results)
         + "</p></section>\n"
 }

@@ -375,7 +375,7 @@ pub mod tests {
         let sample = |n: i64| Sample {
             at_ms: n * 50,
             rss_bytes: 1 << 30,
-            child_private_bytes: 1 << 20,
+            child_private_bytes: (n as u64) << 16,
             child: 7,
             ..Sample::default()
         };

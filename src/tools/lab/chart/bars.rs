@@ -7,10 +7,12 @@ use crate::tools::lab::chart::{Chart, Style, Width};
 const BAR_PX: f64 = 15.0;
 const ROW_PX: f64 = 20.0;
 const GROUP_GAP_PX: f64 = 12.0;
-/// Room right of the longest bar for its text.
+/// Room right of the bars for their values: a column, so that none is taken for the end of a spread.
 const VALUE_PX: f64 = 66.0;
 /// Room of a group's name, where it stands left of its bars.
 const NAME_PX: f64 = 118.0;
+/// Longest name that has room there, characters.
+const NAME_CHARS: usize = 15;
 
 /// A bar with its spread.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,15 +61,19 @@ impl BarChart {
         canvas.rectangle((zero, y), (end - zero, BAR_PX), &class, &tip);
         let middle = y + BAR_PX / 2.0;
         canvas.line((scale.px(bar.low), middle), (scale.px(bar.high), middle), "axis");
-        canvas.text(end.max(scale.px(bar.high)) + 6.0, y + BAR_PX - 3.5, "t", "start", &text);
+        canvas.text(canvas.width() - 2.0, y + BAR_PX - 3.5, "t", "end", &text);
     }
 }
 
 impl Chart for BarChart {
     fn draw(&self, width: Width) -> String {
         let mut canvas = Canvas::new(width, &self.title, &self.note);
-        canvas.legend(&self.legend());
-        let is_beside = width != Width::Narrow;
+        let legend = self.legend();
+        if legend.len() > 1 {
+            canvas.legend(&legend, true);
+        }
+        let names_fit = self.groups.iter().all(|group| group.name.chars().count() <= NAME_CHARS);
+        let is_beside = width != Width::Narrow && names_fit;
         let left = if is_beside { NAME_PX } else { 0.0 };
         let bars = || self.groups.iter().flat_map(|group| &group.bars);
         let high =
@@ -98,6 +104,19 @@ mod tests {
     use crate::tools::lab::chart::canvas::tests::assert_well_formed;
     use crate::tools::lab::chart::scale::Unit;
     use crate::tools::lab::chart::{Chart, Style, Width};
+
+    #[test]
+    fn a_long_name_stands_above_its_bars() {
+        let chart = |name: &str| {
+            let bar = Bar { name: "x".to_owned(), style: Style::default(), value: 1.0, low: 1.0, high: 1.0 };
+            let group = Group { name: name.to_owned(), bars: vec![bar] };
+            let text = "t".to_owned();
+            BarChart { title: text.clone(), note: text, unit: Unit::Bytes, groups: vec![group] }
+        };
+        let is_above = |name: &str| chart(name).draw(Width::Half).contains(&format!("\"start\">{name}<"));
+        assert!(!is_above("4k pages") && is_above("fork-huge-pages no, hz 10"));
+        assert_eq!(chart("4k").draw(Width::Half).matches("<circle").count(), 0, "one server needs no legend");
+    }
 
     #[test]
     fn bars_are_well_formed_with_and_without_values() {

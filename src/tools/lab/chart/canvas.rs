@@ -157,8 +157,9 @@ impl Canvas {
         self.raw(&element);
     }
 
-    /// One entry for each series, in as many rows as it takes.
-    pub fn legend(&mut self, entries: &[(String, Style)]) {
+    /// One entry for each series, in as many rows as it takes; with the signs of measured points or just
+    /// with its line.
+    pub fn legend(&mut self, entries: &[(String, Style)], with_signs: bool) {
         self.top += 4.0;
         let mut x = 0.0;
         let y = |canvas: &Canvas| canvas.top + 3.0;
@@ -170,7 +171,9 @@ impl Canvas {
             }
             let middle = y(self) - 4.0;
             self.polyline(&[(x, middle), (x + SIGN_PX - 7.0, middle)], *style, "");
-            self.marker(x + (SIGN_PX - 7.0) / 2.0, middle, *style, name);
+            if with_signs {
+                self.marker(x + (SIGN_PX - 7.0) / 2.0, middle, *style, name);
+            }
             self.text(x + SIGN_PX, y(self), "t", "start", name);
             x += needed;
         }
@@ -282,7 +285,7 @@ pub mod tests {
         let mut canvas = Canvas::new(Width::Narrow, "Title with <angle> & quotes\"", "a note");
         let entries: Vec<(String, Style)> =
             (0..7).map(|n| (format!("series number {n}"), Style { color: n, form: n })).collect();
-        canvas.legend(&entries);
+        canvas.legend(&entries, true);
         let bottom = canvas.top;
         assert!(bottom > 100.0, "the legend takes several rows: {bottom}");
         let drawing = canvas.finish(bottom);

@@ -112,7 +112,7 @@ impl Chart for LineChart {
     fn draw(&self, width: Width) -> String {
         let mut canvas = Canvas::new(width, &self.title, &self.note);
         let entries: Vec<_> = self.series.iter().map(|series| (series.name.clone(), series.style)).collect();
-        canvas.legend(&entries);
+        canvas.legend(&entries, self.is_measured);
         let plot = Plot {
             left: LEFT_PX,
             right: canvas.width() - 8.0,
