@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Client, InProcess, Server, wait_for, wait_until};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -399,4 +399,57 @@ fn messages_about_evicted_keys_do_not_evict_more() {
     control.ok(&["CONFIG", "SET", "maxmemory", &limit_bytes]);
     let evicted = info(&mut control, "evicted_keys");
     assert!((5..150).contains(&evicted), "{evicted} of 300");
+}
+
+/// A walk over this many keys takes a few milliseconds, and still shows to who looks now and then. While
+/// a log is loaded, which takes DEBUG LOADAOF a while here, it goes on.
+#[test]
+fn defragmentation_is_seen_and_goes_on_while_a_log_is_loaded() {
+    const KEYS: usize = 100_000;
+    const KEYS_PER_COMMAND: usize = 250;
+    const DELETED_PER_COMMAND: usize = 20;
+    let server = Server::tine(&[
+        "save ''",
+        "appendonly yes",
+        "auto-aof-rewrite-percentage 0",
+        "enable-debug-command yes",
+        "hz 100",
+        "active-defrag-ignore-bytes 1mb",
+        "active-defrag-threshold-lower 5",
+        "active-defrag-cycle-min 75",
+    ]);
+    let mut client = server.client();
+    let value = "v".repeat(150);
+    let name = |number: usize| format!("key:{number}");
+    for first in (0..KEYS).step_by(KEYS_PER_COMMAND) {
+        let mut command = vec!["MSET".to_owned()];
+        (first..first + KEYS_PER_COMMAND).for_each(|number| command.extend([name(number), value.clone()]));
+        client.ok(&command);
+    }
+    for first in (0..KEYS).step_by(2 * DELETED_PER_COMMAND) {
+        let mut command = vec!["DEL".to_owned()];
+        command.extend((first..first + 2 * DELETED_PER_COMMAND).step_by(2).map(name));
+        client.call(&command);
+    }
+    let ratio = |client: &mut Client| {
+        let text = client.call(&["INFO", "memory"]).text();
+        let line = text.lines().find_map(|line| line.strip_prefix("allocator_frag_ratio:"));
+        line.and_then(|value| value.trim().parse::<f64>().ok()).expect("INFO has it")
+    };
+    wait_until("the figures", DEADLINE, || ratio(&mut client) > 1.4);
+    client.ok(&["CONFIG", "SET", "activedefrag", "yes"]);
+    wait_until("defragmentation to be seen by one who looks three times a second", DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(300));
+        info(&mut client, "active_defrag_running") > 0
+    });
+    wait_until("defragmentation to end", DEADLINE, || info(&mut client, "active_defrag_running") == 0);
+    assert!(ratio(&mut client) < 1.15, "{}", ratio(&mut client));
+    client.ok(&["CONFIG", "RESETSTAT"]);
+    // 400 and 2,500 commands: the second decision comes when most of those keys have gone.
+    client.ok(&["CONFIG", "SET", "key-load-delay", "500"]);
+    let start = Instant::now();
+    client.ok(&["DEBUG", "LOADAOF"]);
+    assert!(start.elapsed() > Duration::from_millis(1450), "{:?}", start.elapsed());
+    assert!(info(&mut client, "active_defrag_hits") > 1000, "{}", info(&mut client, "active_defrag_hits"));
+    assert_eq!(client.call(&["DBSIZE"]).int(), KEYS as i64 / 2);
 }

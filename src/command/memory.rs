@@ -175,6 +175,8 @@ fn doctor(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 fn diagnosis(server: &Server) -> String {
     const EMPTY_BYTES: usize = 5 << 20;
     const BIG_CLIENT_BYTES: usize = 200 << 10;
+    /// Blocks kept for growth are 16 MiB.
+    const FREE_BYTES_MAX: usize = 32 << 20;
     let report = server.memory_report();
     if report.total_bytes < EMPTY_BYTES {
         return "There is too little data here to tell: ask again with more than 5 MB in use.\n".to_owned();
@@ -193,7 +195,12 @@ fn diagnosis(server: &Server) -> String {
         ),
         (
             ratio(allocator.active_bytes, allocator.allocated_bytes) > 1.1,
-            "High allocator fragmentation: many blocks are only partly used; activedefrag yes moves the data together.",
+            "High allocator fragmentation: many slabs are only partly used; activedefrag yes moves the data together.",
+        ),
+        (
+            ratio(allocator.resident_bytes, allocator.active_bytes) > 1.1
+                && allocator.resident_bytes - allocator.active_bytes > FREE_BYTES_MAX,
+            "High allocator RSS overhead: much of the memory held is free; MEMORY PURGE gives back whole blocks, activedefrag yes empties sparse ones.",
         ),
         (
             report.clients_bytes / clients > BIG_CLIENT_BYTES,

@@ -1,5 +1,5 @@
-//! `rdb-key-save-delay`: the pause after each key that a child writes, so that tests can meet it at
-//! work. Snapshots and both forms of an AOF's base follow it, as in Redis.
+//! `rdb-key-save-delay` and `key-load-delay`: the pause after each key that a child writes or that is
+//! loaded, so that tests can meet it at work. Snapshots and both forms of an AOF follow them, as in Redis.
 
 use crate::persist::child::ChildLink;
 use std::thread::sleep;
@@ -29,9 +29,17 @@ impl KeyDelay {
     #[cold]
     pub fn after_key(&mut self, link: &mut ChildLink, bytes_written: u64) {
         link.set_bytes_written(bytes_written);
+        self.pause();
+        if self.setting > 0 {
+            link.report_if_due();
+        }
+    }
+
+    /// One more key: pauses when it is time.
+    #[cold]
+    pub fn pause(&mut self) {
         if self.setting > 0 {
             sleep(Duration::from_micros(self.setting as u64));
-            link.report_if_due();
             return;
         }
         self.keys += 1;

@@ -8,7 +8,7 @@ pub mod backup;
 pub mod child;
 pub mod data_pages;
 pub mod fork;
-mod key_delay;
+pub mod key_delay;
 pub mod rdb;
 pub mod schedule;
 

@@ -10,6 +10,7 @@ use crate::base::numbers::parse_i64;
 use crate::dispatch;
 use crate::keyspace::ExpireRule;
 use crate::persist::aof::reader::{Annotation, BlockReader, Item, next_item};
+use crate::persist::key_delay::KeyDelay;
 use crate::replay::tail::{self, TailOptions};
 use crate::replay::{LoadEnd, Pump};
 use crate::resp::{Args, OwnedArgs, Reply, Span};
@@ -19,6 +20,8 @@ use std::path::Path;
 
 /// Requests parsed ahead and prefetched together.
 const BATCH_MAX: usize = 32;
+/// Commands between two looks at the clients, as in Redis: they take less than a millisecond.
+const COMMANDS_PER_LOOK: usize = 1024;
 
 /// One parsed request.
 struct Request {
@@ -55,6 +58,7 @@ struct Session<'a> {
     limit: Option<&'a mut TimeLimit>,
     transaction: Option<OpenTransaction>,
     out: Reply,
+    delay: KeyDelay,
 }
 
 /// Why the parse of a batch stopped.
@@ -145,7 +149,8 @@ fn execute(
     let client = server.clients.add(ClientKind::Fake, now_ms);
     let saved_rule = std::mem::replace(&mut server.keyspace.expire_rule, ExpireRule::Ignore);
     let saved_replaying = std::mem::replace(&mut server.call.replaying, true);
-    let mut session = Session { client, name: &name, limit, transaction: None, out: Reply::default() };
+    let delay = KeyDelay::new(server.config.key_load_delay);
+    let mut session = Session { client, name: &name, limit, transaction: None, out: Reply::default(), delay };
     let mut reader = BlockReader::new(file, offset);
     let replayed = run(server, &mut session, &mut reader, pump);
     server.call.replaying = saved_replaying;
@@ -177,11 +182,20 @@ fn run(
 ) -> Result<Ended, String> {
     let mut batch =
         Batch { requests: Vec::with_capacity(BATCH_MAX), spans: Vec::new(), bytes: 0, stop: Stop::Full };
+    let mut unseen = 0;
     loop {
         parse_batch(&mut batch, reader);
         look_ahead(server, session.client, &mut batch, reader.bytes());
         run_batch(server, session, &batch, reader.bytes())?;
         reader.consume(batch.bytes);
+        unseen += batch.requests.len();
+        if unseen >= COMMANDS_PER_LOOK || unseen > 0 && session.delay.is_set() {
+            unseen = 0;
+            report_progress(server, reader.offset(), pump);
+            if server.run.exit.is_some() {
+                return Ok(Ended::Interrupted);
+            }
+        }
         match batch.stop {
             Stop::Damaged => return Ok(Ended::Tail),
             Stop::Full => match take_notes(reader, session)? {
@@ -333,6 +347,9 @@ fn run_batch(
         let args = args_of(request, bytes, &batch.spans);
         server.call.hint = request.hint;
         run_request(server, session, request, args)?;
+        if session.delay.is_set() {
+            session.delay.pause();
+        }
     }
     Ok(())
 }

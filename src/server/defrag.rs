@@ -3,9 +3,11 @@
 //! ```text
 //!  once a second: wasted share and bytes of the data region's blocks above the thresholds?
 //!     yes ─► plan: the allocator names slabs to be emptied ─► walk over all keys, in slices
-//!                                                                    │ end
-//!     at once, when it did not help ◄── wait ── is it better now? ◄──┘
+//!             ^                                                      │ end
+//!             └──── at once, while it helps and there is more ◄──────┘
 //! ```
+//! A walk over a million keys takes a tenth of a second. So that whoever looks now and then sees it,
+//! it counts as running up to the decision that follows the last walk.
 //! The share of the processor grows with the wasted share, from `active-defrag-cycle-min` to `-max`.
 //! Slices are short and come after a turn's replies have left. While a child lives nothing moves:
 //! every move would copy two of its pages.
@@ -90,35 +92,47 @@ impl Server {
 
     fn decide_defrag(&mut self, now_us: u64) {
         let (bytes, percent) = wasted();
-        let lower = u64::from(self.config.active_defrag_threshold_lower);
-        let runs = self.defrag.percent > 0;
+        let is_walking = self.defrag.scan.is_some();
+        if self.is_defrag_wanted(bytes, percent, now_us) {
+            match is_walking {
+                // Never less than at first: it ends sooner.
+                true => self.defrag.percent = self.defrag.percent.max(self.defrag_share(percent)),
+                false => self.begin_defrag_walk(bytes, percent, now_us),
+            }
+        }
+        if self.defrag.scan.is_none() {
+            self.stop_defrag();
+        }
+    }
+
+    /// Whether enough is wasted, and the last walk was not in vain.
+    fn is_defrag_wanted(&self, bytes: u64, percent: u64, now_us: u64) -> bool {
         let in_vain = self
             .defrag
             .in_vain
             .is_some_and(|(wasted, until_us)| bytes < wasted + wasted / WORSE_SHARE && now_us < until_us);
-        let enough = percent >= lower && bytes > self.config.active_defrag_ignore_bytes as u64;
-        if !runs && (in_vain || !enough) {
+        let lower = u64::from(self.config.active_defrag_threshold_lower);
+        percent >= lower && bytes > self.config.active_defrag_ignore_bytes as u64 && !in_vain
+    }
+
+    fn begin_defrag_walk(&mut self, bytes: u64, percent: u64, now_us: u64) {
+        let moving = data_alloc::begin_evacuation(false);
+        if moving == 0 {
+            // What is wasted lies between objects that are as close as they get.
+            data_alloc::end_evacuation();
+            self.defrag.in_vain = Some((bytes, now_us + IN_VAIN_PAUSE_US));
             return;
         }
-        // Never less than at first: it ends sooner.
-        self.defrag.percent = self.defrag.percent.max(self.defrag_share(percent));
-        if !runs {
-            let moving = data_alloc::begin_evacuation(false);
-            if moving == 0 {
-                // What is wasted lies between objects that are as close as they get.
-                data_alloc::end_evacuation();
-                self.defrag.in_vain = Some((bytes, now_us + IN_VAIN_PAUSE_US));
-                self.defrag.percent = 0;
-                return;
-            }
+        if self.defrag.percent == 0 {
             self.defrag.since_us = now_us;
-            self.defrag.began_percent = percent;
-            self.defrag.scan = Some(DefragScan::default());
-            log::debug!(
-                "Starting active defrag, frag={percent}%, frag_bytes={bytes}, to move={moving}, cpu={}%",
-                self.defrag.percent
-            );
         }
+        self.defrag.percent = self.defrag.percent.max(self.defrag_share(percent));
+        self.defrag.began_percent = percent;
+        self.defrag.scan = Some(DefragScan::default());
+        log::debug!(
+            "Starting active defrag, frag={percent}%, frag_bytes={bytes}, to move={moving}, cpu={}%",
+            self.defrag.percent
+        );
     }
 
     /// The share of the processor for a wasted share, percent.
@@ -196,12 +210,16 @@ impl Server {
 
     fn end_defrag_walk(&mut self) {
         let before = self.defrag.began_percent;
-        self.stop_defrag();
+        data_alloc::end_evacuation();
+        data_alloc::release_unused();
         let (bytes, percent) = wasted();
+        let now_us = self.clock.now_monotonic_us();
         let was_in_vain = percent + GAIN_MIN_PERCENT > before;
-        let until_us = self.clock.now_monotonic_us() + IN_VAIN_PAUSE_US;
-        self.defrag.in_vain = was_in_vain.then_some((bytes, until_us));
+        self.defrag.in_vain = was_in_vain.then_some((bytes, now_us + IN_VAIN_PAUSE_US));
         log::debug!("Active defrag done, frag={percent}% (before: {before}%), frag_bytes={bytes}");
+        if self.is_defrag_wanted(bytes, percent, now_us) {
+            self.begin_defrag_walk(bytes, percent, now_us);
+        }
     }
 
     /// Ends it wherever it is; nothing happens when it does not run.

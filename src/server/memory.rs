@@ -63,8 +63,8 @@ impl Server {
         let mut allocator = general_alloc::stats();
         let mapped_bytes = data.committed_bytes + data.mapped_large_bytes;
         allocator.allocated_bytes += data.live_bytes;
-        // Blocks kept for what comes hold no data.
-        allocator.active_bytes += data.blocks * data_alloc::BLOCK_BYTES + data.mapped_large_bytes;
+        // What is free in a block serves any size of its kind: resident, not active, as jemalloc counts.
+        allocator.active_bytes += data.slab_bytes + data.mapped_large_bytes;
         allocator.resident_bytes += mapped_bytes;
         MemorySample { rss_bytes: info::current_rss_bytes() as usize, allocator }
     }
@@ -81,7 +81,12 @@ impl Server {
             .filter(|db| !self.keyspace.db(*db).is_empty())
             .map(|db| (db, self.keyspace.db(db).table().memory_bytes()))
             .collect();
-        let beyond_bytes = self.replication.bytes_beyond_backlog(self.config.repl_backlog_size);
+        // What the last replica leaves behind goes block by block: it is the backlog's till then.
+        let has_replicas = !self.replication.replicas.is_empty();
+        let beyond_bytes = match has_replicas {
+            true => self.replication.bytes_beyond_backlog(self.config.repl_backlog_size),
+            false => 0,
+        };
         let mut report = MemoryReport {
             total_bytes: self.used_memory(),
             startup_bytes: self.memory_at_start_bytes,

@@ -68,6 +68,7 @@ impl Server {
         LoadOptions {
             now_ms: self.now_ms(),
             drop_expired: false,
+            note_expired: false,
             checksum: self.config.rdbchecksum && !self.run.debug.skip_checksums,
             key_delay: self.config.key_load_delay,
             allow_duplicates: false,

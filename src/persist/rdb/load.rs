@@ -8,6 +8,7 @@
 
 use crate::base::bytes::repr;
 use crate::keyspace::{Keyspace, NewValue};
+use crate::persist::key_delay::KeyDelay;
 use crate::persist::rdb::batch::{BATCH_KEYS, Scratch};
 use crate::persist::rdb::error::{RdbError, RdbErrorKind};
 use crate::persist::rdb::input::{FileInput, Input};
@@ -32,6 +33,8 @@ pub struct LoadOptions {
     pub now_ms: i64,
     /// Leave out keys whose time has passed (a primary that loads a snapshot, not an AOF's base).
     pub drop_expired: bool,
+    /// Tell which keys were left out, by [`Loader::take_expired`].
+    pub note_expired: bool,
     /// Compare the checksum.
     pub checksum: bool,
     /// `key-load-delay`: microseconds a key, -n: 1 microsecond each n keys.
@@ -47,6 +50,7 @@ impl Default for LoadOptions {
         LoadOptions {
             now_ms: 0,
             drop_expired: false,
+            note_expired: false,
             checksum: true,
             key_delay: 0,
             allow_duplicates: false,
@@ -54,6 +58,9 @@ impl Default for LoadOptions {
         }
     }
 }
+
+/// A step ends when it has noted so many expired keys, so that they do not gather.
+const EXPIRED_NOTED_MAX: usize = 4096;
 
 /// How far a load has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +76,8 @@ pub struct LoadReport {
     pub version: u32,
     pub keys_loaded: u64,
     pub keys_expired: u64,
+    /// Databases and names of such keys (`note_expired`) that [`Loader::take_expired`] has not given.
+    pub expired: Vec<(usize, Vec<u8>)>,
     /// Collections without elements, which were left out.
     pub keys_empty: u64,
     /// Length of the RDB, bytes: where the commands of an AOF with an RDB base begin.
@@ -96,7 +105,7 @@ pub struct Loader {
     options: LoadOptions,
     report: LoadReport,
     db: usize,
-    delayed: u32,
+    delay: KeyDelay,
     done: bool,
 }
 
@@ -126,7 +135,8 @@ impl Loader {
         let input = FileInput::new(file).map_err(start_error)?;
         let parser = Parser::new(input, options.checksum)?;
         let report = LoadReport { version: parser.version, ..LoadReport::default() };
-        Ok(Loader { parser, scratch: Scratch::default(), options, report, db: 0, delayed: 0, done: false })
+        let delay = KeyDelay::new(options.key_delay);
+        Ok(Loader { parser, scratch: Scratch::default(), options, report, db: 0, delay, done: false })
     }
 
     /// How far the load is.
@@ -136,6 +146,16 @@ impl Loader {
             total_bytes: self.parser.input.file_bytes(),
             keys: self.report.keys_loaded + self.report.keys_expired,
         }
+    }
+
+    /// What was loaded so far.
+    pub fn report(&self) -> &LoadReport {
+        &self.report
+    }
+
+    /// Database and name of each key that was left out since the last call (`note_expired`).
+    pub fn take_expired(&mut self) -> Vec<(usize, Vec<u8>)> {
+        std::mem::take(&mut self.report.expired)
     }
 
     /// Bytes that have been read and not used.
@@ -159,15 +179,20 @@ impl Loader {
     pub fn step(&mut self, keyspace: &mut Keyspace, budget_bytes: u64) -> Result<bool, RdbError> {
         let until = self.parser.input.offset().saturating_add(budget_bytes.max(1));
         let start = Instant::now();
-        while !self.done && self.parser.input.offset() < until {
-            if self.options.key_delay == 0 && self.parser.is_between_keys() {
+        while !self.done && self.goes_on(until) {
+            if !self.delay.is_set() && self.parser.is_between_keys() {
                 self.load_batches(keyspace, until)?;
-            } else if self.options.key_delay != 0 && start.elapsed() >= DELAYED_STEP {
+            } else if self.delay.is_set() && start.elapsed() >= DELAYED_STEP {
                 break;
             }
             self.load_one(keyspace)?;
         }
         Ok(self.done)
+    }
+
+    /// Whether the step has not come to its end.
+    fn goes_on(&self, until: u64) -> bool {
+        self.parser.input.offset() < until && self.report.expired.len() < EXPIRED_NOTED_MAX
     }
 
     /// What was loaded, after the last step.
@@ -178,7 +203,7 @@ impl Loader {
 
     /// Plain strings, a batch at a time, up to something else.
     fn load_batches(&mut self, keyspace: &mut Keyspace, until: u64) -> Result<(), RdbError> {
-        while self.parser.input.offset() < until {
+        while self.goes_on(until) {
             let ready = self.parser.input.ready();
             let mut items = [None; BATCH_KEYS];
             let db = keyspace.db(self.db);
@@ -251,21 +276,10 @@ impl Loader {
         };
         let target = Target { db: self.db, hash: keyspace.hash(&parser.key), key: &parser.key };
         store(keyspace, &self.options, &mut self.report, target, value, attributes)?;
-        self.delay();
-        Ok(())
-    }
-
-    fn delay(&mut self) {
-        let delay = self.options.key_delay;
-        if delay > 0 {
-            std::thread::sleep(Duration::from_micros(delay as u64));
-        } else if delay < 0 {
-            self.delayed += 1;
-            if self.delayed >= delay.unsigned_abs() {
-                self.delayed = 0;
-                std::thread::sleep(Duration::from_micros(1));
-            }
+        if self.delay.is_set() {
+            self.delay.pause();
         }
+        Ok(())
     }
 
     fn select(&mut self, keyspace: &Keyspace, db: u64) -> Result<(), RdbErrorKind> {
@@ -317,6 +331,9 @@ fn store(
 ) -> Result<(), RdbErrorKind> {
     if options.drop_expired && attributes.expiry_ms.is_some_and(|expiry| expiry < options.now_ms) {
         report.keys_expired += 1;
+        if options.note_expired {
+            report.expired.push((target.db, target.key.to_vec()));
+        }
         return Ok(());
     }
     let access = access_bits(keyspace, &attributes);

@@ -6,7 +6,8 @@ use crate::keyspace::{Keyspace, NewValue};
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::check::check_file;
 use crate::persist::rdb::{
-    AccessRecord, LoadOptions, LoadReport, RdbError, RdbErrorKind, SaveOptions, load_file, save_file, save_to,
+    AccessRecord, LoadOptions, LoadReport, Loader, RdbError, RdbErrorKind, SaveOptions, load_file, save_file,
+    save_to,
 };
 use crate::sys::io::{Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, Storage};
 use crate::value::ValueRef;
@@ -107,6 +108,31 @@ fn expired_keys_are_dropped_by_a_primary_only() {
         assert_eq!((report.keys_loaded, loaded.total_keys()), (kept, kept as usize));
         assert_eq!(report.keys_expired, 100 - kept);
     }
+}
+
+/// A step ends when it has noted many, so that they do not gather; none is forgotten.
+#[test]
+fn expired_keys_are_told_in_steps() {
+    const KEYS: usize = 20_000;
+    let mut content = Content::new();
+    for number in 0..KEYS {
+        content.insert((number % 3, format!("key:{number}").into_bytes()), (b"v".to_vec(), Some(1000)));
+    }
+    let storage = MemoryStorage::new();
+    let bytes = file_of(&fill(&content), &SaveOptions::default());
+    storage.create(Path::new(FINAL)).and_then(|mut file| file.write_all(&bytes)).expect("memory");
+    let options =
+        LoadOptions { now_ms: 1050, drop_expired: true, note_expired: true, ..LoadOptions::default() };
+    let opened = Loader::open(&storage, Path::new(FINAL), options).expect("just written");
+    let (mut loader, mut loaded) = (opened.expect("the file is there"), keyspace());
+    let mut told = Content::new();
+    while !loader.step(&mut loaded, u64::MAX).expect("just written") {
+        let expired = loader.take_expired();
+        assert!(expired.len() < KEYS / 4, "{}", expired.len());
+        told.extend(expired.into_iter().map(|key| (key, (b"v".to_vec(), Some(1000)))));
+    }
+    told.extend(loader.take_expired().into_iter().map(|key| (key, (b"v".to_vec(), Some(1000)))));
+    assert_eq!(told, content);
 }
 
 #[test]
