@@ -17,6 +17,8 @@ mod replica;
 mod roles;
 #[path = "replication/sentinel.rs"]
 mod sentinel;
+#[path = "replication/stream.rs"]
+mod stream;
 
 use common::{Client, wait_until};
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Who waits for acknowledgements (WAIT, WAITAOF), and their end.
 
+use crate::dispatch;
 use crate::persist::aof::AofState;
 use crate::resp::Reply;
 use crate::server::client::{AwaitedAcks, BlockedOn};
@@ -84,6 +85,6 @@ pub(super) fn awaited_by(server: &Server, client: ClientRef) -> Option<AwaitedAc
 pub(super) fn finish(server: &mut Server, client: ClientRef, answer: impl FnOnce(&mut Reply)) {
     let Some(blocked) = server.unblock_bookkeeping(client) else { return };
     super::answer(server, client, answer);
-    super::count_unserved(server, &blocked, super::UnblockReason::TimedOut);
+    dispatch::count_unserved(server, blocked.args.as_args(), None);
     server.resumed.push(client);
 }

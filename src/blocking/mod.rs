@@ -196,7 +196,8 @@ pub fn unblock(server: &mut Server, client: ClientRef, reason: UnblockReason) ->
         UnblockReason::TimedOut => out.null_array(),
         UnblockReason::Error => out.error(error::UNBLOCKED.as_bytes()),
     });
-    count_unserved(server, &blocked, reason);
+    let failure = (reason == UnblockReason::Error).then_some(error::UNBLOCKED);
+    dispatch::count_unserved(server, blocked.args.as_args(), failure.as_ref());
     server.resumed.push(client);
     true
 }
@@ -232,19 +233,6 @@ fn answer(server: &mut Server, client: ClientRef, write: impl FnOnce(&mut Reply)
         write(&mut out);
     }
     put_output(server, client, out);
-}
-
-/// A command that ends without having been run again is counted here.
-fn count_unserved(server: &mut Server, blocked: &Blocked, reason: UnblockReason) {
-    let Some(found) = dispatch::resolve(server, blocked.args.as_args()) else { return };
-    let track = server.config.latency_tracking;
-    let stats = &mut server.stats.commands[found.id as usize];
-    stats.count(0, track);
-    if reason == UnblockReason::Error {
-        stats.failed += 1;
-        server.stats.count_error(error::UNBLOCKED.code());
-    }
-    server.stats.commands_processed += 1;
 }
 
 /// Runs the commands that CLIENT PAUSE held back, once it is over.

@@ -282,12 +282,14 @@ fn write_confirmation(out: &mut Reply, verb: &[u8], name: Option<&[u8]>, count: 
 
 fn publish(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let receivers = ctx.server.publish(args.at(1), args.at(2));
+    ctx.server.propagate_to_replicas(ctx.db, args);
     ctx.out.integer(receivers as i64);
     Ok(())
 }
 
 fn publish_shard(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let receivers = ctx.server.publish_shard(args.at(1), args.at(2));
+    ctx.server.propagate_to_replicas(ctx.db, args);
     ctx.out.integer(receivers as i64);
     Ok(())
 }

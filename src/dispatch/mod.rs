@@ -144,6 +144,19 @@ pub fn resolve(server: &Server, args: Args<'_>) -> Option<Found> {
     server.commands.find_subcommand(found, args.get(1)?)
 }
 
+/// Counts a kept command that ends without having been run again, with its error when it is given one.
+pub fn count_unserved(server: &mut Server, args: Args<'_>, error: Option<&ReplyError>) {
+    let Some(found) = resolve(server, args) else { return };
+    let track = server.config.latency_tracking;
+    let stats = &mut server.stats.commands[found.id as usize];
+    stats.count(0, track);
+    if let Some(error) = error {
+        stats.failed += 1;
+        server.stats.count_error(error.code());
+    }
+    server.stats.commands_processed += 1;
+}
+
 /// Messages about what making room has done stand before the reply: the command may make what they
 /// name anew. Returns where the reply begins.
 #[inline]

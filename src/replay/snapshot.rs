@@ -18,7 +18,7 @@ const GIVEN_UP: &str = "Terminating server after rdb file reading failure.";
 pub fn load_snapshot(server: &mut Server, pump: &mut Pump<'_>) -> Result<(LoadEnd, bool), String> {
     // A replica's primary says itself which keys have expired.
     let drop_expired = server.replication.is_primary();
-    let options = LoadOptions { drop_expired, ..server.load_options() };
+    let options = LoadOptions { drop_expired, note_expired: drop_expired, ..server.load_options() };
     let (end, report) = load_with(server, options, pump)?;
     if let Some(report) = report.as_ref().filter(|_| end == LoadEnd::Complete) {
         server.resume_history(report);
@@ -92,6 +92,8 @@ fn run(
     loop {
         let budget = server.config.loading_process_events_interval_bytes;
         let done = loader.step(&mut server.keyspace, budget).map_err(|failure| refuse(path, &failure))?;
+        let expired = loader.take_expired();
+        server.stream_expired(loader.report(), &expired);
         let progress = loader.progress();
         if let Some(loading) = &mut server.run.loading {
             loading.loaded_bytes = progress.loaded_bytes;

@@ -95,6 +95,7 @@ errors! {
     INVALID_CURSOR = "ERR invalid cursor";
     MAX_CLIENTS = "ERR max number of clients reached";
     UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    ROLE_CHANGED = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
     NO_PROTO = "NOPROTO unsupported protocol version";
     PROTOCOL_VERSION = "ERR Protocol version is not an integer or out of range";
     HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";

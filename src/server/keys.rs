@@ -337,6 +337,13 @@ impl Server {
             self.propagation.add_slices(db, args);
         }
     }
+
+    /// Passes the running command on to replicas, though it changes no data and the AOF has no use for it.
+    pub fn propagate_to_replicas(&mut self, db: usize, args: Args<'_>) {
+        if self.replication.takes_commands() && !self.call.replaying {
+            self.propagation.add_for_replicas(db, args);
+        }
+    }
 }
 
 #[inline]

@@ -5,6 +5,7 @@
 //! replayed whole. Commands are encoded straight into one buffer; nothing else is allocated.
 
 use crate::resp::Args;
+use std::ops::Range;
 
 /// Collects encoded commands until the end of the turn.
 #[derive(Debug, Default)]
@@ -15,6 +16,10 @@ pub struct Propagation {
     pub wanted: bool,
     /// Database selected in the stream; `None`: the next command must begin with SELECT.
     selected_db: Option<usize>,
+    /// Where in `stream` commands stand that the AOF does not get, in order.
+    only_replicas: Vec<Range<usize>>,
+    /// Their bytes.
+    only_replicas_bytes: usize,
     unit: Unit,
 }
 
@@ -26,6 +31,8 @@ struct Unit {
     commands: u32,
     /// Not to be wrapped, however many commands it has.
     plain: bool,
+    /// The part of `only_replicas` that was taken out with it, counted from its beginning.
+    taken_out: Vec<Range<usize>>,
 }
 
 impl Propagation {
@@ -64,6 +71,9 @@ impl Propagation {
         const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
         let start = self.unit.start;
         self.stream.splice(start..start, MULTI.iter().copied());
+        for range in self.only_replicas.iter_mut().rev().take_while(|range| range.start >= start) {
+            *range = range.start + MULTI.len()..range.end + MULTI.len();
+        }
         self.stream.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
     }
 
@@ -72,15 +82,20 @@ impl Propagation {
         if self.unit.depth == 0 || self.unit.commands == 0 {
             return Vec::new();
         }
-        let open = self.stream.split_off(self.unit.start);
-        self.unit.start = 0;
-        open
+        let start = std::mem::take(&mut self.unit.start);
+        let first = self.only_replicas.partition_point(|range| range.start < start);
+        let taken = self.only_replicas.drain(first..);
+        self.unit.taken_out = taken.map(|range| range.start - start..range.end - start).collect();
+        self.only_replicas_bytes = self.only_replicas.iter().map(Range::len).sum();
+        self.stream.split_off(start)
     }
 
     /// Puts them back; the stream before them has been handed on.
     pub fn put_open_unit(&mut self, open: &[u8]) {
         debug_assert!(self.stream.is_empty(), "the unit begins where it was taken out");
         self.stream.extend_from_slice(open);
+        self.only_replicas.append(&mut self.unit.taken_out);
+        self.only_replicas_bytes = self.only_replicas.iter().map(Range::len).sum();
     }
 
     /// Whether the running command is part of a larger one (EXEC, a script).
@@ -96,6 +111,48 @@ impl Propagation {
     /// Adds a command that changed `db`: as it was received where that is possible.
     pub fn add(&mut self, db: usize, args: Args<'_>) {
         self.begin_command(db);
+        self.push_args(args);
+    }
+
+    /// Adds a command that replicas get and the AOF does not: it changes no data (PUBLISH).
+    pub fn add_for_replicas(&mut self, db: usize, args: Args<'_>) {
+        self.begin_command(db);
+        let start = self.stream.len();
+        self.push_args(args);
+        self.only_replicas.push(start..self.stream.len());
+        self.only_replicas_bytes += self.stream.len() - start;
+    }
+
+    /// Bytes of the stream that are for the AOF.
+    #[inline]
+    pub fn log_bytes(&self) -> usize {
+        self.stream.len() - self.only_replicas_bytes
+    }
+
+    /// Takes out what the AOF does not get: replicas have got it.
+    pub fn keep_for_log(&mut self) {
+        if self.only_replicas.is_empty() {
+            return;
+        }
+        let mut kept = Vec::with_capacity(self.log_bytes());
+        let mut from = 0;
+        for range in self.only_replicas.drain(..) {
+            kept.extend_from_slice(&self.stream[from..range.start]);
+            from = range.end;
+        }
+        kept.extend_from_slice(&self.stream[from..]);
+        self.stream = kept;
+        self.only_replicas_bytes = 0;
+    }
+
+    /// Forgets everything: nobody is left who wants it.
+    pub fn clear(&mut self) {
+        self.stream.clear();
+        self.only_replicas.clear();
+        self.only_replicas_bytes = 0;
+    }
+
+    fn push_args(&mut self, args: Args<'_>) {
         if let Some(request) = args.canonical_request() {
             self.stream.extend_from_slice(request);
             return;
@@ -149,6 +206,7 @@ fn push_header(out: &mut Vec<u8>, kind: u8, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::Propagation;
+    use crate::resp::OwnedArgs;
 
     fn text(propagation: &Propagation) -> String {
         String::from_utf8_lossy(&propagation.stream).replace("\r\n", " ")
@@ -176,6 +234,44 @@ mod tests {
             (0..depth).for_each(|_| propagation.end_unit());
             assert_eq!(text(&propagation).contains("MULTI"), depth == 2);
         }
+    }
+
+    /// Whatever else is in the stream, its transactions and their beginnings: the AOF gets all but these.
+    #[test]
+    fn what_only_replicas_get_is_taken_out_for_the_log() {
+        let message = |text: &'static [u8]| OwnedArgs::from_slices([b"PUBLISH", text].into_iter());
+        let mut propagation = Propagation::default();
+        let unit = |propagation: &mut Propagation, commands: &[&'static [u8]]| {
+            propagation.begin_unit();
+            for command in commands {
+                match command.first() {
+                    Some(b'm') => propagation.add_for_replicas(0, message(command).as_args()),
+                    _ => propagation.add_slices(0, &[b"DEL", command]),
+                }
+            }
+            propagation.end_unit();
+        };
+        unit(&mut propagation, &[b"m1"]);
+        unit(&mut propagation, &[b"m2", b"a", b"m3"]);
+        unit(&mut propagation, &[b"m4"]);
+        propagation.begin_unit();
+        propagation.add_for_replicas(0, message(b"m5").as_args());
+        let open = propagation.take_open_unit();
+        assert_eq!(
+            text(&propagation),
+            "*2 $6 SELECT $1 0 *2 $7 PUBLISH $2 m1 *1 $5 MULTI *2 $7 PUBLISH $2 m2 *2 $3 DEL $1 a *2 $7 PUBLISH $2 m3 \
+             *1 $4 EXEC *2 $7 PUBLISH $2 m4 "
+        );
+        let log_bytes = propagation.log_bytes();
+        propagation.keep_for_log();
+        assert_eq!(text(&propagation), "*2 $6 SELECT $1 0 *1 $5 MULTI *2 $3 DEL $1 a *1 $4 EXEC ");
+        assert_eq!(propagation.stream.len(), log_bytes);
+        propagation.clear();
+        propagation.put_open_unit(&open);
+        propagation.end_unit();
+        unit(&mut propagation, &[b"b"]);
+        propagation.keep_for_log();
+        assert_eq!(text(&propagation), "*2 $3 DEL $1 b ");
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub fn disconnected(server: &mut Server, reason: &str) {
 
 /// Whether `net` is to leave the bytes in the socket: a load takes them itself, or is not over.
 pub fn holds_reading(server: &Server) -> bool {
-    server.link.load.is_some() || stream::is_held(server)
+    server.link.load.is_some() || stream::holds_reading(server)
 }
 
 /// Whether there is work that no event will announce.

@@ -1,15 +1,13 @@
 //! Becoming a replica and becoming a primary: REPLICAOF, a configured primary at the start, FAILOVER.
 
+use crate::dispatch;
 use crate::replication::replica::{handshake, load};
 use crate::server::Server;
 use crate::server::client::BlockedOn;
 use crate::server::config::PrimaryAddress;
+use crate::server::error;
 use crate::server::replication::link::LinkState;
 use crate::server::replication::{ID_DIGITS, Role};
-
-/// What blocked clients are told when the role changes under them.
-const ROLE_CHANGED: &[u8] =
-    b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
 /// Makes this server a replica of `primary`, or of another primary than before.
 pub fn set_primary(server: &mut Server, primary: PrimaryAddress) {
@@ -96,10 +94,11 @@ fn disconnect_blocked_clients(server: &mut Server) {
         if !blocked.is_some_and(|blocked| waits(&blocked.on)) {
             continue;
         }
-        server.unblock_bookkeeping(client);
+        let Some(blocked) = server.unblock_bookkeeping(client) else { continue };
+        dispatch::count_unserved(server, blocked.args.as_args(), Some(&error::ROLE_CHANGED));
         if let Some(state) = server.clients.get_mut(client) {
             state.output.buffer.extend_from_slice(b"-");
-            state.output.buffer.extend_from_slice(ROLE_CHANGED);
+            state.output.buffer.extend_from_slice(error::ROLE_CHANGED.as_bytes());
             state.output.buffer.extend_from_slice(b"\r\n");
             state.close_after_reply = true;
         }

@@ -28,6 +28,9 @@ const BULK_BYTES_MAX: i64 = i64::MAX;
 const MOVE_BYTES_MIN: usize = 64 << 10;
 /// Room that an empty buffer keeps, bytes: a read fills a quarter of it.
 const ROOM_BYTES_MAX: usize = 1 << 20;
+/// While CLIENT PAUSE holds commands back, so many bytes of the stream are still taken, so that INFO tells
+/// how far behind this server is; more wait in the socket.
+const HELD_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a command that can be addressed.
 const COMMAND_BYTES_MAX: usize = u32::MAX as usize;
 
@@ -111,8 +114,13 @@ fn lose_place(server: &mut Server, reason: &str) {
 }
 
 /// Whether commands of the primary must wait: CLIENT PAUSE promises data that stay as they are.
-pub(super) fn is_held(server: &Server) -> bool {
+fn is_held(server: &Server) -> bool {
     server.link.state == LinkState::Connected && server.run.pause_at(server.now_ms()).is_some()
+}
+
+/// Whether the stream is to stay in the socket.
+pub(super) fn holds_reading(server: &Server) -> bool {
+    is_held(server) && server.link.unapplied_bytes() >= HELD_BYTES_MAX
 }
 
 /// Runs commands that are complete. True: more may be, after clients were served that wait for keys.

@@ -105,11 +105,13 @@ impl Server {
             // As in Redis: nobody gets it, but WAITAOF must tell it from what a later replica has.
             self.replication.offset += 1;
         }
-        if self.persistence.aof.wants_stream() {
+        if !self.persistence.aof.wants_stream() {
+            return self.propagation.clear();
+        }
+        self.propagation.keep_for_log();
+        if !self.propagation.stream.is_empty() {
             let now_s = self.call.now_ms / 1000;
             self.persistence.aof.append(&mut self.propagation.stream, now_s);
-        } else {
-            self.propagation.stream.clear();
         }
     }
 
@@ -146,7 +148,7 @@ impl Server {
     #[inline]
     pub fn log_offset(&self) -> u64 {
         let aof = &self.persistence.aof;
-        let pending = if aof.state == AofState::On { self.propagation.stream.len() as u64 } else { 0 };
+        let pending = if aof.state == AofState::On { self.propagation.log_bytes() as u64 } else { 0 };
         aof.appended_offset() + pending
     }
 

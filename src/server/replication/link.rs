@@ -226,13 +226,11 @@ pub struct Link {
 }
 
 impl Server {
-    /// A snapshot was loaded at the start. When it tells its place in a history, a replica goes on from
-    /// there, and a primary has a new history that continues that one.
+    /// A snapshot is loaded at the start. When it tells its place in a history, a replica goes on from
+    /// there, and a primary has a new history that continues that one. Nothing happens the second time.
     pub fn resume_history(&mut self, report: &LoadReport) {
         let Some((id, offset, db)) = place_of(report) else { return };
-        if self.replication.is_primary() && report.keys_expired > 0 {
-            // Replicas still have these keys and would never be told that they went.
-            log::info!("Keys of the snapshot have expired: replicas must synchronize anew");
+        if self.replication.second_id == id {
             return;
         }
         let size = self.config.repl_backlog_size;
@@ -250,6 +248,20 @@ impl Server {
             self.link.resumable = true;
         }
         self.refresh_stream_wanted();
+    }
+
+    /// Keys of a snapshot that is being loaded have expired. The replicas that go on from its place still
+    /// have them, so the history begins with their deletion, as in Redis.
+    pub fn stream_expired(&mut self, report: &LoadReport, expired: &[(usize, Vec<u8>)]) {
+        if expired.is_empty() {
+            return;
+        }
+        self.resume_history(report);
+        let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+        for (db, key) in expired {
+            self.propagate_aside(*db, &[verb, key]);
+        }
+        self.flush_stream();
     }
 }
 
