@@ -160,15 +160,17 @@ fn a_stall_is_charged_to_every_request_that_was_due_in_it() {
 }
 
 #[test]
-fn requests_under_way_while_the_sender_stalled_are_told_apart() {
+fn the_time_in_which_the_sender_stalled_is_taken_off() {
     let options = parse("--rate 1000 --duration 1s").expect("valid");
     let mut recorder = record::Recorder::new(&options).expect("no time line");
-    for (due_ns, latency_ns, disturbed) in [(0, 30_000, false), (1, 9_000_000, true), (2, 40_000, false)] {
-        recorder.answered(due_ns, latency_ns, disturbed, None);
+    // The second waited for the sender only, the third for the server too.
+    for (due_ns, latency_ms, stalled_ms) in [(0, 1, 0), (1, 9, 9), (2, 50, 10)] {
+        recorder.answered(due_ns, latency_ms * 1_000_000, stalled_ms * 1_000_000, None);
     }
-    assert_eq!((recorder.answers(), recorder.undisturbed_ns.len()), (3, 2));
-    let ms = |ns: u64| ns / 1_000_000;
-    assert_eq!((ms(recorder.latency_ns.max()), ms(recorder.undisturbed_ns.max())), (9, 0));
+    assert_eq!((recorder.answers(), recorder.awake_ns.len()), (3, 3));
+    let ms = |ns: u64| (ns + 500_000) / 1_000_000;
+    assert_eq!((ms(recorder.latency_ns.max()), ms(recorder.awake_ns.max())), (50, 40));
+    assert_eq!((ms(recorder.latency_ns.min()), ms(recorder.awake_ns.min())), (1, 0));
 }
 
 #[test]

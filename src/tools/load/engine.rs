@@ -9,6 +9,7 @@
 //!     |<-------- latency of a request: due until its reply was read -------->|
 //! ```
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ const BATCHES_PER_TURN_MAX: usize = 16;
 const SPIN_WITHIN: Duration = Duration::from_micros(2100);
 /// An absence of the program that it did not ask for and that is worth noting.
 const STALL: Duration = Duration::from_micros(200);
+/// So many of them are remembered, the latest: more than fall into a request's time under way.
+const STALLS_MAX: usize = 256;
 /// How long replies may take after the last request was sent, and before the first.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
 /// Requests under way while filling.
@@ -67,6 +70,12 @@ pub fn fill(options: &Options, progress: &mut dyn FnMut(u64) -> bool) -> Result<
     run.send_many(options.keys, Requests::fill, progress)
 }
 
+/// How long the program has stalled since `due_ns`.
+fn stalled_since(stalls: &VecDeque<(u64, u64)>, due_ns: u64) -> u64 {
+    let later = stalls.iter().rev().take_while(|(_, end_ns)| *end_ns > due_ns);
+    later.map(|(begin_ns, end_ns)| end_ns - begin_ns.max(&due_ns)).sum()
+}
+
 struct Run<'a> {
     options: &'a Options,
     poll: Poll,
@@ -81,9 +90,9 @@ struct Run<'a> {
     end_ns: u64,
     batches_sent: u64,
     outstanding: usize,
-    /// When the program was last seen at work, and the end of its last stall.
+    /// When the program was last seen at work, and begin and end of its stalls.
     awake_ns: u64,
-    stalled_until_ns: u64,
+    stalls: VecDeque<(u64, u64)>,
     fired: Vec<Fired>,
     cpu_start: Option<Cpu>,
     cpu_end: Option<Cpu>,
@@ -113,7 +122,7 @@ impl<'a> Run<'a> {
             batches_sent: 0,
             outstanding: 0,
             awake_ns: 0,
-            stalled_until_ns: 0,
+            stalls: VecDeque::new(),
             fired: Vec::new(),
             cpu_start: None,
             cpu_end: None,
@@ -188,12 +197,16 @@ impl<'a> Run<'a> {
         nanoseconds(self.start.elapsed())
     }
 
-    /// Others had the processor for longer than the program meant to be away: what was due or under way in
-    /// that time says nothing of the server.
+    /// Notes when others had the processor for longer than the program meant to be away: that time says
+    /// nothing of the server.
     fn note_stall(&mut self, slept: Duration) {
         let now_ns = self.now_ns();
-        if now_ns - self.awake_ns > nanoseconds(slept + STALL) {
-            self.stalled_until_ns = now_ns;
+        let back_ns = self.awake_ns + nanoseconds(slept);
+        if now_ns > back_ns + nanoseconds(STALL) {
+            if self.stalls.len() == STALLS_MAX {
+                self.stalls.pop_front();
+            }
+            self.stalls.push_back((back_ns, now_ns));
         }
         self.awake_ns = now_ns;
     }
@@ -284,14 +297,14 @@ impl<'a> Run<'a> {
             let now_ns = nanoseconds(self.start.elapsed());
             let (recorder, outstanding, fired) = (&mut self.recorder, &mut self.outstanding, &mut self.fired);
             let (measure_ns, is_load) = (self.measure_ns, at < self.options.connections);
-            let stalled_until_ns = self.stalled_until_ns;
+            let stalls = &self.stalls;
             connection.receive(|answer| {
                 if is_load {
                     *outstanding -= 1;
                     if answer.due_ns >= measure_ns {
-                        let disturbed = answer.due_ns <= stalled_until_ns;
+                        let stalled_ns = stalled_since(stalls, answer.due_ns);
                         let (due_ns, latency_ns) = (answer.due_ns - measure_ns, now_ns - answer.due_ns);
-                        recorder.answered(due_ns, latency_ns, disturbed, answer.error);
+                        recorder.answered(due_ns, latency_ns, stalled_ns, answer.error);
                     }
                 } else if let Some(open) = fired.iter_mut().find(|fired| fired.answer.is_none()) {
                     open.answer = Some((now_ns - open.sent_ns, answer.error));

@@ -27,13 +27,13 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The samples of the measured part of a run.
 pub struct Recorder {
     pub latency_ns: Histogram<u64>,
-    /// The same without the requests whose time under way a stall of the sender itself fell into.
-    pub undisturbed_ns: Histogram<u64>,
+    /// The same less the time in which the sender itself was kept from its processor.
+    pub awake_ns: Histogram<u64>,
     pub lateness_ns: Histogram<u64>,
     pub sent: u64,
     pub errors: u64,
     pub first_error: Option<String>,
-    /// Due time and latency in microseconds, when a time line was asked for.
+    /// Due time and latency (sender awake) in microseconds, when a time line was asked for.
     pub samples: Option<Vec<(u32, u32)>>,
 }
 
@@ -73,16 +73,8 @@ impl Recorder {
             ));
         }
         let samples = (options.timeline.is_some() || options.keep_samples).then(Vec::new);
-        let (latency_ns, undisturbed_ns, lateness_ns) = (histogram(), histogram(), histogram());
-        Ok(Recorder {
-            latency_ns,
-            undisturbed_ns,
-            lateness_ns,
-            sent: 0,
-            errors: 0,
-            first_error: None,
-            samples,
-        })
+        let (latency_ns, awake_ns, lateness_ns) = (histogram(), histogram(), histogram());
+        Ok(Recorder { latency_ns, awake_ns, lateness_ns, sent: 0, errors: 0, first_error: None, samples })
     }
 
     /// A batch of requests left `late_ns` after it was due.
@@ -91,15 +83,14 @@ impl Recorder {
         self.lateness_ns.saturating_record(late_ns);
     }
 
-    /// A reply came; `due_ns` counts from the end of the warm-up. `disturbed`: the sender stalled while it
-    /// was due or under way.
-    pub fn answered(&mut self, due_ns: u64, latency_ns: u64, disturbed: bool, error: Option<String>) {
+    /// A reply came; `due_ns` counts from the end of the warm-up. For `stalled_ns` of its latency the sender
+    /// could neither send the request nor read the reply.
+    pub fn answered(&mut self, due_ns: u64, latency_ns: u64, stalled_ns: u64, error: Option<String>) {
+        let awake_ns = latency_ns.saturating_sub(stalled_ns);
         self.latency_ns.saturating_record(latency_ns);
-        if !disturbed {
-            self.undisturbed_ns.saturating_record(latency_ns);
-        }
+        self.awake_ns.saturating_record(awake_ns);
         if let Some(samples) = &mut self.samples {
-            samples.push((microseconds(due_ns), microseconds(latency_ns)));
+            samples.push((microseconds(due_ns), microseconds(awake_ns)));
         }
         if error.is_some() {
             self.errors += 1;
@@ -171,7 +162,7 @@ fn text(options: &Options, outcome: &Outcome) -> String {
     let Outcome { unanswered, .. } = outcome;
     out += &format!("samples {}  errors {}  unanswered {unanswered}\n", recorder.answers(), recorder.errors);
     out += &format!("latency us         {}\n", row(&recorder.latency_ns));
-    out += &format!("  sender awake     {}\n", row(&recorder.undisturbed_ns));
+    out += &format!("  sender awake     {}\n", row(&recorder.awake_ns));
     out += &format!("sender lateness us {}\n", row(&recorder.lateness_ns));
     if let Some(cpu) = outcome.cpu {
         let per_request = |us: u64| us as f64 / recorder.sent.max(1) as f64;
@@ -249,7 +240,7 @@ fn json(options: &Options, outcome: &Outcome) -> String {
     format!(
         "{{\"rate\":{},\"connections\":{},\"pipeline\":{},\"duration_s\":{},\"sent\":{},\"samples\":{},\
          \"errors\":{},\"unanswered\":{},\"latency_us\":{{{}}},\
-         \"undisturbed_samples\":{},\"undisturbed_us\":{{{}}},\"lateness_us\":{{{}}},\"server_cpu\":{cpu},\
+         \"awake_us\":{{{}}},\"lateness_us\":{{{}}},\"server_cpu\":{cpu},\
          \"events\":[{}]}}\n",
         options.rate,
         options.connections,
@@ -260,8 +251,7 @@ fn json(options: &Options, outcome: &Outcome) -> String {
         recorder.errors,
         outcome.unanswered,
         object(&recorder.latency_ns),
-        recorder.undisturbed_ns.len(),
-        object(&recorder.undisturbed_ns),
+        object(&recorder.awake_ns),
         object(&recorder.lateness_ns),
         json_events(options, outcome),
     )
