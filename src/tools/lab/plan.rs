@@ -1,7 +1,7 @@
 //! `tine-lab run`: all cells one after the other, a line for each, then the report.
 //!
 //! ```text
-//!  [#########...............]  cell 4 of 18  redis-server 256mb: saving  2 m 10 s left
+//!  [#########...............]  4/18  redis-server 256mb: saving  2 m 10 s left
 //! ```
 
 use crate::base::calendar::compact_utc;
@@ -159,7 +159,7 @@ impl Plan<'_> {
             let (left, estimate) = (&mut left, estimates[index]);
             let mut progress = |what: &str, share: f64| {
                 let share = (done + share * estimate) / total;
-                let what = format!("cell {} of {count}  {name}: {what}", index + 1);
+                let what = format!("{}/{count}  {name}: {what}", index + 1);
                 line.show(&progress_text(share, left.at(share, Instant::now()), &what, columns(stderr())));
             };
             let outcome = self.measure(measured, &processors, &mut progress);
