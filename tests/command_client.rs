@@ -96,7 +96,7 @@ fn kill_by_filters() {
         assert_eq!(test.call(line), format!("-ERR {error}"), "{line}");
     }
     test.clock_ms(100_000);
-    let now_ms = test.server.clock.monotonic_us() / 1000;
+    let now_ms = test.server.clock.monotonic_ms();
     for age_ms in [5999, 4999] {
         let client = test.client();
         test.server.clients.get_mut(client).expect("it is connected").created_ms = now_ms - age_ms;

@@ -37,7 +37,7 @@ fn discard_forgets_the_queue() {
     assert_eq!(test.call("DISCARD"), "+OK");
     assert_eq!(test.call("GET a"), "$-1");
     let state = test.server.clients.get(test.main).expect("it is connected");
-    assert_eq!(state.multi_bytes, 0);
+    assert_eq!(state.multi_bytes(), 0);
 }
 
 #[test]

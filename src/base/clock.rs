@@ -6,7 +6,7 @@
 //!
 //! | call | unit | source | cost |
 //! | --- | --- | --- | --- |
-//! | [`Clock::cached_ms`], `cached_us`, `monotonic_us` | ms, us | last `refresh` | a load |
+//! | [`Clock::cached_ms`], `cached_us`, `monotonic_us`, `monotonic_ms` | ms, us | last `refresh` | a load |
 //! | [`Clock::now_ms`], `now_us` | ms, us | the system, now | 20-30 ns |
 //! | [`Clock::ticks`], `elapsed_ns` | ticks, ns | time stamp counter | 10 ns |
 //!
@@ -103,6 +103,12 @@ impl Clock {
     #[inline]
     pub fn monotonic_us(&self) -> u64 {
         self.monotonic_us
+    }
+
+    /// [`Clock::monotonic_us`] in milliseconds.
+    #[inline]
+    pub fn monotonic_ms(&self) -> u64 {
+        self.monotonic_us / 1000
     }
 
     /// Unix time now in milliseconds.

@@ -37,7 +37,7 @@ pub fn parse_deadline(server: &Server, argument: &[u8]) -> Result<Option<u64>, R
     if duration_ms < 0.0 {
         return Err(error::TIMEOUT_NEGATIVE);
     }
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     Ok((duration_ms > 0.0).then(|| now_ms + duration_ms as u64))
 }
 
@@ -165,7 +165,7 @@ fn put_output(server: &mut Server, client: ClientRef, out: Reply) {
 
 /// Answers clients whose time-out has passed: null, as their command would without blocking.
 pub fn serve_timeouts(server: &mut Server) {
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     while let Some(client) = server.blocked.pop_due(now_ms) {
         unblock(server, client, UnblockReason::TimedOut);
     }

@@ -9,7 +9,7 @@ use crate::server::acl::{Denial, DenialContext, DeniedBy};
 use crate::server::client::Transaction;
 use crate::server::error::{self, CommandResult};
 use crate::server::spec::{Group, KeySpec, category, flag, key_flag};
-use crate::server::{Caller, CommandSpec, Ctx, Found};
+use crate::server::{Caller, CommandSpec, Ctx, Found, KeyHint};
 
 const CONTROL: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY;
 
@@ -74,11 +74,11 @@ pub const ROWS: &[CommandSpec] = &[
 ];
 
 fn multi(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let client = ctx.client_mut();
-    if client.transaction.is_some() {
+    if ctx.client().transaction.is_some() {
         return Err(error::MULTI_NESTED);
     }
-    client.transaction = Some(Box::default());
+    let transaction = ctx.server.empty_transaction();
+    ctx.client_mut().transaction = Some(transaction);
     ctx.out.ok();
     Ok(())
 }
@@ -124,7 +124,7 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         return Err(error::EXEC_ABORT);
     }
     match transaction {
-        Some(transaction) if !touched => run_queue(ctx, *transaction),
+        Some(transaction) if !touched => run_queue(ctx, transaction),
         _ => {
             ctx.out.null_array();
             Ok(())
@@ -149,11 +149,12 @@ fn refuse_queued(ctx: &mut Ctx<'_>, denial: Denial, found: Found, args: Args<'_>
     ctx.out.error(error.as_bytes());
 }
 
-fn run_queue(ctx: &mut Ctx<'_>, transaction: Transaction) -> CommandResult {
+fn run_queue(ctx: &mut Ctx<'_>, transaction: Box<Transaction>) -> CommandResult {
     ctx.out.array(transaction.queue.len());
-    for queued in &transaction.queue {
+    for (args, queued) in transaction.queue.iter() {
         let found = ctx.server.commands.all()[queued.command_id as usize];
-        let args = queued.args.as_args();
+        let key = queued.hash.zip(found.first_key(args));
+        ctx.server.call.hint = key.map_or_else(KeyHint::default, |(hash, key)| KeyHint::new(key, hash));
         match ctx.server.check_rights(ctx.client(), found, args) {
             Ok(()) => {
                 dispatch::call(ctx.server, ctx.client, Caller::Exec, found, args, ctx.out);
@@ -161,6 +162,8 @@ fn run_queue(ctx: &mut Ctx<'_>, transaction: Transaction) -> CommandResult {
             Err(denial) => refuse_queued(ctx, denial, found, args),
         }
     }
+    ctx.server.call.hint = KeyHint::default();
+    ctx.server.reuse_transaction(transaction);
     // A queued SELECT has moved the client; the context follows.
     ctx.db = ctx.client().db;
     Ok(())

@@ -21,7 +21,7 @@ pub(super) fn look_at_some(server: &mut Server) {
 
 fn look_at(server: &mut Server, reference: ClientRef) {
     let timeout_ms = u64::from(server.config.timeout) * 1000;
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     server.enforce_output_limit(reference);
     server.account_client(reference);
     let Some(client) = server.clients.get_mut(reference) else { return };

@@ -158,7 +158,7 @@ fn look_at_log(server: &Server) {
 }
 
 fn sample_rates(server: &mut Server) {
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     let stats = &mut server.stats;
     stats.rate_commands.sample(stats.commands_processed, now_ms);
     stats.rate_input.sample(stats.net_input_bytes, now_ms);

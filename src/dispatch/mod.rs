@@ -9,6 +9,9 @@
 //! `server.call` it puts back.
 
 mod admission;
+mod look_ahead;
+
+pub use look_ahead::{Ahead, look_ahead};
 
 use crate::dispatch::admission::Rejection;
 use crate::keyspace::Touch;
@@ -275,9 +278,9 @@ fn queue(server: &mut Server, client: ClientRef, found: Found, args: Args<'_>) {
         // It will not run, so it need not take memory.
         return;
     }
-    let args = args.to_owned();
-    state.multi_bytes += args.memory_bytes();
-    transaction.queue.push(Queued { args, command_id: found.id });
+    let hint = server.call.hint;
+    let hash = found.first_key(args).filter(|key| hint.is_of(key)).map(|_| hint.hash);
+    transaction.queue.push(args, Queued { command_id: found.id, hash });
 }
 
 /// Runs a command: handler, statistics, propagation. Admission is the caller's affair.

@@ -77,7 +77,7 @@ impl Net {
             return;
         }
         let descriptor = prepare(server, &stream);
-        let client = server.clients.add(ClientKind::Normal, server.clock.monotonic_us() / 1000);
+        let client = server.clients.add(ClientKind::Normal, server.clock.monotonic_ms());
         server.reset_user(client);
         if let Some(state) = server.clients.get_mut(client) {
             state.address = peer.address;

@@ -194,7 +194,7 @@ impl Connection {
 
     /// Gives room of the buffer back when the client has no use for it; called now and then.
     pub fn shrink(&mut self, server: &mut Server) {
-        let now_ms = server.clock.monotonic_us() / 1000;
+        let now_ms = server.clock.monotonic_ms();
         let Some(client) = server.clients.get(self.client) else { return };
         let idle_s = now_ms.saturating_sub(client.last_interaction_ms) / 1000;
         self.query.shrink(idle_s, self.parser.missing_bytes(self.query.len()));
@@ -204,7 +204,7 @@ impl Connection {
     fn count_input(&mut self, server: &mut Server, count: usize) {
         server.stats.net_input_bytes += count as u64;
         server.stats.reads_processed += 1;
-        let now_ms = server.clock.monotonic_us() / 1000;
+        let now_ms = server.clock.monotonic_ms();
         if let Some(client) = server.clients.get_mut(self.client) {
             client.last_interaction_ms = now_ms;
             client.bytes_in += count as u64;
@@ -523,7 +523,6 @@ impl<'a> LookedUp<'a> {
         if is_new {
             (self.key, self.hash) = (key, server.keyspace.hash(key));
         }
-        let hint = KeyHint::new(key, self.hash);
-        (self.found, hint, is_new)
+        (self.found, KeyHint::new(key, self.hash), is_new)
     }
 }

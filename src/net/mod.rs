@@ -129,9 +129,9 @@ impl Net {
         {
             log::error!("epoll failed: {failure}");
         }
-        let start_us = server.clock.now_monotonic_us();
         server.run.turn_again = false;
         server.refresh_time();
+        let start_us = server.clock.monotonic_us();
         server.stats.event_loop_cycles += 1;
         let commands_before = server.stats.commands_processed;
         server.go_on_evicting();

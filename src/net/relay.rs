@@ -131,7 +131,7 @@ fn is_there(server: &Server, member: ClientRef) -> bool {
 
 /// Whether a member has all of the chunk now.
 fn write_rest(server: &mut Server, connection: &mut Connection, chunk: &[u8]) -> io::Result<bool> {
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     loop {
         let Some(client) = server.clients.get_mut(connection.client) else { return Ok(true) };
         if !client.output.is_empty() {

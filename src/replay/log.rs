@@ -7,13 +7,13 @@
 //! A transaction is collected and run at its EXEC, so that an open one leaves no trace.
 
 use crate::base::numbers::parse_i64;
-use crate::dispatch;
+use crate::dispatch::{self, Ahead};
 use crate::keyspace::ExpireRule;
 use crate::persist::aof::reader::{Annotation, BlockReader, Item, next_item};
 use crate::persist::key_delay::KeyDelay;
 use crate::replay::tail::{self, TailOptions};
 use crate::replay::{LoadEnd, Pump};
-use crate::resp::{Args, OwnedArgs, Reply, Span};
+use crate::resp::{Args, ArgsQueue, Reply, Span};
 use crate::server::spec::Found;
 use crate::server::{ClientKind, ClientRef, KeyHint, Server};
 use std::path::Path;
@@ -29,15 +29,13 @@ struct Request {
     last_span: usize,
     /// Where it begins in the file.
     offset: u64,
-    found: Option<Found>,
-    hint: KeyHint,
 }
 
 /// A transaction whose EXEC has not come.
 struct OpenTransaction {
     /// Where its MULTI begins.
     offset: u64,
-    queue: Vec<(OwnedArgs, Option<Found>)>,
+    queue: ArgsQueue<Option<Found>>,
 }
 
 /// A point in time up to which a log is executed, and what was seen of its times.
@@ -72,6 +70,8 @@ enum Stop {
 
 struct Batch {
     requests: Vec<Request>,
+    /// What is known of each.
+    ahead: Vec<Ahead>,
     spans: Vec<Span>,
     /// Bytes of everything parsed.
     bytes: usize,
@@ -145,7 +145,7 @@ fn execute(
     let file = storage.open_read(path).map_err(|fault| {
         format!("Fatal error: can't open the append log file {name} for reading: {fault}")
     })?;
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     let client = server.clients.add(ClientKind::Fake, now_ms);
     let saved_rule = std::mem::replace(&mut server.keyspace.expire_rule, ExpireRule::Ignore);
     let saved_replaying = std::mem::replace(&mut server.call.replaying, true);
@@ -180,12 +180,19 @@ fn run(
     reader: &mut BlockReader,
     pump: &mut Pump<'_>,
 ) -> Result<Ended, String> {
-    let mut batch =
-        Batch { requests: Vec::with_capacity(BATCH_MAX), spans: Vec::new(), bytes: 0, stop: Stop::Full };
+    let mut batch = Batch {
+        requests: Vec::with_capacity(BATCH_MAX),
+        ahead: Vec::with_capacity(BATCH_MAX),
+        spans: Vec::new(),
+        bytes: 0,
+        stop: Stop::Full,
+    };
     let mut unseen = 0;
     loop {
         parse_batch(&mut batch, reader);
-        look_ahead(server, session.client, &mut batch, reader.bytes());
+        let db = server.clients.get(session.client).map_or(0, |state| state.db);
+        let args = batch.requests.iter().map(|request| args_of(request, reader.bytes(), &batch.spans));
+        dispatch::look_ahead(server, db, args, &mut batch.ahead);
         run_batch(server, session, &batch, reader.bytes())?;
         reader.consume(batch.bytes);
         unseen += batch.requests.len();
@@ -247,8 +254,6 @@ fn parse_batch(batch: &mut Batch, reader: &BlockReader) {
                     first_span,
                     last_span: batch.spans.len(),
                     offset: reader.offset() + batch.bytes as u64,
-                    found: None,
-                    hint: KeyHint::default(),
                 });
                 batch.bytes += len;
             }
@@ -318,39 +323,22 @@ fn args_of<'a>(request: &Request, bytes: &'a [u8], spans: &'a [Span]) -> Args<'a
     Args::new(bytes, &spans[request.first_span..request.last_span])
 }
 
-/// Finds commands, hashes first keys and starts loading what they will touch.
-fn look_ahead(server: &Server, client: ClientRef, batch: &mut Batch, bytes: &[u8]) {
-    let db = server.clients.get(client).map_or(0, |state| state.db);
-    let db = server.keyspace.db(db);
-    for request in &mut batch.requests {
-        let args = args_of(request, bytes, &batch.spans);
-        request.found = dispatch::resolve(server, args);
-        let key = request.found.and_then(|found| found.first_key(args));
-        if let Some(key) = key {
-            let hash = server.keyspace.hash(key);
-            request.hint = KeyHint::new(key, hash);
-            db.prefetch_bucket(hash);
-        }
-    }
-    for request in batch.requests.iter().filter(|request| request.hint.len > 0) {
-        db.prefetch_entry(request.hint.hash);
-    }
-}
-
 fn run_batch(
     server: &mut Server,
     session: &mut Session<'_>,
     batch: &Batch,
     bytes: &[u8],
 ) -> Result<(), String> {
-    for request in &batch.requests {
+    for (request, known) in batch.requests.iter().zip(&batch.ahead) {
         let args = args_of(request, bytes, &batch.spans);
-        server.call.hint = request.hint;
-        run_request(server, session, request, args)?;
+        server.call.hint = known.hint;
+        run_request(server, session, request, known.found, args)?;
         if session.delay.is_set() {
             session.delay.pause();
         }
     }
+    // Other bytes will come to stand at the address of the last.
+    server.call.hint = KeyHint::default();
     Ok(())
 }
 
@@ -358,6 +346,7 @@ fn run_request(
     server: &mut Server,
     session: &mut Session<'_>,
     request: &Request,
+    found: Option<Found>,
     args: Args<'_>,
 ) -> Result<(), String> {
     let name = args.at(0);
@@ -367,18 +356,18 @@ fn run_request(
     if name.eq_ignore_ascii_case(b"exec") {
         return end_transaction(server, session, request.offset);
     }
-    if request.found.is_none() && !is_select(name) {
+    if found.is_none() && !is_select(name) {
         return Err(unknown_command(session.name, name, request.offset));
     }
     // A handler relies on its arity; a damaged count of arguments shows here.
-    if let Some(found) = request.found
+    if let Some(found) = found
         && !found.spec.arity_fits(args.len())
     {
         return Err(tail::bad_format(session.name, request.offset, "a wrong number of arguments"));
     }
     match &mut session.transaction {
-        Some(transaction) => transaction.queue.push((args.to_owned(), request.found)),
-        None => apply(server, session, request.found, args, request.offset)?,
+        Some(transaction) => transaction.queue.push(args, found),
+        None => apply(server, session, found, args, request.offset)?,
     }
     Ok(())
 }
@@ -426,7 +415,7 @@ fn begin_transaction(session: &mut Session<'_>, offset: u64) -> Result<(), Strin
     if session.transaction.is_some() {
         return Err(tail::bad_format(session.name, offset, "MULTI inside MULTI"));
     }
-    session.transaction = Some(OpenTransaction { offset, queue: Vec::new() });
+    session.transaction = Some(OpenTransaction { offset, queue: ArgsQueue::default() });
     Ok(())
 }
 
@@ -434,9 +423,9 @@ fn end_transaction(server: &mut Server, session: &mut Session<'_>, offset: u64) 
     let Some(transaction) = session.transaction.take() else {
         return Err(tail::bad_format(session.name, offset, "EXEC without MULTI"));
     };
-    for (args, found) in &transaction.queue {
+    for (args, found) in transaction.queue.iter() {
         server.call.hint = KeyHint::default();
-        apply(server, session, *found, args.as_args(), offset)?;
+        apply(server, session, found, args, offset)?;
     }
     Ok(())
 }

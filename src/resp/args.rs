@@ -5,7 +5,7 @@
 //!             spans  ──► [ (8,11) , (17,20) ] }
 //! ```
 //! The buffer is the client's query buffer (nothing is copied or allocated per request) or,
-//! for requests that outlive it (queued by MULTI, blocked, scripts, replay), an [`OwnedArgs`].
+//! for requests that outlive it (blocked, scripts), an [`OwnedArgs`].
 
 use std::ops::Index;
 
@@ -26,7 +26,9 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
+    /// All arguments of a request, in the order in which they stand in `buffer`.
     pub fn new(buffer: &'a [u8], spans: &'a [Span]) -> Self {
+        debug_assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "arguments in order");
         Args { buffer, spans, whole: true }
     }
 
@@ -75,7 +77,16 @@ impl<'a> Args<'a> {
     }
 
     pub fn to_owned(&self) -> OwnedArgs {
-        OwnedArgs::from_slices(self.iter())
+        let mut owned = OwnedArgs {
+            buffer: Vec::with_capacity(self.total_bytes()),
+            spans: Vec::with_capacity(self.spans.len()),
+        };
+        self.iter().for_each(|argument| owned.push(argument));
+        owned
+    }
+
+    pub(super) fn spans(&self) -> &'a [Span] {
+        self.spans
     }
 
     /// The request as it was received, when that is its canonical encoding: what encoding these
@@ -96,9 +107,22 @@ impl<'a> Args<'a> {
         let before = 3 + decimal_digits(self.spans.len() as u32) + header(first);
         let start = first.start.checked_sub(before)? as usize;
         let request = self.buffer.get(start..last.end as usize + 2)?;
-        let count = itoa::Buffer::new().format(self.spans.len()).len();
+        let count = decimal_digits(self.spans.len() as u32) as usize;
         let is_head = request[0] == b'*' && &request[1 + count..4 + count] == b"\r\n$";
         is_head.then_some(request)
+    }
+
+    /// The piece of the buffer that holds a whole request, and where it begins: [`Args::canonical_request`],
+    /// if there is one, lies in it. `None` for arguments of which each is to be copied. O(1).
+    pub(super) fn received(&self) -> Option<(u32, &'a [u8])> {
+        let (first, last) = (self.spans.first()?, self.spans.last()?);
+        if !self.whole {
+            return None;
+        }
+        let head = 3 + decimal_digits(self.spans.len() as u32) + 3 + decimal_digits(first.end - first.start);
+        let start = first.start.saturating_sub(head);
+        let end = self.buffer.len().min(last.end as usize + 2);
+        Some((start, self.buffer.get(start as usize..end)?))
     }
 
     /// Bytes of all arguments together.

@@ -4,7 +4,7 @@
 //! A [`ClientRef`] names a client by slot and id: when the client has gone, the slot may have a
 //! new one, so a look-up compares the id. Ids are never reused.
 
-use crate::resp::{OwnedArgs, Protocol};
+use crate::resp::{ArgsQueue, OwnedArgs, Protocol};
 use crate::server::acl::UserId;
 use crate::server::blocked::DbKey;
 use crate::server::client_memory::Account;
@@ -93,17 +93,18 @@ pub struct Blocked {
     pub order: u64,
 }
 
-/// One queued command of a transaction.
-#[derive(Clone, Debug)]
+/// What is known of a queued command of a transaction.
+#[derive(Clone, Copy, Debug)]
 pub struct Queued {
-    pub args: OwnedArgs,
     pub command_id: u16,
+    /// The hash of its first key, when it was computed.
+    pub hash: Option<u64>,
 }
 
 /// State between MULTI and EXEC.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
-    pub queue: Vec<Queued>,
+    pub queue: ArgsQueue<Queued>,
     /// A command was refused while queueing: EXEC must fail.
     pub aborted: bool,
     /// Union of the queued commands' flags.
@@ -179,8 +180,6 @@ pub struct Client {
     pub query_free_bytes: usize,
     /// Bytes of the arguments of a request not complete yet.
     pub pending_args_bytes: usize,
-    /// Bytes of the queue of a transaction.
-    pub multi_bytes: usize,
     /// What `maxmemory-clients` knows of it.
     pub account: Account,
     pub bytes_in: u64,
@@ -231,7 +230,6 @@ impl Client {
             query_bytes: 0,
             query_free_bytes: 0,
             pending_args_bytes: 0,
-            multi_bytes: 0,
             account: Account::default(),
             bytes_in: 0,
             bytes_out: 0,
@@ -256,6 +254,11 @@ impl Client {
         self.pending_args_bytes + waiting
     }
 
+    /// Bytes of the queue of a transaction.
+    pub fn multi_bytes(&self) -> usize {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.queue.memory_bytes())
+    }
+
     /// Bytes this client takes: itself, its buffers, its queue, what it watches and is subscribed
     /// to or tracks (`tot-mem` of CLIENT LIST, without the arguments of a running command). O(1).
     pub fn memory_bytes(&self) -> usize {
@@ -267,7 +270,7 @@ impl Client {
             + self.query_bytes
             + self.query_free_bytes
             + self.kept_argument_bytes()
-            + self.multi_bytes
+            + self.multi_bytes()
             + NOTED_NAME_BYTES * (self.watched.len() + self.subscriptions() + self.tracked_prefixes())
     }
 

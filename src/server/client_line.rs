@@ -53,7 +53,7 @@ impl Server {
 
     /// From `age` to `multi`.
     fn describe_state(&self, client: &Client, mut field: impl FnMut(&str, &dyn AsRef<[u8]>)) {
-        let now_ms = self.clock.monotonic_us() / 1000;
+        let now_ms = self.clock.monotonic_ms();
         let seconds_since = |then_ms: u64| now_ms.saturating_sub(then_ms) / 1000;
         field("age", &seconds_since(client.created_ms).to_string());
         field("idle", &seconds_since(client.last_interaction_ms).to_string());
@@ -77,7 +77,7 @@ fn memory_fields(client: &Client, running_bytes: usize, stream_bytes: usize) -> 
         ("qbuf", client.query_bytes),
         ("qbuf-free", client.query_free_bytes),
         ("argv-mem", client.kept_argument_bytes() + running_bytes),
-        ("multi-mem", client.multi_bytes),
+        ("multi-mem", client.multi_bytes()),
         ("rbs", reply_buffer),
         ("rbp", reply_buffer),
         ("obl", client.output.pending_bytes() - queued),

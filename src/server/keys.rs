@@ -16,7 +16,7 @@ impl Server {
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         let hint = self.call.hint;
-        if hint.address == key.as_ptr() as usize && hint.len == key.len() {
+        if hint.is_of(key) {
             return hint.hash;
         }
         self.keyspace.hash(key)

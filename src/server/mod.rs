@@ -111,6 +111,12 @@ impl KeyHint {
     pub fn new(key: &[u8], hash: u64) -> Self {
         KeyHint { address: key.as_ptr() as usize, len: key.len(), hash }
     }
+
+    /// Whether it is the hash of this very argument.
+    #[inline]
+    pub fn is_of(&self, key: &[u8]) -> bool {
+        self.address == key.as_ptr() as usize && self.len == key.len()
+    }
 }
 
 /// What is true of the command that runs now.

@@ -60,7 +60,7 @@ impl Server {
     }
 
     fn enforce_on(&mut self, reference: ClientRef, bytes: usize) -> bool {
-        let now_ms = self.clock.monotonic_us() / 1000;
+        let now_ms = self.clock.monotonic_ms();
         let Some(client) = self.clients.get(reference) else { return false };
         if client.close_now {
             return true;

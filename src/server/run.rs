@@ -139,7 +139,7 @@ impl RunState {
             run_id: rng::hex_id_from_os(ID_DIGITS)?,
             pid: std::process::id(),
             started_ms: clock.cached_ms(),
-            started_monotonic_ms: clock.monotonic_us() / 1000,
+            started_monotonic_ms: clock.monotonic_ms(),
             executable: String::new(),
             listening: Vec::new(),
             loading: None,

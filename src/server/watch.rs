@@ -15,10 +15,15 @@ pub struct Watcher {
     pub expired: bool,
 }
 
+/// A transaction that is over lends its blocks to the next one, when it is no larger than this, bytes.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
 /// Watchers by key. Empty nearly always, so the check in the write path is one comparison.
 #[derive(Debug, Default)]
 pub struct Watches {
     by_key: HashMap<WatchedKey, Vec<Watcher>>,
+    /// What the last transaction had, empty.
+    spare: Option<Box<Transaction>>,
 }
 
 impl Watches {
@@ -83,11 +88,25 @@ impl Server {
         }
     }
 
+    /// What MULTI gives its client.
+    pub fn empty_transaction(&mut self) -> Box<Transaction> {
+        self.watches.spare.take().unwrap_or_default()
+    }
+
+    /// A transaction is over: the next one need not allocate.
+    pub fn reuse_transaction(&mut self, mut transaction: Box<Transaction>) {
+        if transaction.queue.memory_bytes() <= SPARE_BYTES_MAX {
+            transaction.queue.clear();
+            let queue = std::mem::take(&mut transaction.queue);
+            *transaction = Transaction { queue, ..Transaction::default() };
+            self.watches.spare = Some(transaction);
+        }
+    }
+
     /// Ends MULTI and forgets the watched keys; hands out what was queued.
     pub fn discard_transaction(&mut self, reference: ClientRef) -> Option<Box<Transaction>> {
         self.unwatch_all(reference);
         let client = self.clients.get_mut(reference)?;
-        client.multi_bytes = 0;
         client.transaction.take()
     }
 

@@ -73,7 +73,7 @@ pub(super) fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     } else {
         parse_filter(ctx.server, args)?
     };
-    let now_ms = ctx.server.clock.monotonic_us() / 1000;
+    let now_ms = ctx.server.clock.monotonic_ms();
     let fits = |client: &&Client| filter.fits(client, ctx.client, now_ms);
     let doomed: Vec<ClientRef> =
         ctx.server.clients.iter().filter(fits).map(|client| client.reference).collect();

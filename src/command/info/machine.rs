@@ -74,7 +74,7 @@ fn listeners(server: &Server, info: &mut InfoText) {
         );
     }
     if let Some(pending) = server.run.pending_shutdown {
-        let left_ms = pending.deadline_ms.saturating_sub(server.clock.monotonic_us() / 1000);
+        let left_ms = pending.deadline_ms.saturating_sub(server.clock.monotonic_ms());
         info.field("shutdown_in_milliseconds", left_ms);
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn replication(server: &Server, info: &mut InfoText) {
 fn primary(server: &Server, info: &mut InfoText) {
     let (link, config) = (&server.link, &server.config);
     let connected = link.state == LinkState::Connected;
-    let silent_s = (server.clock.monotonic_us() / 1000).saturating_sub(link.last_heard_ms) / 1000;
+    let silent_s = server.clock.monotonic_ms().saturating_sub(link.last_heard_ms) / 1000;
     if let Some(primary) = &config.replicaof {
         info.field("master_host", primary.host.to_text());
         info.field("master_port", primary.port);
@@ -61,7 +61,7 @@ fn replicas(server: &Server, info: &mut InfoText) {
     if server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
         info.field("min_slaves_good_slaves", server.replication.good_replicas);
     }
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     for (index, (client, state)) in server.replica_states().enumerate() {
         info.field(
             &format!("slave{index}"),

@@ -74,7 +74,7 @@ pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result
     log::warn!("User requested shutdown...");
     let patience_ms = u64::from(server.config.shutdown_timeout) * 1000;
     if !request.now && patience_ms > 0 && !replicas_are_level(server) {
-        let deadline_ms = server.clock.monotonic_us() / 1000 + patience_ms;
+        let deadline_ms = server.clock.monotonic_ms() + patience_ms;
         server.feed_replicas(&[b"REPLCONF", b"GETACK", b"*"]);
         server.run.pending_shutdown = Some(PendingShutdown { request, deadline_ms });
         server.apply_expire_rule();
@@ -87,7 +87,7 @@ pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result
 /// For cron: ends a shutdown that waits, when replicas have everything or time is up.
 pub fn go_on_with_shutdown(server: &mut Server) {
     let Some(pending) = server.run.pending_shutdown else { return };
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     if now_ms >= pending.deadline_ms || replicas_are_level(server) {
         // What goes wrong is in the log, and the server goes on.
         let _ = finish(server, pending.request);
@@ -110,7 +110,7 @@ const NOT_DOWN: ReplyError = ReplyError::fixed("ERR Errors trying to SHUTDOWN. C
 
 fn log_lagging_replicas(server: &Server) {
     let offset = server.stream_offset();
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     let (mut all, mut lagging) = (0, 0);
     for (client, state) in server.replica_states() {
         all += 1;

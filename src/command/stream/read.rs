@@ -218,7 +218,7 @@ fn wait(ctx: &mut Ctx<'_>, request: &Request<'_>, replaced: impl Fn(usize) -> Op
         }
     }
     let owned = OwnedArgs::from_slices(args.iter().map(Vec::as_slice));
-    let now_ms = ctx.server.clock.monotonic_us() / 1000;
+    let now_ms = ctx.server.clock.monotonic_ms();
     let deadline_ms = (block_ms > 0).then(|| now_ms + block_ms);
     let keys = (0..request.streams).map(|index| request.key(index));
     let also_when_gone = request.group.is_some();

@@ -8,7 +8,7 @@ use crate::server::{ClientRef, Server};
 /// Each round; most of it once a second.
 pub fn cron(server: &mut Server) {
     start_due(server);
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     if now_ms < server.replication.next_cron_ms {
         return;
     }

@@ -12,7 +12,7 @@ pub fn start_due(server: &mut Server) {
         return;
     }
     let Some((first, members)) = waiting(server) else { return };
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     let (mut all_know_eof, mut longest_ms) = (true, 0);
     for member in &members {
         let Some(state) = server.replica_state_mut(*member) else { continue };
@@ -196,7 +196,7 @@ pub fn relay_ended(server: &mut Server) {
 }
 
 fn put_online(server: &mut Server, client: ClientRef) {
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     let name = server.replica_name(client);
     let Some(state) = server.replica_state_mut(client) else { return };
     if state.snapshot_only {

@@ -166,7 +166,7 @@ fn await_save(server: &mut Server, client: ClientRef) {
 
 /// REPLCONF ACK: how far a replica is.
 pub fn note_ack(server: &mut Server, client: ClientRef, offset: u64, log_offset: Option<u64>) {
-    let now_ms = server.clock.monotonic_us() / 1000;
+    let now_ms = server.clock.monotonic_ms();
     let filled = server.replication.relay.as_ref().map(|relay| relay.filled);
     let Some(state) = server.replica_state_mut(client) else { return };
     state.acked_offset = state.acked_offset.max(offset);

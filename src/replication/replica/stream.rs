@@ -8,11 +8,11 @@
 //! An offset counts when everything before it has been applied: a transaction as a whole at its EXEC.
 //! What was received beyond is forgotten with the link and comes again.
 
-use crate::dispatch;
+use crate::dispatch::{self, Ahead};
 use crate::keyspace::ExpireRule;
 use crate::replication::replica::now_ms;
 use crate::resp::request::{Limits, Parsed, RequestParser};
-use crate::resp::{Args, Reply, Span};
+use crate::resp::{Args, ArgsQueue, Reply, Span};
 use crate::server::client::ClientKind;
 use crate::server::config::PropagationErrorBehavior;
 use crate::server::propagation::push_command;
@@ -41,8 +41,6 @@ struct Request {
     /// Where it begins and ends in the buffer.
     start: usize,
     end: usize,
-    found: Option<Found>,
-    hint: KeyHint,
 }
 
 /// Commands of the stream in a buffer.
@@ -54,6 +52,8 @@ struct Run<'a> {
     /// Everything before is in the stream of our own.
     passed: usize,
     requests: Vec<Request>,
+    /// What is known of each.
+    ahead: Vec<Ahead>,
     spans: Vec<Span>,
     /// See [`crate::server::replication::link::Link::partial`].
     partial: Option<(RequestParser, Vec<Span>)>,
@@ -134,6 +134,7 @@ pub fn apply_some(server: &mut Server) -> bool {
         position: server.link.position,
         passed: server.link.position,
         requests: Vec::with_capacity(BATCH_MAX),
+        ahead: Vec::with_capacity(BATCH_MAX),
         spans: Vec::new(),
         partial: server.link.partial.take(),
         out: Reply::default(),
@@ -156,12 +157,19 @@ pub fn apply_some(server: &mut Server) -> bool {
     more
 }
 
+#[inline]
+fn args_of<'a>(request: &Request, bytes: &'a [u8], spans: &'a [Span]) -> Args<'a> {
+    Args::new(bytes, &spans[request.first_span..request.last_span])
+}
+
 impl Run<'_> {
     /// Batch after batch. True when it stopped for clients that wait for keys.
     fn go(&mut self, server: &mut Server) -> bool {
         loop {
             let damaged = self.parse_batch();
-            self.look_ahead(server);
+            let db = server.clients.get(self.client).map_or(0, |state| state.db);
+            let args = self.requests.iter().map(|request| args_of(request, self.bytes, &self.spans));
+            dispatch::look_ahead(server, db, args, &mut self.ahead);
             for index in 0..self.requests.len() {
                 self.run_one(server, index);
                 if server.link.client != Some(self.client) {
@@ -218,8 +226,6 @@ impl Run<'_> {
                 last_span: self.spans.len(),
                 start,
                 end: self.position,
-                found: None,
-                hint: KeyHint::default(),
             });
         }
         None
@@ -237,42 +243,14 @@ impl Run<'_> {
         RequestParser::default()
     }
 
-    fn args(&self, index: usize) -> Args<'_> {
-        let request = &self.requests[index];
-        Args::new(self.bytes, &self.spans[request.first_span..request.last_span])
-    }
-
-    /// Finds commands, hashes first keys and starts loading what they will touch.
-    fn look_ahead(&mut self, server: &Server) {
-        let db = server.clients.get(self.client).map_or(0, |state| state.db);
-        let db = server.keyspace.db(db);
-        for index in 0..self.requests.len() {
-            let args = self.args(index);
-            let found = dispatch::resolve(server, args);
-            let key = found.and_then(|found| found.first_key(args));
-            let hint = key.map(|key| {
-                let hash = server.keyspace.hash(key);
-                db.prefetch_bucket(hash);
-                KeyHint::new(key, hash)
-            });
-            self.requests[index].found = found;
-            self.requests[index].hint = hint.unwrap_or_default();
-        }
-        for request in self.requests.iter().filter(|request| request.hint.len > 0) {
-            db.prefetch_entry(request.hint.hash);
-        }
-    }
-
     fn run_one(&mut self, server: &mut Server, index: usize) {
-        let Request { found, hint, start, end, .. } = self.requests[index];
-        let args = Args::new(
-            self.bytes,
-            &self.spans[self.requests[index].first_span..self.requests[index].last_span],
-        );
+        let Ahead { found, hint } = self.ahead[index];
+        let Request { start, end, .. } = self.requests[index];
+        let args = args_of(&self.requests[index], self.bytes, &self.spans);
         let name = args.at(0);
         if name.eq_ignore_ascii_case(b"multi") {
             self.pass_on(server, start);
-            server.link.transaction = Some(Vec::new());
+            server.link.transaction = Some(ArgsQueue::default());
         } else if name.eq_ignore_ascii_case(b"exec") {
             // Kept out of reach of a link that is given up meanwhile.
             let held = std::mem::take(&mut server.link.transaction_bytes);
@@ -280,7 +258,7 @@ impl Run<'_> {
             server.link.transaction_bytes = held;
             self.pass_on(server, end);
         } else if let Some(queue) = &mut server.link.transaction {
-            queue.push(args.to_owned());
+            queue.push(args, found);
         } else {
             server.call.hint = hint;
             run_command(server, self.client, found, args, &mut self.out);
@@ -291,10 +269,9 @@ impl Run<'_> {
     fn run_transaction(&mut self, server: &mut Server) {
         let Some(queue) = server.link.transaction.take() else { return };
         server.propagation.begin_unit();
-        for args in &queue {
+        for (args, found) in queue.iter() {
             server.call.hint = KeyHint::default();
-            let found = dispatch::resolve(server, args.as_args());
-            run_command(server, self.client, found, args.as_args(), &mut self.out);
+            run_command(server, self.client, found, args, &mut self.out);
         }
         server.propagation.end_unit();
     }

@@ -14,9 +14,10 @@
 use crate::keyspace::Db;
 use crate::persist::rdb::{LoadReport, Loader};
 use crate::resp::request::RequestParser;
-use crate::resp::{OwnedArgs, Span};
+use crate::resp::{ArgsQueue, Span};
 use crate::server::replication::ID_DIGITS;
 use crate::server::replication::own_keys::OwnKeys;
+use crate::server::spec::Found;
 use crate::server::{ClientRef, Server};
 use crate::sys::io::{IoResult, StorageFile};
 use std::os::fd::OwnedFd;
@@ -211,7 +212,7 @@ pub struct Link {
     /// The primary has closed its side; the end of the stream is still to be read.
     pub peer_closed: bool,
     /// Commands between MULTI and EXEC of the stream, and their bytes.
-    pub transaction: Option<Vec<OwnedArgs>>,
+    pub transaction: Option<ArgsQueue<Option<Found>>>,
     pub transaction_bytes: Vec<u8>,
     /// The AOF was closed for a full synchronization and must be opened again.
     pub aof_stopped: bool,

@@ -145,7 +145,7 @@ impl Server {
 
     /// Makes a client a replica, in `phase`.
     pub fn add_replica(&mut self, reference: ClientRef, phase: ReplicaPhase) {
-        let now_ms = self.clock.monotonic_us() / 1000;
+        let now_ms = self.clock.monotonic_ms();
         self.close_account(reference);
         self.clients.set_kind(reference, ClientKind::Replica);
         let Some(client) = self.clients.get_mut(reference) else { return };
@@ -192,7 +192,7 @@ impl Server {
         if wanted == 0 || lag_max_s == 0 {
             return;
         }
-        let now_ms = self.clock.monotonic_us() / 1000;
+        let now_ms = self.clock.monotonic_ms();
         let is_good = |state: &ReplicaState| {
             let lag_s = now_ms.saturating_sub(state.acked_ms) / 1000;
             state.phase == ReplicaPhase::Online && lag_s <= u64::from(lag_max_s)
