@@ -71,7 +71,7 @@ pub const EXTRA_PER_WRITE: Quantity = Quantity {
 };
 pub const LATENCY: Quantity = Quantity {
     title: "Latency during the save, p99.9",
-    note: "From the time a request was due.",
+    note: "From the time a request was due, less stalls of the sender.",
     slug: "latency",
     unit: Unit::Microseconds,
     of: |save| (save.during.count > 0).then_some(save.during.p999_us),

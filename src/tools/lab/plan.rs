@@ -170,7 +170,10 @@ impl Plan<'_> {
                     let text = format!("{:>3}/{count}  {name}: {}", index + 1, summary(measured));
                     println!("{}", wrapped(&text, columns(stdout())));
                 }
-                Err(Trouble::Interrupted) => return Err("interrupted; the servers were ended".to_owned()),
+                Err(Trouble::Interrupted) => {
+                    measured.failure = Some("interrupted here".to_owned());
+                    return Err("interrupted; the servers were ended".to_owned());
+                }
                 Err(Trouble::Failed(problem)) => {
                     println!("{:>3}/{count}  {name}: not measured: {problem}", index + 1);
                     measured.failure = Some(problem);

@@ -100,15 +100,24 @@ fn overview(results: &Results) -> String {
         + "</p></section>\n"
 }
 
-/// How late the load program was: what latencies below that are worth.
+/// From this lateness of the sender on the machine had other work, which the servers felt as well, microseconds.
+const BUSY_US: f64 = 20_000.0;
+
+/// How late the load program was: what the figures are worth.
 fn lateness(results: &Results) -> String {
     let late = results.cells.iter().flat_map(|measured| &measured.runs).map(|run| run.lateness_p999_us);
     match Spread::of(late) {
         Some(spread) if spread.high > 0.0 => format!(
-            "The load program itself was late by {} (p99.9, median of the cells; {} in the worst): latencies up to \
-             that are partly its own.",
+            "The load program itself was late by {} (p99.9, median of the cells; {} in the worst); that time is taken \
+             off the latencies.{}",
             Unit::Microseconds.text(spread.median),
-            Unit::Microseconds.text(spread.high)
+            Unit::Microseconds.text(spread.high),
+            if spread.high < BUSY_US {
+                ""
+            } else {
+                " <strong>The machine had other work meanwhile, for which the servers waited as well: take the shapes from \
+                 here, not the figures.</strong>"
+            }
         ),
         _ => String::new(),
     }
@@ -219,7 +228,7 @@ fn repeat_html(results: &Results) -> String {
         }
     }
     out + "</pre></details><p class=\"note\">Requests are due at fixed times, whatever the server does; latency counts from \
-           then. Extra memory: private pages of the child (smaps_rollup, or what the server reports of it) plus the growth \
+           then, less the time in which the load program itself got no processor. Extra memory: private pages of the child (smaps_rollup, or what the server reports of it) plus the growth \
            of the server since the fork. All figures: <code>saves.csv</code>, <code>latency.csv</code>, \
            <code>results.json</code>.</p></section>\n"
 }
