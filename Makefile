@@ -47,6 +47,7 @@ test: test-redis
 # The real server is what the interop tests compare with.
 test-redis:
 	@sh tests/install-redis.sh
+	@sh tests/install-engines.sh
 	@sh tests/install-redis-py.sh || true
 
 # The end-to-end comparison with redis-server (needs redis-server and redis-tools; says so when they are missing).

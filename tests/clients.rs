@@ -4,6 +4,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `clients/python.rs`, `scenarios.py` | redis-py: transactions, pipelines, locks, pub/sub, pools, RESP3 |
+//! | `recipes.py` | redis-py: waiting for a replica, replacing a dead primary |
 //! | `clients/cli.rs` | redis-cli: help from COMMAND DOCS, --rdb (its other modes: `engines.rs`) |
 //! | `clients/exporter.rs` | the commands and fields that the Prometheus exporter reads |
 //! | `clients/stalls.rs` | latency events, the watchdog |

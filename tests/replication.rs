@@ -3,6 +3,8 @@
 
 mod common;
 
+#[path = "replication/engines.rs"]
+mod engines;
 #[path = "replication/handmade.rs"]
 mod handmade;
 #[path = "replication/primary.rs"]
@@ -11,6 +13,8 @@ mod primary;
 mod primary_relay;
 #[path = "replication/proxy.rs"]
 mod proxy;
+#[path = "replication/random.rs"]
+mod random;
 #[path = "replication/replica.rs"]
 mod replica;
 #[path = "replication/roles.rs"]

@@ -5,6 +5,7 @@
 //! compared with the wish. So a link given up in the middle of anything is closed here, later.
 
 use crate::blocking;
+use crate::net::lookup::resolve_by_system;
 use crate::net::{Net, TOKEN_LINK};
 use crate::replication::replica;
 use crate::server::Server;
@@ -14,7 +15,7 @@ use mio::Interest;
 use mio::event::Event;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
 /// Bytes read at once: a data set comes in this size.
@@ -36,7 +37,9 @@ impl Net {
     /// Whether the link has something to do that no event will announce.
     pub(super) fn link_is_busy(&self, server: &Server) -> bool {
         let held = self.link.as_ref();
-        if held.map(|link| link.number) != server.link.socket || replica::has_work(server) {
+        let follows = held.map(|link| link.number) == server.link.socket;
+        let waits = held.is_none() && self.lookup.is_waiting();
+        if !follows && !waits || replica::has_work(server) {
             return true;
         }
         held.is_some_and(|link| link.readable) && !replica::holds_reading(server)
@@ -74,7 +77,11 @@ impl Net {
         }
         self.close_link();
         let Some(number) = server.link.socket else { return };
-        match self.open_link(server, number) {
+        let opened = match self.find_primary(server) {
+            None => return,
+            Some(target) => target.and_then(|target| self.open_link(server, number, target)),
+        };
+        match opened {
             Ok(link) => self.link = Some(link),
             Err(failure) => {
                 log::warn!("Unable to connect to MASTER: {failure}");
@@ -93,9 +100,18 @@ impl Net {
         }
     }
 
-    fn open_link(&mut self, server: &mut Server, number: u64) -> io::Result<LinkSocket> {
-        let Some(primary) = &server.config.replicaof else { return Err(io::ErrorKind::NotFound.into()) };
-        let target = resolve(&primary.host.to_text(), primary.port)?;
+    /// The address to connect to; `None`: its name is being looked up.
+    fn find_primary(&mut self, server: &Server) -> Option<io::Result<SocketAddr>> {
+        let Some(primary) = &server.config.replicaof else {
+            return Some(Err(io::ErrorKind::NotFound.into()));
+        };
+        let waker = self.waker();
+        // A loop that cannot be woken looks again with the next round of cron.
+        let wake = move || waker.wake().unwrap_or(());
+        self.lookup.address(&primary.host.to_text(), primary.port, resolve_by_system, wake)
+    }
+
+    fn open_link(&mut self, server: &mut Server, number: u64, target: SocketAddr) -> io::Result<LinkSocket> {
         let source: Option<IpAddr> = server.config.bind_source_addr.to_text().parse().ok();
         let stream = sys::net::connect_tcp(target, source)?;
         // Latency and the end of a dead peer; the link works without.
@@ -217,13 +233,4 @@ impl Net {
             }
         }
     }
-}
-
-/// The first address of a host. A name is looked up here and now, as in Redis.
-fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, port));
-    }
-    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("no address of {host} is known"));
-    (host, port).to_socket_addrs()?.next().ok_or_else(unknown)
 }

@@ -17,6 +17,7 @@ mod connection;
 mod feed;
 mod link;
 mod listen;
+mod lookup;
 mod query_buffer;
 mod relay;
 
@@ -28,6 +29,7 @@ use crate::dispatch;
 use crate::net::connection::{Connection, Received, Scratch, Stream};
 use crate::net::link::LinkSocket;
 use crate::net::listen::Listener;
+use crate::net::lookup::Lookup;
 use crate::replication::primary;
 use crate::server::{Action, ClientRef, Server};
 use crate::sys::signals::Signals;
@@ -72,6 +74,8 @@ pub struct Net {
     waker: Arc<Waker>,
     /// To our primary.
     link: Option<LinkSocket>,
+    /// The name of our primary's host on its way to be an address.
+    lookup: Lookup,
 }
 
 impl Net {
@@ -103,6 +107,7 @@ impl Net {
             shrink_position: 0,
             waker,
             link: None,
+            lookup: Lookup::default(),
         })
     }
 

@@ -10,11 +10,7 @@ impl Server {
     /// The refusal to send.
     #[inline]
     pub fn refuse_unsafe_write(&self) -> Result<(), ReplyError> {
-        let config = &self.config;
-        if config.stop_writes_on_bgsave_error
-            && !config.save.0.is_empty()
-            && !self.persistence.snapshot.last_ok
-        {
+        if self.snapshots_fail() {
             return Err(error::MISCONF_RDB);
         }
         match self.persistence.aof.refusal() {
@@ -23,5 +19,22 @@ impl Server {
                 Err(ReplyError::coded(format!("MISCONF Errors writing to the AOF file: {reason}")))
             }
         }
+    }
+
+    /// Why what is written now would not be on this server's disk, if so: the last snapshot or the AOF
+    /// has failed. A disk that is late is not one that fails.
+    #[inline]
+    pub fn disk_fault(&self) -> Option<String> {
+        if self.snapshots_fail() {
+            return Some("the last background save failed".to_owned());
+        }
+        self.persistence.aof.failure()
+    }
+
+    /// `stop-writes-on-bgsave-error`, and the last snapshot of the save points has failed.
+    #[inline]
+    fn snapshots_fail(&self) -> bool {
+        let config = &self.config;
+        config.stop_writes_on_bgsave_error && !config.save.0.is_empty() && !self.persistence.snapshot.last_ok
     }
 }

@@ -21,7 +21,7 @@ mod tools;
 pub use client::{Client, Decoder, Reply, encode_command};
 pub use in_process::{InProcess, START_MS, split};
 pub use server::{Program, Server, StartFailure, new_folder};
-pub use tools::{Corpus, CorpusFile, corpus, redis_benchmark, redis_cli, require_tool};
+pub use tools::{Corpus, CorpusFile, corpus, find_program, redis_benchmark, redis_cli, require_tool};
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};

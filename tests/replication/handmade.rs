@@ -11,14 +11,20 @@ use std::thread;
 
 /// Offset that it announces.
 const OFFSET: usize = 1000;
-/// A header, a code that no version knows, and the mark of a checksum that was switched off.
-const BROKEN: &[u8] = b"REDIS0011\xee\xee\xee\xee\0\0\0\0\0\0\0\0";
+/// Right as far as one sees without loading it: the same key twice, and a checksum that was switched off.
+const BROKEN: &[u8] = b"REDIS0011\0\x01k\x01v\0\x01k\x01v\xff\0\0\0\0\0\0\0\0";
+/// A code that no version knows.
+const UNKNOWN: &[u8] = b"REDIS0011\xee\xee\xee\xee\xff\0\0\0\0\0\0\0\0";
+/// Data of a module.
+const MODULE: &[u8] = b"REDIS0011\xf7\x81\0\0\0\0\0\0\0\0\x02\x02\0\xff\0\0\0\0\0\0\0\0";
 
 /// What it was asked, and what it will say to each PSYNC; connections beyond find no answer.
 #[derive(Default)]
 struct Script {
     asked: Vec<String>,
     answers: VecDeque<Vec<u8>>,
+    /// The newest connection on which an answer was given.
+    stream: Option<TcpStream>,
 }
 
 struct Handmade {
@@ -30,7 +36,8 @@ impl Handmade {
     fn new(answers: Vec<Vec<u8>>) -> Handmade {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let script = Arc::new(Mutex::new(Script { asked: Vec::new(), answers: answers.into() }));
+        let script = Script { answers: answers.into(), ..Script::default() };
+        let script = Arc::new(Mutex::new(script));
         let shared = Arc::clone(&script);
         thread::spawn(move || {
             while let Ok((replica, _)) = listener.accept() {
@@ -43,6 +50,13 @@ impl Handmade {
 
     fn asked(&self) -> Vec<String> {
         self.script.lock().expect("no thread panics").asked.clone()
+    }
+
+    /// Sends more after the newest answer.
+    fn send(&self, bytes: &[u8]) {
+        let mut script = self.script.lock().expect("no thread panics");
+        let stream = script.stream.as_mut().expect("an answer was given");
+        stream.write_all(bytes).expect("the replica listens");
     }
 
     fn adopt(&self, client: &mut Client) {
@@ -60,6 +74,7 @@ fn serve(replica: TcpStream, script: &Mutex<Script>) {
             Some("PSYNC") => {
                 let mut script = script.lock().expect("no thread panics");
                 script.asked.push(words.join(" "));
+                script.stream = writer.try_clone().ok();
                 match script.answers.pop_front() {
                     Some(answer) => answer,
                     None => return,
@@ -180,4 +195,63 @@ fn a_long_command_in_pieces_is_applied_once() {
     wait_until("the stream's end", DEADLINE, || info(&mut own, "slave_repl_offset") == end);
     assert_eq!(own.call(&["STRLEN", "long"]), Reply::Int(3 << 20));
     assert_eq!(own.call(&["GET", "behind"]), Reply::bulk("1"));
+}
+
+/// What cannot be loaded is found while it arrives: nothing is dropped for it, nor asked for in a circle.
+#[test]
+fn a_data_set_that_cannot_be_loaded_leaves_the_old_data_in_memory() {
+    let cut = &good_file()[..40];
+    for (file, reason) in [(UNKNOWN, "encoding type 238"), (MODULE, "module"), (cut, "ends too early")] {
+        let good = full_sync(&good_file(), b"");
+        let primary = Handmade::new(vec![full_sync(file, b""), good]);
+        let replica = Server::tine(&[DEBUG]);
+        let mut own = replica.client();
+        own.ok(&["SET", "old", "1"]);
+        primary.adopt(&mut own);
+        wait_until("the refusal", DEADLINE, || replica.log().contains("the old data are kept"));
+        assert_eq!(own.call(&["GET", "old"]), Reply::bulk("1"), "{reason}");
+        assert!(replica.log().contains(reason), "{reason}: {}", replica.log());
+        wait_until("the next try", DEADLINE, || info(&mut own, "master_link_status") == "up");
+        assert_eq!(
+            (own.call(&["EXISTS", "old"]), own.call(&["GET", "new"])),
+            (Reply::Int(0), Reply::bulk("1"))
+        );
+    }
+}
+
+/// A primary that stalls in the middle of a big value: the replica waits for it and for nobody else.
+#[test]
+fn clients_are_answered_while_a_value_has_not_come_whole() {
+    let source = Server::tine(&[]);
+    let fields: Vec<String> =
+        (0..20_000).flat_map(|n| [format!("field:{n}"), format!("value:{n}")]).collect();
+    let mut command = vec!["HSET".to_owned(), "big".to_owned()];
+    command.extend(fields);
+    source.client().call(&command);
+    source.client().ok(&["SAVE"]);
+    let file = std::fs::read(source.dir().join("dump.rdb")).expect("saved");
+    for (loaded, answer) in [("on-empty-db", "LOADING"), ("swapdb", "")] {
+        let whole = full_sync(&file, b"");
+        let (begun, rest) = whole.split_at(whole.len() - file.len() / 2);
+        let primary = Handmade::new(vec![begun.to_vec()]);
+        let replica = Server::tine(&[&format!("repl-diskless-load {loaded}")]);
+        let mut own = replica.client();
+        primary.adopt(&mut own);
+        wait_until("the load", DEADLINE, || info(&mut own, "master_sync_in_progress") == "1");
+        wait_until("what has come", DEADLINE, || {
+            own.set_timeout(std::time::Duration::from_secs(2));
+            info(&mut own, "master_sync_read_bytes").parse::<usize>().is_ok_and(|bytes| bytes > 0)
+        });
+        for _ in 0..20 {
+            let reply = own.call(&["GET", "new"]).text();
+            assert!(reply.starts_with(answer), "{loaded}: {reply}");
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let (middle, last) = rest.split_at(rest.len() / 2);
+        primary.send(middle);
+        assert!(!info(&mut own, "master_link_status").is_empty());
+        primary.send(last);
+        wait_until("the link", DEADLINE, || info(&mut own, "master_link_status") == "up");
+        assert_eq!(own.call(&["HLEN", "big"]), Reply::Int(20_000), "{loaded}");
+    }
 }

@@ -1,10 +1,9 @@
 //! Servers of this kind among themselves: chains, promotion, restarts, FAILOVER, and the recipes that
 //! operators use.
 
-use crate::common::{Client, Program, Reply, Server, new_folder, wait_until};
+use crate::common::{Program, Reply, Server, new_folder, wait_until};
 use crate::proxy::Proxy;
 use crate::{DEADLINE, DEBUG, digest, follow, info, wait_equal};
-use fastrand::Rng;
 
 const QUICK: &str = "repl-diskless-sync-delay 0";
 
@@ -164,55 +163,4 @@ fn the_recipe_that_replaces_a_dead_primary_works() {
     follow(&mut own, fresh.port());
     new_client.ok(&["SET", "after", "1"]);
     wait_equal(&mut new_client, &mut own);
-}
-
-fn write_at_random(client: &mut Client, rng: &mut Rng) {
-    let key = format!("k{}", rng.u32(0..50));
-    let value = rng.u32(..).to_string();
-    match rng.u8(0..6) {
-        0 => client.call(&["SET", &key, &value]),
-        1 => client.call(&["DEL", &key]),
-        2 => client.call(&["SADD", &format!("s{key}"), &value]),
-        3 => client.call(&["RPUSH", &format!("l{key}"), &value]),
-        4 => client.call(&["ZADD", &format!("z{key}"), &value, &key]),
-        _ => client.pipeline(&[vec!["MULTI"], vec!["INCR", "n"], vec!["INCR", "m"], vec!["EXEC"]]).remove(3),
-    };
-}
-
-/// Three servers, links that are cut at random, roles that change: at the end all have the same.
-#[test]
-fn random_cuts_and_promotions_end_in_equal_data() {
-    let seed = std::env::var("TINE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| Rng::new().u64(..));
-    eprintln!("TINE_SEED={seed}");
-    let mut rng = Rng::with_seed(seed);
-    let servers: Vec<Server> = (0..3).map(|_| server()).collect();
-    let mut clients: Vec<Client> = servers.iter().map(Server::client).collect();
-    let mut primary = 0;
-    for _ in 0..4 {
-        let proxy = Proxy::to(servers[primary].port());
-        for index in (0..3).filter(|index| *index != primary) {
-            let port = proxy.port().to_string();
-            clients[index].ok(&["REPLICAOF", "127.0.0.1", &port]);
-        }
-        for _ in 0..10 {
-            for _ in 0..rng.u32(1..40) {
-                write_at_random(&mut clients[primary], &mut rng);
-            }
-            match rng.u8(0..4) {
-                0 => proxy.cut(),
-                1 => proxy.cut_after(rng.i64(0..3000)),
-                _ => {}
-            }
-        }
-        for index in (0..3).filter(|index| *index != primary) {
-            let (mut one, mut other) = (servers[primary].client(), servers[index].client());
-            wait_equal(&mut one, &mut other);
-        }
-        drop(proxy);
-        primary = rng.usize(0..3);
-        clients[primary].call(&["REPLICAOF", "NO", "ONE"]);
-    }
 }

@@ -76,7 +76,8 @@ fn sentinels_promote_a_replica_and_take_the_old_primary_back() {
         skip("redis-server is not installed");
         return;
     };
-    let lines = [DEBUG, "repl-diskless-sync-delay 0"];
+    // As the shipped redis.conf has it.
+    let lines = [DEBUG, "repl-diskless-sync-delay 0", "replica-refuse-empty-sync yes"];
     let mut servers: Vec<Server> = (0..3).map(|_| Server::tine(&lines)).collect();
     let first = servers[0].port();
     for server in &servers[1..] {

@@ -416,13 +416,13 @@ impl Aof {
 
     /// Why writes must be refused now, if so.
     pub fn refusal(&self) -> Option<String> {
-        if self.state != AofState::On {
-            return None;
-        }
-        if self.shared.has_problem() {
-            return Some(self.problem_text());
-        }
-        self.slowness()
+        self.failure().or_else(|| self.slowness().filter(|_| self.state == AofState::On))
+    }
+
+    /// What the disk has refused, if anything; one that is only slow has refused nothing.
+    #[inline]
+    pub fn failure(&self) -> Option<String> {
+        (self.state == AofState::On && self.shared.has_problem()).then(|| self.problem_text())
     }
 
     fn problem_text(&self) -> String {

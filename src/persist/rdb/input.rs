@@ -10,9 +10,13 @@
 use crate::base::crc64::Crc64;
 use crate::persist::rdb::error::RdbErrorKind;
 use crate::sys::io::StorageFile;
+use std::io;
 
 /// Bytes read at once.
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// Room that is made before more is read ahead, bytes.
+const AHEAD_BYTES_MIN: usize = 64 << 10;
 
 /// Room made at once for a length that the source claims; more follows as bytes come.
 const GROWTH_BYTES_MAX: usize = 64 << 20;
@@ -130,6 +134,43 @@ impl FileInput {
     pub fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.end - self.position);
         self.position += count;
+    }
+
+    /// Reads what the source has now, at most `bytes_max` bytes. Empty: a source that does not wait has
+    /// nothing yet.
+    ///
+    /// # Errors
+    /// The source has ended, or cannot be read.
+    pub fn read_ahead(&mut self, bytes_max: usize) -> Result<&[u8], RdbErrorKind> {
+        if self.position == self.end || self.position >= BLOCK_BYTES {
+            self.move_to_front();
+        }
+        if self.block.len() - self.end < AHEAD_BYTES_MIN {
+            self.block.resize((2 * self.end).max(BLOCK_BYTES), 0);
+        }
+        let start = self.end;
+        let room = start..self.block.len().min(start.saturating_add(bytes_max));
+        let count = match self.file.read(&mut self.block[room]) {
+            Ok(0) => return Err(RdbErrorKind::UnexpectedEof),
+            Ok(count) => count,
+            Err(fault) if fault.source.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(fault) => return Err(RdbErrorKind::Io(fault)),
+        };
+        self.end += count;
+        Ok(&self.block[start..self.end])
+    }
+
+    /// What is ready stands at the block's start afterwards.
+    fn move_to_front(&mut self) {
+        self.sum_consumed();
+        self.block.copy_within(self.position..self.end, 0);
+        self.block_offset += self.position as u64;
+        self.end -= self.position;
+        (self.position, self.summed) = (0, 0);
+        if self.block.len() > BLOCK_BYTES && self.end <= BLOCK_BYTES / 2 {
+            self.block.truncate(BLOCK_BYTES);
+            self.block.shrink_to_fit();
+        }
     }
 
     fn sum_consumed(&mut self) {

@@ -13,6 +13,7 @@ use crate::persist::rdb::batch::{BATCH_KEYS, Scratch};
 use crate::persist::rdb::error::{RdbError, RdbErrorKind};
 use crate::persist::rdb::input::{FileInput, Input};
 use crate::persist::rdb::parse::{Attributes, Event, Parser};
+use crate::persist::rdb::scan::Scanner;
 use crate::persist::rdb::{skip, values};
 use crate::sys::io::{Storage, StorageFile};
 use crate::value::TypeLimits;
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 const KEY_MIN_BYTES: u64 = 3;
 /// Keys for which a table is sized ahead when the length of the source is not known.
 const RESERVE_UNSEEN_MAX: u64 = 1 << 22;
+/// Longest value that is held until it is whole, bytes: as long as one command of a stream may be.
+const RECORD_BYTES_MAX: u64 = u32::MAX as u64;
 /// With `key-load-delay` a step ends after this time, whatever its budget.
 const DELAYED_STEP: Duration = Duration::from_millis(50);
 
@@ -107,6 +110,8 @@ pub struct Loader {
     db: usize,
     delay: KeyDelay,
     done: bool,
+    /// The source does not wait: what of it is whole.
+    scanner: Option<Scanner>,
 }
 
 impl Loader {
@@ -136,7 +141,25 @@ impl Loader {
         let parser = Parser::new(input, options.checksum)?;
         let report = LoadReport { version: parser.version, ..LoadReport::default() };
         let delay = KeyDelay::new(options.key_delay);
-        Ok(Loader { parser, scratch: Scratch::default(), options, report, db: 0, delay, done: false })
+        let scratch = Scratch::default();
+        Ok(Loader { parser, scratch, options, report, db: 0, delay, done: false, scanner: None })
+    }
+
+    /// A load from a source that gives what it has and never waits; its header must be there. Records
+    /// are loaded when they are whole.
+    ///
+    /// # Errors
+    /// As [`Loader::open`].
+    pub fn of_arriving(
+        source: Box<dyn StorageFile>,
+        options: LoadOptions,
+        databases: usize,
+    ) -> Result<Loader, RdbError> {
+        let mut loader = Loader::of_file(source, options)?;
+        let mut scanner = Scanner::behind_header(loader.parser.version, databases);
+        scanner.feed(loader.parser.input.ready()).map_err(|kind| loader.parser.error(kind))?;
+        loader.scanner = Some(scanner);
+        Ok(loader)
     }
 
     /// How far the load is.
@@ -163,6 +186,36 @@ impl Loader {
         self.parser.input.ready().len()
     }
 
+    /// Of a source that does not wait: whether a step has something to do without more of it.
+    pub fn has_whole_records(&self) -> bool {
+        let whole = self.scanner.as_ref().map_or(0, Scanner::whole);
+        !self.done && whole > self.parser.input.offset()
+    }
+
+    /// Whether everything up to the end has been loaded.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Reads what a source that does not wait has now, `bytes_max` at most. False: nothing.
+    ///
+    /// # Errors
+    /// The source has ended or cannot be read; what came cannot be loaded.
+    pub fn read_ahead(&mut self, bytes_max: usize) -> Result<bool, RdbError> {
+        let read = self.parser.input.read_ahead(bytes_max);
+        let outcome = read.and_then(|bytes| {
+            let Some(scanner) = &mut self.scanner else { return Ok(!bytes.is_empty()) };
+            scanner.feed(bytes)?;
+            match scanner.open_bytes() <= RECORD_BYTES_MAX {
+                true => Ok(!bytes.is_empty()),
+                false => {
+                    Err(RdbErrorKind::Corrupt("a value has more bytes than can be held before it is loaded"))
+                }
+            }
+        });
+        outcome.map_err(|kind| self.parser.error(kind))
+    }
+
     /// Bytes behind the end, which is to be reached first.
     ///
     /// # Errors
@@ -172,17 +225,22 @@ impl Loader {
         taken.map_err(|kind| self.parser.error(kind))
     }
 
-    /// Loads about `budget_bytes` more. True: the end was reached.
+    /// Loads about `budget_bytes` more, of a source that does not wait only what is whole. True: the end
+    /// was reached.
     ///
     /// # Errors
     /// The file is damaged or holds what cannot be loaded.
     pub fn step(&mut self, keyspace: &mut Keyspace, budget_bytes: u64) -> Result<bool, RdbError> {
         let until = self.parser.input.offset().saturating_add(budget_bytes.max(1));
+        let until = self.scanner.as_ref().map_or(until, |scanner| scanner.whole().min(until));
         let start = Instant::now();
         while !self.done && self.goes_on(until) {
             if !self.delay.is_set() && self.parser.is_between_keys() {
                 self.load_batches(keyspace, until)?;
-            } else if self.delay.is_set() && start.elapsed() >= DELAYED_STEP {
+                if !self.goes_on(until) {
+                    break;
+                }
+            } else if self.options.key_delay != 0 && start.elapsed() >= DELAYED_STEP {
                 break;
             }
             self.load_one(keyspace)?;

@@ -12,6 +12,8 @@
 //! | `input` | where bytes come from: a file in blocks, or a slice |
 //! | `load` | events into a keyspace, in steps |
 //! | `batch` | loading's fast way: plain strings, many at a time |
+//! | `scan` | what arrives in pieces: is it an RDB, up to where is it whole |
+//! | `layout`, `skip` | what values are made of; reading over them |
 //! | `check` | events into a report (check-rdb) |
 //! | `string` | the string type; every type has a file of its own |
 //! | `values` | the type numbers: which file saves, loads or skips which |
@@ -26,11 +28,13 @@ pub mod dump;
 pub mod error;
 mod hash;
 pub mod input;
+mod layout;
 mod list;
 pub mod load;
 pub mod parse;
 pub mod pipe;
 pub mod save;
+pub mod scan;
 mod set;
 pub mod skip;
 mod stream;

@@ -94,17 +94,7 @@ impl Parser {
     }
 
     fn read_header(&mut self) -> Result<u32, RdbErrorKind> {
-        let magic: [u8; MAGIC_BYTES] = self.input.take_array()?;
-        let (digits, wanted) = match &magic {
-            [b'R', b'E', b'D', b'I', b'S', digits @ ..] => (&digits[..], 1..=REDIS_VERSION_MAX),
-            [b'V', b'A', b'L', b'K', b'E', b'Y', digits @ ..] => {
-                (&digits[..], VALKEY_VERSION..=VALKEY_VERSION)
-            }
-            _ => return Err(RdbErrorKind::WrongSignature),
-        };
-        let text = String::from_utf8_lossy(digits);
-        let version = text.parse().ok().filter(|version| wanted.contains(version));
-        version.ok_or_else(|| RdbErrorKind::UnsupportedVersion(text.trim_start_matches('0').to_owned()))
+        version_of(&self.input.take_array()?)
     }
 
     /// Whether a key that comes next has nothing before it.
@@ -225,4 +215,19 @@ impl Parser {
         }
         Ok(Event::End)
     }
+}
+
+/// The version that a header names.
+///
+/// # Errors
+/// Not an RDB, or of a version that is not known.
+pub fn version_of(magic: &[u8; MAGIC_BYTES]) -> Result<u32, RdbErrorKind> {
+    let (digits, wanted) = match magic {
+        [b'R', b'E', b'D', b'I', b'S', digits @ ..] => (&digits[..], 1..=REDIS_VERSION_MAX),
+        [b'V', b'A', b'L', b'K', b'E', b'Y', digits @ ..] => (&digits[..], VALKEY_VERSION..=VALKEY_VERSION),
+        _ => return Err(RdbErrorKind::WrongSignature),
+    };
+    let text = String::from_utf8_lossy(digits);
+    let version = text.parse().ok().filter(|version| wanted.contains(version));
+    version.ok_or_else(|| RdbErrorKind::UnsupportedVersion(text.trim_start_matches('0').to_owned()))
 }

@@ -173,6 +173,16 @@ pub(super) fn read_encoded_int<I: Input>(encoding: u8, input: &mut I) -> Result<
     })
 }
 
+/// Bytes of the integer behind an encoding byte; `None` when the encoding is no integer.
+pub(super) fn encoded_int_bytes(encoding: u8) -> Option<u64> {
+    match encoding {
+        ENCODED_I8 => Some(1),
+        ENCODED_I16 => Some(2),
+        ENCODED_I32 => Some(4),
+        _ => None,
+    }
+}
+
 /// Reads a string into `out` (cleared before), integers as their digits.
 pub fn read_bytes<I: Input>(
     input: &mut I,

@@ -5,14 +5,19 @@ use crate::base::rng::Rng;
 use crate::keyspace::{Keyspace, NewValue};
 use crate::persist::child::ChildLink;
 use crate::persist::rdb::check::check_file;
+use crate::persist::rdb::scan::Scanner;
 use crate::persist::rdb::{
     AccessRecord, LoadOptions, LoadReport, Loader, RdbError, RdbErrorKind, SaveOptions, load_file, save_file,
     save_to,
 };
-use crate::sys::io::{Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, Storage};
+use crate::sys::io::{
+    Fault, FaultEffect, FaultPlan, FaultyStorage, MemoryStorage, Operation, SocketFile, Storage,
+};
 use crate::value::ValueRef;
 use proptest::prelude::{any, prop, proptest};
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -308,4 +313,58 @@ fn a_verified_file_is_read_back_from_the_disk_before_the_rename() {
     assert!(reason.contains("The new RDB file is damaged"), "{reason}");
     assert_eq!(storage.read_whole(Path::new(FINAL), 1 << 20).expect("it is there"), good);
     assert!(!storage.exists(Path::new(TEMP)).expect("memory"));
+}
+
+/// However a file is cut into pieces, it is followed to its end, and what is whole can be loaded then.
+#[test]
+fn a_file_is_followed_in_pieces_of_any_size() {
+    let content = sample(300);
+    let bytes = file_of(&fill(&content), &SaveOptions::default());
+    for piece in [1, 2, 7, 31, 32, 33, 4096, bytes.len()] {
+        let mut scanner = Scanner::new(16);
+        for part in bytes.chunks(piece) {
+            assert!(!scanner.has_ended(), "pieces of {piece}");
+            scanner.feed(part).expect("just written");
+        }
+        assert!(scanner.has_ended(), "pieces of {piece}");
+        assert_eq!((scanner.whole(), scanner.open_bytes()), (bytes.len() as u64, 0));
+        assert_eq!(scanner.keys(), content.len() as u64);
+    }
+    let mut cut = Scanner::new(16);
+    cut.feed(&bytes[..bytes.len() - 1]).expect("what came is right");
+    assert!(!cut.has_ended() && cut.open_bytes() == 8, "{cut:?}");
+}
+
+#[test]
+fn what_cannot_be_loaded_is_told_where_it_begins() {
+    let scan = |body: &[u8]| Scanner::new(16).feed(&[b"REDIS0011", body].concat());
+    assert!(matches!(scan(&[254, 16]), Err(RdbErrorKind::TooManyDatabases { wanted: 16, configured: 16 })));
+    assert!(matches!(scan(&[7]), Err(RdbErrorKind::TypeNotSupported(7))));
+    assert!(matches!(scan(&[99]), Err(RdbErrorKind::UnknownType(99))));
+    assert!(matches!(scan(&[18, 1, b'k', 1, 3]), Err(RdbErrorKind::Corrupt(_))));
+    assert!(matches!(scan(&[247, 0]), Err(RdbErrorKind::Module(_))));
+    assert!(matches!(Scanner::new(16).feed(b"HTTP/1.1 400"), Err(RdbErrorKind::WrongSignature)));
+}
+
+/// A source that stops anywhere gives what is whole so far and is waited for by nobody.
+#[test]
+fn an_arriving_file_is_loaded_as_far_as_it_is_whole() {
+    let content = sample(200);
+    let bytes = file_of(&fill(&content), &SaveOptions::default());
+    for piece in [9, 100, 65_536] {
+        let (mut theirs, ours) = UnixStream::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("set");
+        let (begun, rest) = bytes.split_at(9);
+        let source = SocketFile::new(ours.into(), begun.to_vec(), Some(bytes.len() as u64));
+        let mut loader =
+            Loader::of_arriving(Box::new(source), LoadOptions::default(), 16).expect("a right header");
+        let mut target = keyspace();
+        for part in rest.chunks(piece) {
+            assert!(!loader.step(&mut target, u64::MAX).expect("right"), "the end has not come");
+            theirs.write_all(part).expect("there is room");
+            while loader.read_ahead(1 << 20).expect("right") && loader.ready_bytes() < part.len() {}
+        }
+        assert!(loader.step(&mut target, u64::MAX).expect("right"));
+        assert_eq!(content_of(&target), content, "pieces of {piece}");
+    }
 }

@@ -14,6 +14,8 @@ use crate::value::{TypeLimits, Value, ValueRef};
 
 /// Strings have this number in every version.
 pub const TYPE_STRING: u8 = 0;
+/// A module's value of before that.
+const TYPE_MODULE_OLD: u8 = 6;
 /// A module's value with marks that let it be read over.
 pub const TYPE_MODULE: u8 = 7;
 /// Highest type number known (hash with metadata of Redis 7.4 and Valkey's own).
@@ -66,6 +68,11 @@ pub fn type_name(number: u8) -> &'static str {
 /// Whether a type with this number exists in any version.
 pub fn is_type(number: u8) -> bool {
     number <= TYPE_MAX && number != TYPE_UNUSED
+}
+
+/// Whether [`read_value`] reads values with this number.
+pub fn is_loadable(number: u8) -> bool {
+    number <= TYPE_HASH_VALKEY && !matches!(number, TYPE_MODULE_OLD | TYPE_MODULE | TYPE_UNUSED)
 }
 
 /// Whether values with this number are hashes whose fields may have a time to live.

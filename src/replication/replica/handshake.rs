@@ -9,6 +9,8 @@ use crate::server::replication::link::{FailoverState, LinkState};
 
 /// Longest line taken as an answer, bytes: those of Redis are far shorter.
 const LINE_BYTES_MAX: usize = 16 * 1024;
+/// Longest wait after a data set was refused, seconds.
+const REFUSAL_WAIT_MAX_S: u64 = 60;
 /// A try that failed sooner than this after it began waits for cron before the next, ms.
 const TRY_MS_MIN: u64 = 50;
 
@@ -45,6 +47,15 @@ pub(super) fn give_up(server: &mut Server) {
     transfer::discard(server);
     server.link.drop_socket();
     server.link.state = LinkState::Connect;
+}
+
+/// Ends the try; the next one comes after 1, 2, 4 ... seconds: the primary would send the same again.
+pub(super) fn give_up_for_longer(server: &mut Server) {
+    let wait_s = (1u64 << server.link.refusals.min(6)).min(REFUSAL_WAIT_MAX_S);
+    server.link.refusals = server.link.refusals.saturating_add(1);
+    server.link.retry_not_before_ms = now_ms(server) + wait_s * 1000;
+    log::warn!("The next try to synchronize with MASTER is in {wait_s} seconds");
+    give_up(server);
 }
 
 /// Ends a handshake or a transfer. Returns whether there was one.

@@ -8,11 +8,9 @@
 //! beside old data of the same history, with those. The snapshot's name is given after the load, when
 //! a thread has synced the file: nobody waits for the disk.
 
-use crate::keyspace::Db;
+use crate::keyspace::{Db, Keyspace};
 use crate::persist::aof::{self, AofState};
 use crate::persist::fork::ChildKind;
-use crate::persist::rdb::input::FileInput;
-use crate::persist::rdb::parse::{Event, Parser};
 use crate::persist::rdb::{LoadOptions, LoadReport, Loader, RdbError};
 use crate::replication::replica::{handshake, now_ms, stream, transfer};
 use crate::server::Server;
@@ -30,12 +28,10 @@ use std::time::{Duration, Instant};
 
 /// A line end is sent to the primary so often while it must wait, ms.
 const SIGN_OF_LIFE_MS: u64 = 1000;
-/// Longest wait after a data set without keys was refused, seconds.
-const REFUSAL_WAIT_MAX_S: u64 = 60;
 /// Longest wait for the disk when the log is closed before a load: it will be written anew.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes taken from a socket in one step at most.
-const SOCKET_STEP_BYTES: usize = 2 << 20;
+const SOCKET_STEP_BYTES: u64 = 2 << 20;
 
 impl Load {
     /// Whether the next step needs no event.
@@ -44,9 +40,9 @@ impl Load {
     }
 }
 
-/// A data set stands in a file, whole and with the right checksum.
+/// A data set stands in a file: whole, an RDB that can be loaded, and with the right checksum.
 pub(super) fn begin_from_file(server: &mut Server, target: TransferFile) {
-    if refuses_empty(server, || !file_has_keys(server, &target.path)) {
+    if refuses_empty(server, || target.scanner.keys() == 0) {
         transfer::remove(server, &target.path);
         return refuse(server);
     }
@@ -84,14 +80,13 @@ pub(super) fn begin_from_socket(server: &mut Server, read: Vec<u8>) {
         log::warn!("The socket of the link to MASTER can't be shared with the parser");
         return handshake::give_up(server);
     };
-    let patience = Duration::from_secs(u64::from(server.config.repl_timeout));
-    let file = SocketFile::new(handle, read, limit, patience);
-    let loader = match Loader::of_file(Box::new(file), options(server)) {
+    let file = SocketFile::new(handle, read, limit);
+    let databases = server.keyspace.databases();
+    let loader = match Loader::of_arriving(Box::new(file), options(server), databases) {
         Ok(loader) => loader,
         Err(failure) => {
             log::warn!("Failed trying to load the MASTER synchronization DB from socket: {failure}");
-            handshake::cancel(server, true);
-            return;
+            return handshake::give_up_for_longer(server);
         }
     };
     quiesce(server);
@@ -160,31 +155,14 @@ fn refuses_empty(server: &Server, is_empty: impl FnOnce() -> bool) -> bool {
     server.config.replica_refuse_empty_sync && server.keyspace.total_keys() > 0 && is_empty()
 }
 
-/// Reads a file up to its first key.
-fn file_has_keys(server: &Server, path: &Path) -> bool {
-    let parsed = server.persistence.storage.open_read(path).ok().and_then(|file| FileInput::new(file).ok());
-    let Some(mut parser) = parsed.and_then(|input| Parser::new(input, false).ok()) else { return true };
-    loop {
-        match parser.next_event() {
-            Ok(Event::End) => return false,
-            // What is wrong will be found by the load.
-            Ok(Event::Key(..)) | Err(_) => return true,
-            Ok(_) => {}
-        }
-    }
-}
-
 fn refuse(server: &mut Server) {
-    let wait_s = (1u64 << server.link.refusals.min(6)).min(REFUSAL_WAIT_MAX_S);
-    server.link.refusals += 1;
-    server.link.retry_not_before_ms = now_ms(server) + wait_s * 1000;
     log::warn!(
         "MASTER has a data set without a single key and this replica has {} keys: they are kept \
-         (replica-refuse-empty-sync yes). Next try in {wait_s} seconds; to follow the empty primary, set the option to \
-         no or run FLUSHALL here after REPLICAOF NO ONE",
+         (replica-refuse-empty-sync yes). To follow the empty primary, set the option to no or run FLUSHALL here after \
+         REPLICAOF NO ONE",
         server.keyspace.total_keys()
     );
-    handshake::give_up(server);
+    handshake::give_up_for_longer(server);
 }
 
 /// One step of a load, once a turn.
@@ -219,10 +197,12 @@ pub(super) fn budget_of(server: &Server, load: &Load) -> Option<u64> {
     if load.reads_file() {
         return Some(server.config.loading_process_events_interval_bytes);
     }
-    let waiting =
-        server.link.handle.as_ref().map_or(0, |handle| sys::net::readable_bytes(handle).unwrap_or(0));
-    let ready = load.loader.ready_bytes() + waiting;
-    (ready > 0 || server.link.peer_closed).then_some(ready.clamp(1, SOCKET_STEP_BYTES) as u64)
+    let has_come = || {
+        let handle = server.link.handle.as_ref();
+        handle.map_or(0, |handle| sys::net::readable_bytes(handle).unwrap_or(0)) > 0
+    };
+    let busy = server.link.peer_closed || load.loader.has_whole_records() || has_come();
+    busy.then_some(SOCKET_STEP_BYTES)
 }
 
 /// The databases that fill beside stand in the place of the others for the step.
@@ -230,11 +210,48 @@ fn step_with(server: &mut Server, load: &mut Load, budget: u64) -> Result<bool, 
     if let Some(dbs) = &mut load.beside {
         server.keyspace.exchange(dbs);
     }
-    let stepped = load.loader.step(&mut server.keyspace, budget);
+    let stepped = match load.source {
+        LoadSource::File(_) => load.loader.step(&mut server.keyspace, budget),
+        LoadSource::Socket(mark) => step_from_socket(
+            &mut load.loader,
+            &mut server.keyspace,
+            budget,
+            mark.map_or(0, |mark| mark.len()),
+        ),
+    };
     if let Some(dbs) = &mut load.beside {
         server.keyspace.exchange(dbs);
     }
     stepped
+}
+
+/// Loads what has come and is whole, then takes what has come since: nothing is waited for, so that clients are
+/// answered while a primary stalls in the middle of a value. True: everything is here, the mark too.
+fn step_from_socket(
+    loader: &mut Loader,
+    keyspace: &mut Keyspace,
+    budget: u64,
+    mark_bytes: usize,
+) -> Result<bool, RdbError> {
+    let end = loader.progress().loaded_bytes.saturating_add(budget);
+    let mut read = 0;
+    loop {
+        if !loader.is_done() {
+            loader.step(keyspace, budget)?;
+        }
+        if loader.is_done() && loader.ready_bytes() >= mark_bytes {
+            return Ok(true);
+        }
+        let is_late = loader.has_whole_records() || loader.progress().loaded_bytes >= end || read >= budget;
+        if is_late {
+            return Ok(false);
+        }
+        let before = loader.ready_bytes();
+        if !loader.read_ahead(SOCKET_STEP_BYTES as usize)? {
+            return Ok(false);
+        }
+        read += (loader.ready_bytes() - before) as u64;
+    }
 }
 
 /// The primary must not take this replica for dead.

@@ -16,7 +16,7 @@
 //! | `cron` | what time brings |
 //! | `failover` | handing the role over in a planned way |
 //!
-//! The old data are kept until the new are known whole: a file is received and its checksum compared
+//! The old data are kept until the new are known whole: a file is received, followed and its checksum compared
 //! before anything is dropped, and `swapdb` loads beside. A fault before that leaves the data as they
 //! were, one behind it an empty data set; both end in the next try.
 

@@ -17,7 +17,7 @@ use crate::server::client::ClientKind;
 use crate::server::config::PropagationErrorBehavior;
 use crate::server::propagation::push_command;
 use crate::server::replication::link::LinkState;
-use crate::server::spec::Found;
+use crate::server::spec::{Found, flag};
 use crate::server::{Caller, ClientRef, KeyHint, Server};
 
 /// Commands parsed ahead and prefetched together.
@@ -31,6 +31,8 @@ const ROOM_BYTES_MAX: usize = 1 << 20;
 /// While CLIENT PAUSE holds commands back, so many bytes of the stream are still taken, so that INFO tells
 /// how far behind this server is; more wait in the socket.
 const HELD_BYTES_MAX: usize = 64 << 20;
+/// Time between two warnings that the disk fails, ms.
+const DISK_WARNING_MS: u64 = 10_000;
 /// Bytes of a command that can be addressed.
 const COMMAND_BYTES_MAX: usize = u32::MAX as usize;
 
@@ -312,6 +314,9 @@ fn run_command(
 ) {
     match found.filter(|found| found.spec.arity_fits(args.len())) {
         Some(found) => {
+            if found.spec.has(flag::WRITE) {
+                mind_the_disk(server);
+            }
             make_room(server);
             dispatch::call(server, client, Caller::Primary, found, args, out);
         }
@@ -321,6 +326,27 @@ fn run_command(
         report_error(server, args, out);
     }
     out.buffer.clear();
+}
+
+/// What the primary wrote would be here and not on this server's disk, while its primary may count on that
+/// (WAITAOF): the process ends, unless `replica-ignore-disk-write-errors` says that it goes on.
+#[inline]
+fn mind_the_disk(server: &mut Server) {
+    if let Some(reason) = server.disk_fault() {
+        report_disk(server, &reason);
+    }
+}
+
+#[cold]
+fn report_disk(server: &mut Server, reason: &str) {
+    if !server.config.replica_ignore_disk_write_errors {
+        panic!("Replica was unable to write command to disk: {reason} (replica-ignore-disk-write-errors no)");
+    }
+    let now_ms = now_ms(server);
+    if now_ms >= server.link.disk_warning_due_ms {
+        server.link.disk_warning_due_ms = now_ms + DISK_WARNING_MS;
+        log::warn!("Replica is applying a command even though it is unable to write to disk: {reason}");
+    }
 }
 
 /// `replica-ignore-maxmemory no`: this server keeps its own limit.

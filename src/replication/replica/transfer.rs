@@ -6,11 +6,13 @@
 //!  $EOF:<40 bytes>\r\n<bytes><the same 40 bytes>     it is not (a diskless primary)
 //! ```
 //! Behind a known length the stream follows at once: what was read of it waits in `Link::incoming`.
-//! An RDB ends in the checksum of what stands before it, so a file is known whole and right before the
-//! old data are dropped for it.
+//! An RDB ends in the checksum of what stands before it, and its structure is followed as it comes, so a
+//! file is known whole, right and loadable before the old data are dropped for it.
 
 use crate::base::crc64::Crc64;
 use crate::persist::aof;
+use crate::persist::rdb::parse::MAGIC_BYTES;
+use crate::persist::rdb::scan::Scanner;
 use crate::replication::replica::{handshake, load, now_ms};
 use crate::server::Server;
 use crate::server::config::ReplDisklessLoad;
@@ -52,7 +54,13 @@ fn skips_file(server: &Server) -> bool {
 pub(super) fn receive(server: &mut Server, bytes: &[u8]) {
     let Some(transfer) = &server.link.transfer else { return };
     if transfer.end != TransferEnd::Unknown {
-        return store(server, bytes);
+        return match transfer.file {
+            Some(_) => store(server, bytes),
+            None => {
+                server.link.incoming.extend_from_slice(bytes);
+                hand_to_parser(server);
+            }
+        };
     }
     server.link.incoming.extend_from_slice(bytes);
     while let Some(end) = memchr::memchr(b'\n', &server.link.incoming) {
@@ -97,18 +105,12 @@ fn take_header(server: &mut Server, line: &[u8]) {
         }
         _ => log::info!("MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF {to}"),
     }
-    let mut rest = std::mem::take(&mut server.link.incoming);
-    if let TransferEnd::Length(length) = end
-        && rest.len() as u64 > length
-    {
-        server.link.incoming = rest.split_off(length as usize);
-    }
     let Some(transfer) = &mut server.link.transfer else { return };
     transfer.end = end;
     if to_parser {
-        load::begin_from_socket(server, rest);
-        return;
+        return hand_to_parser(server);
     }
+    let rest = take_data(server);
     match create_file(server) {
         Ok(file) => {
             if let Some(transfer) = &mut server.link.transfer {
@@ -120,6 +122,31 @@ fn take_header(server: &mut Server, line: &[u8]) {
             log::warn!("Opening the temp file needed for MASTER <-> REPLICA synchronization: {fault}");
             handshake::give_up(server);
         }
+    }
+}
+
+/// What of the data set has come; what is behind its end stays.
+fn take_data(server: &mut Server) -> Vec<u8> {
+    let mut data = std::mem::take(&mut server.link.incoming);
+    if let Some(Transfer { end: TransferEnd::Length(length), .. }) = server.link.transfer.as_deref()
+        && data.len() as u64 > *length
+    {
+        server.link.incoming = data.split_off(*length as usize);
+    }
+    data
+}
+
+/// The parser takes the socket over when it need not wait for the header.
+fn hand_to_parser(server: &mut Server) {
+    let too_short = matches!(
+        server.link.transfer.as_deref(),
+        Some(Transfer { end: TransferEnd::Length(length), .. }) if *length < MAGIC_BYTES as u64
+    );
+    if too_short {
+        refuse(server, "it ends too early");
+    } else if server.link.incoming.len() >= MAGIC_BYTES {
+        let begun = take_data(server);
+        load::begin_from_socket(server, begun);
     }
 }
 
@@ -140,14 +167,27 @@ fn create_file(server: &mut Server) -> Result<TransferFile, IoFault> {
     let path = server.data_path(Path::new(&name));
     let path = std::path::absolute(&path).unwrap_or(path);
     let file = server.persistence.storage.create(&path)?;
-    Ok(TransferFile { file, path, footer: Footer::default(), held: Vec::new(), synced_bytes: 0 })
+    let scanner = Scanner::new(server.keyspace.databases());
+    Ok(TransferFile {
+        file,
+        path,
+        footer: Footer::default(),
+        scanner,
+        unfit: None,
+        held: Vec::new(),
+        synced_bytes: 0,
+    })
 }
 
 /// Bytes of the data set, for the file.
 fn store(server: &mut Server, bytes: &[u8]) {
     let Some(mut transfer) = server.link.transfer.take() else { return };
     let stored = transfer.store(bytes);
+    let unfit = transfer.file.as_mut().and_then(|target| target.unfit.take());
     server.link.transfer = Some(transfer);
+    if let Some(reason) = unfit {
+        return refuse(server, &reason);
+    }
     match stored {
         Ok(Stored { ended: false, .. }) => {}
         Ok(Stored { taken, .. }) => {
@@ -199,6 +239,9 @@ impl Transfer {
 impl TransferFile {
     fn write(&mut self, bytes: &[u8]) -> Result<(), IoFault> {
         self.footer.add(bytes);
+        if let Err(kind) = self.scanner.feed(bytes) {
+            self.unfit = Some(format!("{kind}, near byte {}", self.footer.total));
+        }
         self.file.write_all(bytes)
     }
 
@@ -268,13 +311,19 @@ fn finish(server: &mut Server) {
     let Some(transfer) = server.link.transfer.take() else { return };
     let Some(target) = transfer.file else { return };
     let wanted = server.config.rdbchecksum && !server.run.debug.skip_checksums;
-    if wanted && !target.footer.is_right() {
-        log::warn!("The data set received from MASTER has a wrong checksum; the old data are kept");
-        remove(server, &target.path);
-        handshake::give_up(server);
-        return;
-    }
-    load::begin_from_file(server, target);
+    let damage = match (target.scanner.has_ended(), wanted && !target.footer.is_right()) {
+        (false, _) => "it ends too early",
+        (true, true) => "its checksum is wrong",
+        (true, false) => return load::begin_from_file(server, target),
+    };
+    remove(server, &target.path);
+    refuse(server, damage);
+}
+
+/// The data set is of no use here. The old data are kept.
+fn refuse(server: &mut Server, reason: &str) {
+    log::warn!("The data set received from MASTER can't be loaded, the old data are kept: {reason}");
+    handshake::give_up_for_longer(server);
 }
 
 /// Removes a file that is of no use, without a stop for its blocks.

@@ -251,7 +251,7 @@ config_rows! {
     "replica-announce-ip" ("slave-announce-ip"): replica_announce_ip: ConfigText = "".into(); OPTIONAL_TEXT; ACTIVE,
     "replica-announce-port" ("slave-announce-port"): replica_announce_port: u16 = 0; integer(0, 65535); ACTIVE,
     "replica-ignore-maxmemory" ("slave-ignore-maxmemory"): replica_ignore_maxmemory: bool = true; YES_NO; ACTIVE,
-    "replica-ignore-disk-write-errors": replica_ignore_disk_write_errors: bool = false; YES_NO; 0,
+    "replica-ignore-disk-write-errors": replica_ignore_disk_write_errors: bool = false; YES_NO; ACTIVE,
     "replica-lazy-flush" ("slave-lazy-flush"): replica_lazy_flush: bool = false; YES_NO; ACTIVE,
     "min-replicas-to-write" ("min-slaves-to-write"): min_replicas_to_write: u32 = 0; integer(0, INT_MAX); ACTIVE,
     /// Seconds.

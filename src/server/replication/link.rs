@@ -12,6 +12,7 @@
 //! Whether this server is a replica at all is `config.replicaof`, which CONFIG REWRITE writes too.
 
 use crate::keyspace::Db;
+use crate::persist::rdb::scan::Scanner;
 use crate::persist::rdb::{LoadReport, Loader};
 use crate::resp::request::RequestParser;
 use crate::resp::{ArgsQueue, Span};
@@ -95,6 +96,10 @@ pub struct TransferFile {
     pub file: Box<dyn StorageFile>,
     pub path: PathBuf,
     pub footer: Footer,
+    /// Follows what is written: whether it can be loaded.
+    pub scanner: Scanner,
+    /// Why it cannot.
+    pub unfit: Option<String>,
     /// Bytes at the end that may be the mark and are not written yet.
     pub held: Vec<u8>,
     /// Up to where write-back has been started.
@@ -218,8 +223,10 @@ pub struct Link {
     pub aof_stopped: bool,
     /// No new try before this monotonic time, ms.
     pub retry_not_before_ms: u64,
-    /// Data sets without a key refused in a row.
+    /// Data sets refused in a row.
     pub refusals: u32,
+    /// The next warning that the disk fails is due then, monotonic ms.
+    pub disk_warning_due_ms: u64,
     /// When the current try began, monotonic ms.
     pub tried_ms: u64,
     pub failover: Failover,

@@ -1,15 +1,13 @@
 //! A socket read as a file: what a parser of files needs to read what a peer sends.
 //!
-//! The socket stays non-blocking; a read waits for it, with an end of patience. Everything but reading
-//! is refused.
+//! The socket is non-blocking: a read gives what is there, or says that nothing is (`WouldBlock`).
+//! Everything but reading is refused.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{FileMetadata, IoFault, IoResult, Operation, StorageFile};
 
@@ -26,45 +24,21 @@ pub struct SocketFile {
     /// Bytes still to come; `None`: nobody knows.
     left: Option<u64>,
     length: u64,
-    patience: Duration,
 }
 
 impl SocketFile {
     /// `read_before` comes first and counts. `length`: of everything, `None` when it is not known.
-    /// A read waits for `patience` at most.
-    pub fn new(socket: OwnedFd, read_before: Vec<u8>, length: Option<u64>, patience: Duration) -> Self {
-        SocketFile {
-            socket,
-            read_before,
-            position: 0,
-            left: length,
-            length: length.unwrap_or(u64::MAX),
-            patience,
-        }
+    pub fn new(socket: OwnedFd, read_before: Vec<u8>, length: Option<u64>) -> Self {
+        SocketFile { socket, read_before, position: 0, left: length, length: length.unwrap_or(u64::MAX) }
     }
 
     fn read_socket(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let end = Instant::now() + self.patience;
         loop {
             match nix::unistd::read(&self.socket, buffer) {
                 Ok(count) => return Ok(count),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => self.wait(end)?,
                 Err(errno) => return Err(errno.into()),
             }
-        }
-    }
-
-    fn wait(&self, end: Instant) -> io::Result<()> {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut watched, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
         }
     }
 }
@@ -150,7 +124,6 @@ mod tests {
     use std::io::Write;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
 
     fn pair() -> (UnixStream, OwnedFd) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
@@ -169,7 +142,7 @@ mod tests {
     fn what_was_read_before_comes_first_and_the_length_ends_it() {
         let (mut ours, theirs) = pair();
         ours.write_all(b"behind and more").expect("write");
-        let mut file = SocketFile::new(theirs, b"before ".to_vec(), Some(13), Duration::from_secs(1));
+        let mut file = SocketFile::new(theirs, b"before ".to_vec(), Some(13));
         assert_eq!(file.len().expect("known"), 13);
         assert_eq!(read(&mut file, 4), b"befo");
         assert_eq!(read(&mut file, 100), b"re ");
@@ -178,11 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn patience_has_an_end_and_so_has_the_peer() {
+    fn nothing_is_waited_for_and_the_peer_has_an_end() {
         let (ours, theirs) = pair();
-        let mut file = SocketFile::new(theirs, Vec::new(), None, Duration::from_millis(20));
-        let fault = file.read(&mut [0]).expect_err("nothing comes");
-        assert_eq!(fault.source.kind(), std::io::ErrorKind::TimedOut);
+        let mut file = SocketFile::new(theirs, Vec::new(), None);
+        let fault = file.read(&mut [0]).expect_err("nothing has come");
+        assert_eq!(fault.source.kind(), std::io::ErrorKind::WouldBlock);
         drop(ours);
         assert_eq!(read(&mut file, 1), b"");
     }
