@@ -78,6 +78,9 @@ fn load_single_or_rdb(
 ) -> Result<LoadEnd, String> {
     newer_snapshot::keep(server, file, found.modified)?;
     let end = load_single(server, file, found.len, pump)?;
+    if end == LoadEnd::Complete {
+        server.resume_from_aof_place();
+    }
     let storage = server.persistence.aof.storage();
     let cut_to_nothing = existing(&*storage, file)?.is_some_and(|now| now.len == 0);
     if end == LoadEnd::Complete && cut_to_nothing { begin_from_rdb(server, pump) } else { Ok(end) }

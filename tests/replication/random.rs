@@ -7,6 +7,7 @@ use crate::common::{Client, Reply, Server, wait_until};
 use crate::proxy::Proxy;
 use crate::{DEBUG, digest, info};
 use fastrand::Rng;
+use nix::sys::signal::Signal;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -89,6 +90,16 @@ impl Group {
         }
     }
 
+    /// A clean end. A server that is writing its first log refuses, then it is asked again.
+    fn stop(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        wait_until("a clean end", PATIENCE, || {
+            server.signal(Signal::SIGTERM);
+            std::thread::sleep(Duration::from_millis(200));
+            !server.is_running()
+        });
+    }
+
     /// A replica that stands still starts again with the primary in its file.
     fn start_replica(&mut self, index: usize) {
         let follows = format!("replicaof 127.0.0.1 {}", self.proxies[self.primary].port());
@@ -157,7 +168,7 @@ impl Group {
                 self.tell(&format!("restart {replica}"));
                 let saves = self.rng.bool();
                 self.client(replica).call(&["CONFIG", "SET", "save", if saves { "3600 1" } else { "" }]);
-                self.servers[replica].stop();
+                self.stop(replica);
                 self.start_replica(replica);
             }
             10 => drop(self.client(server).call(&["BGSAVE"])),

@@ -1,7 +1,7 @@
 //! Servers of this kind among themselves: chains, promotion, restarts, FAILOVER, and the recipes that
 //! operators use.
 
-use crate::common::{Program, Reply, Server, new_folder, wait_until};
+use crate::common::{Client, Program, Reply, Server, new_folder, wait_until};
 use crate::proxy::Proxy;
 use crate::{DEADLINE, DEBUG, digest, follow, info, wait_equal};
 
@@ -53,6 +53,45 @@ fn a_replica_that_restarts_goes_on_where_its_snapshot_was() {
     wait_equal(&mut client, &mut own);
     assert_eq!(info(&mut client, "sync_full"), "1");
     assert_eq!(info(&mut client, "sync_partial_ok"), "1");
+}
+
+/// The place stands beside the AOF after a clean end; a crash leaves none.
+#[test]
+fn a_restart_from_the_log_goes_on_where_it_was() {
+    let lines = [DEBUG, QUICK, "appendonly yes"];
+    let (mut primary, mut replica) = (Server::tine(&lines), Server::tine(&lines));
+    let (mut client, mut own) = (primary.client(), replica.client());
+    let follows = format!("replicaof 127.0.0.1 {}", primary.port());
+    let following = [&lines[..], &[follows.as_str()]].concat();
+    follow(&mut own, primary.port());
+    client.ok(&["SELECT", "5"]);
+    client.ok(&["SET", "a", "1"]);
+    wait_equal(&mut client, &mut own);
+    // The log is written anew after the data set has come.
+    wait_until("the log", DEADLINE, || replica.log().contains("AOF enabled successfully"));
+    replica.set_directives(&following);
+    replica.stop();
+    client.call(&["INCR", "a"]);
+    replica.start_again();
+    let mut own = replica.client();
+    wait_equal(&mut client, &mut own);
+    let counts = |client: &mut Client| (info(client, "sync_full"), info(client, "sync_partial_ok"));
+    assert_eq!(counts(&mut client), ("1".into(), "1".into()), "the replica");
+    primary.stop();
+    primary.start_again();
+    let mut client = primary.client();
+    wait_equal(&mut client, &mut own);
+    assert_eq!(counts(&mut client), ("0".into(), "1".into()), "the primary");
+    client.ok(&["SELECT", "5"]);
+    client.call(&["INCR", "a"]);
+    wait_equal(&mut client, &mut own);
+    replica.kill();
+    replica.start_again();
+    let mut own = replica.client();
+    wait_equal(&mut client, &mut own);
+    assert_eq!(counts(&mut client), ("1".into(), "1".into()), "a replica that crashed");
+    own.ok(&["SELECT", "5"]);
+    assert_eq!(own.call(&["GET", "a"]), Reply::bulk("3"));
 }
 
 #[test]

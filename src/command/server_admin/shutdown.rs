@@ -145,6 +145,7 @@ fn finish(server: &mut Server, request: ShutdownRequest) -> Result<(), ReplyErro
         }
         log::warn!("{reason}. Exit anyway.");
     }
+    server.note_aof_place();
     server.run.exit = Some(Exit { code: 0 });
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::resp::request::RequestParser;
 use crate::resp::{ArgsQueue, Span};
 use crate::server::replication::ID_DIGITS;
 use crate::server::replication::own_keys::OwnKeys;
+use crate::server::replication::place::Place;
 use crate::server::spec::Found;
 use crate::server::{ClientRef, Server};
 use crate::sys::io::{IoResult, StorageFile};
@@ -237,10 +238,17 @@ impl Server {
     /// A snapshot is loaded at the start. When it tells its place in a history, a replica goes on from
     /// there, and a primary has a new history that continues that one. Nothing happens the second time.
     pub fn resume_history(&mut self, report: &LoadReport) {
-        let Some((id, offset, db)) = place_of(report) else { return };
-        if self.replication.second_id == id {
+        let Some(place) = place_of(report) else { return };
+        if self.replication.second_id == place.id {
             return;
         }
+        self.resume_at(place);
+    }
+
+    /// The data are those of this place: a replica goes on from there, and a primary has a new history
+    /// that continues that one.
+    pub fn resume_at(&mut self, place: Place) {
+        let Place { id, offset, db } = place;
         let size = self.config.repl_backlog_size;
         let state = &mut self.replication;
         state.free_backlog();
@@ -274,12 +282,12 @@ impl Server {
 }
 
 /// Id, offset and selected database at which a snapshot was made.
-fn place_of(report: &LoadReport) -> Option<(String, u64, Option<usize>)> {
+fn place_of(report: &LoadReport) -> Option<Place> {
     let text = |name: &[u8]| report.field(name).and_then(|value| std::str::from_utf8(value).ok());
     let id = text(b"repl-id").filter(|id| id.len() == ID_DIGITS)?;
     let offset = text(b"repl-offset")?.parse().ok()?;
     let db = text(b"repl-stream-db").and_then(|db| db.parse().ok());
-    Some((id.to_owned(), offset, db))
+    Some(Place { id: id.to_owned(), offset, db })
 }
 
 impl Link {

@@ -10,6 +10,7 @@
 //! | `feed` | a turn's commands on their way into it, and when they may leave |
 //! | `link` | the link to our own primary |
 //! | `own_keys` | what clients of a writable replica have made |
+//! | `place` | where in a history the AOF ends, over a restart |
 //! | `replicas` | what is known of each replica, how far it is |
 //! | `save`, `relay` | snapshots for replicas: the child, and its bytes on their way |
 //!
@@ -20,6 +21,7 @@ pub mod backlog;
 pub mod feed;
 pub mod link;
 pub mod own_keys;
+pub mod place;
 pub mod relay;
 pub mod replicas;
 pub mod save;
