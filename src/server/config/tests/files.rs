@@ -190,13 +190,17 @@ fn the_shipped_values_are_the_built_in_ones() {
     let shipped = config_of(SHIPPED.as_bytes());
     let point = |seconds, changes| SavePoint { seconds, changes };
     assert_eq!(shipped.save.0, [point(900, 1), point(300, 10), point(60, 10000)]);
-    assert_eq!(Config { save: Config::default().save, ..shipped }, Config::default());
+    // The built-in one is that of Redis; the file protects replicas from a primary that lost its data.
+    assert!(shipped.replica_refuse_empty_sync);
+    let (save, replica_refuse_empty_sync) = (Config::default().save, false);
+    assert_eq!(Config { save, replica_refuse_empty_sync, ..shipped }, Config::default());
 
     let mut by_name = std::collections::BTreeMap::<String, Vec<String>>::new();
     for (name, line) in shipped_directives() {
         by_name.entry(name).or_default().push(line);
     }
-    for (name, lines) in by_name.iter().filter(|(name, _)| *name != "save") {
+    let own = ["save", "replica-refuse-empty-sync"];
+    for (name, lines) in by_name.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
         // Read into other values than the built-in ones, so that each line is seen to work.
         let row = find_row(name.as_bytes()).expect("compared above").row;
         let config = config_of(lines.join("\n").as_bytes());
