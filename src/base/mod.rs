@@ -28,6 +28,7 @@ pub mod long_double;
 pub mod lzf;
 pub mod numbers;
 pub mod rng;
+pub mod sampled;
 pub mod timestamp;
 mod tsc;
 pub mod words;

@@ -26,6 +26,9 @@ pub const HUGE_EFFORT_MIN: usize = 16 * 1024;
 /// A string's block from this size on is worth sending away: unmapping it takes long.
 pub const LAZY_BYTES_MIN: usize = 1 << 20;
 
+/// Nodes of a list or stream by which its size is told.
+const NODES_COUNTED_MAX: usize = 256;
+
 /// How long the thread works without a rest: what a request may have to wait for it.
 const BURST: Duration = Duration::from_micros(100);
 /// How long it rests, at least: the kernel adds some 50 us.
@@ -39,9 +42,10 @@ pub enum Garbage {
 }
 
 impl Garbage {
-    /// A value; what it gives back is counted here: O(1), O(nodes) for lists and streams.
+    /// A value; what it gives back is counted here, for lists and streams by some of their nodes: the
+    /// figure serves eviction only, and a walk over all of them would stop the server. O(1).
     pub fn of_value(value: Value) -> Self {
-        let bytes = value.as_ref().out_of_line_bytes();
+        let bytes = value.as_ref().out_of_line_bytes_by(NODES_COUNTED_MAX);
         Garbage::Value(value, bytes)
     }
 

@@ -55,6 +55,21 @@ pub fn keys_of(spec: &CommandSpec, args: Args<'_>) -> Result<Vec<KeyAt>, Invalid
     Ok(found)
 }
 
+/// The key of a command that has one key, always at the same place: what [`keys_of`] finds then, without
+/// a list. `None` for all other commands, and when the argument is missing.
+#[inline]
+pub fn only_key<'a>(spec: &CommandSpec, args: Args<'a>) -> Option<&'a [u8]> {
+    let [KeySpec { begin: BeginSearch::Index(index), find: FindKeys::Range { last: 0, .. }, flags, .. }] =
+        spec.keys
+    else {
+        return None;
+    };
+    if flags & (key_flag::NOT_KEY | key_flag::INCOMPLETE) != 0 {
+        return None;
+    }
+    args.get(*index)
+}
+
 /// Whether the key's place is empty because a list behind a keyword takes it (MIGRATE ... KEYS).
 fn is_left_empty(spec: &CommandSpec, keys: &KeySpec, args: Args<'_>) -> bool {
     let BeginSearch::Index(index) = keys.begin else { return false };
@@ -169,7 +184,7 @@ pub fn has_movable_keys(spec: &CommandSpec) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{InvalidArguments, has_movable_keys, keys_of, legacy_range};
+    use super::{InvalidArguments, has_movable_keys, keys_of, legacy_range, only_key};
     use crate::resp::OwnedArgs;
     use crate::server::spec::{BeginSearch, CommandSpec, FindKeys, KeySpec, key_flag};
 
@@ -212,6 +227,19 @@ mod tests {
         assert_eq!(found(&[KeySpec::range(1, -1, 2, 0)], "mset a 1 b 2"), Ok(vec![1, 3]));
         assert_eq!(found(&[KeySpec::range(1, -2, 1, 0)], "blpop a b 0"), Ok(vec![1, 2]));
         assert_eq!(found(&[KeySpec::one(1, 0)], "get"), Err(InvalidArguments));
+    }
+
+    #[test]
+    fn the_only_key_is_what_the_list_would_hold() {
+        fn only(keys: &[KeySpec], line: &str) -> Option<Vec<u8>> {
+            let args: OwnedArgs = line.split(' ').map(str::as_bytes).collect();
+            only_key(&spec(keys), args.as_args()).map(<[u8]>::to_vec)
+        }
+        assert_eq!(only(&[KeySpec::one(1, 0)], "get a"), Some(b"a".to_vec()));
+        assert_eq!(only(&[KeySpec::one(1, 0)], "get"), None);
+        assert_eq!(only(&[KeySpec::rest(1, 0)], "mget a"), None);
+        assert_eq!(only(&[KeySpec::one(1, 0), STORE], "sort a"), None);
+        assert_eq!(only(&[KeySpec::one(1, key_flag::NOT_KEY)], "spublish a b"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use crate::resp::{Args, Protocol, Reply};
 use crate::server::Server;
 use crate::server::client::ClientRef;
-use crate::server::key_extraction::keys_of;
+use crate::server::key_extraction::{keys_of, only_key};
 use crate::server::reader_table::ReaderTable;
 use crate::server::spec::{Found, flag};
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,6 +162,10 @@ impl Server {
         let Some(tracking) = tracking.filter(|tracking| !tracking.broadcast) else { return };
         if (tracking.opt_in && !tracking.caching) || (tracking.opt_out && tracking.caching) {
             return;
+        }
+        if let Some(name) = only_key(found.spec, args) {
+            let hash = self.hash(name);
+            return self.tracking.readers.remember(hash, name, caller.id);
         }
         for key in keys_of(found.spec, args).unwrap_or_default() {
             let name = args.at(key.index);

@@ -204,15 +204,20 @@ impl ValueRef<'_> {
         }
     }
 
-    /// Bytes of the data region behind the entry, by size class.
+    /// Bytes of the data region behind the entry, by size class. O(1), O(nodes) for lists and streams.
     pub fn out_of_line_bytes(&self) -> usize {
+        self.out_of_line_bytes_by(usize::MAX)
+    }
+
+    /// [`ValueRef::out_of_line_bytes`], of a list or stream by its first `samples` nodes. O(samples).
+    pub fn out_of_line_bytes_by(&self, samples: usize) -> usize {
         match self {
             ValueRef::String(string) => string.out_of_line_bytes(),
-            ValueRef::List(list) => list.memory_bytes(),
+            ValueRef::List(list) => list.memory_bytes(samples),
             ValueRef::Set(set) => set.memory_bytes(),
             ValueRef::Zset(zset) => zset.memory_bytes(),
             ValueRef::Hash(hash) => hash.memory_bytes(),
-            ValueRef::Stream(stream) => stream.memory_bytes(),
+            ValueRef::Stream(stream) => stream.memory_bytes(samples),
         }
     }
 }

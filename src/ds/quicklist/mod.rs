@@ -24,6 +24,7 @@ mod node;
 #[cfg(test)]
 mod tests;
 
+use crate::base::sampled::sampled_sum;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::element::{Element, Picked};
 use crate::ds::listpack::{EMPTY_BYTES, Listpack, ListpackView};
@@ -83,10 +84,11 @@ impl Quicklist {
         self.nodes.node_count()
     }
 
-    /// Bytes held from the allocator; O(nodes).
-    pub fn memory_bytes(&self) -> usize {
-        let nodes: usize = self.nodes.iter().map(Node::memory_bytes).sum();
-        nodes + self.nodes.memory_bytes()
+    /// Bytes held from the allocator, by the first `samples` nodes: exact where there are no more.
+    /// O(samples + chunks of the directory).
+    pub fn memory_bytes(&self, samples: usize) -> usize {
+        let sizes = self.nodes.iter().map(Node::memory_bytes);
+        sampled_sum(self.node_count(), samples, sizes) + self.nodes.memory_bytes()
     }
 
     /// Empties the list and calls `pause` now and then.

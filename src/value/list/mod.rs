@@ -248,10 +248,10 @@ impl<'a> ListRef<'a> {
     }
 
     /// Bytes of the data region that it occupies. O(nodes).
-    pub fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self, samples: usize) -> usize {
         match self {
             ListRef::Packed(listpack) => listpack.memory_bytes(),
-            ListRef::Linked(list) => size_of::<Quicklist>() + list.memory_bytes(),
+            ListRef::Linked(list) => size_of::<Quicklist>() + list.memory_bytes(samples),
         }
     }
 

@@ -14,6 +14,7 @@
 //! Trade-off: consumers are named by number in the group's list, so that its entries stay small
 //! and hold no pointer; finding a consumer's name costs one more seek among the few consumers.
 
+use crate::base::sampled::sampled_sum;
 use crate::ds::corrupt::Corrupt;
 use crate::ds::ordered_map::OrderedMap;
 use crate::sys::data_alloc::{Cursor, DataBox, DataBytes, Mover, Relocate};
@@ -117,6 +118,9 @@ pub struct Consumer {
     pub active_ms: i64,
     pending: OrderedMap<StreamId, ()>,
 }
+
+/// The stage of defragmentation from which on consumers follow.
+const CONSUMER_STAGES: u64 = 3;
 
 /// A consumer group.
 #[derive(Clone, Debug)]
@@ -289,36 +293,58 @@ impl Group {
         }
     }
 
-    /// Drops all that is pending and calls `pause` now and then.
+    /// Drops consumers and all that is pending and calls `pause` now and then.
     pub(super) fn clear_pausing(&mut self, pause: &mut dyn FnMut()) {
         self.pending.clear_pausing(pause);
-        for number in 0..self.consumers.len() {
-            if let Some(consumer) = self.consumers.nth_mut(number) {
+        self.names.clear_pausing(pause);
+        while let Some(number) = self.consumers.first().map(|(number, _)| *number) {
+            if let Some(mut consumer) = self.consumers.remove(&number) {
                 consumer.pending.clear_pausing(pause);
             }
+            pause();
         }
     }
 
     /// One step of defragmentation. The stage: 0 the group's pending list, 1 the names, 2 the list
-    /// of consumers, from 3 on each consumer. `None`: done.
+    /// of consumers, from 3 on each consumer by its number, of which some are missing. `None`: done.
+    /// O(log consumers) beside the step itself.
     pub(super) fn relocate(&mut self, cursor: Cursor, mover: &mut Mover) -> Option<Cursor> {
         let next = match cursor.stage {
             0 => self.pending.relocate(cursor.position, mover),
             1 => self.names.relocate(cursor.position, mover),
             2 => self.consumers.relocate(cursor.position, mover),
             stage => {
-                let consumer = self.consumers.nth_mut(stage as usize - 3)?;
-                if cursor.position == 0 {
-                    consumer.name.relocate(mover);
-                }
-                consumer.pending.relocate(cursor.position, mover)
+                let wanted = ConsumerNumber(u32::try_from(stage - CONSUMER_STAGES).ok()?);
+                let number = *self.consumers.iter_from(&wanted).next()?.0;
+                let position = if number == wanted { cursor.position } else { 0 };
+                return self.relocate_consumer(number, position, mover);
             }
         };
         Some(cursor.after(next))
     }
 
-    /// Bytes of the data region behind the group's own block.
-    pub fn memory_bytes(&self) -> usize {
+    fn relocate_consumer(
+        &mut self,
+        number: ConsumerNumber,
+        position: u64,
+        mover: &mut Mover,
+    ) -> Option<Cursor> {
+        let stage = u64::from(number.0) + CONSUMER_STAGES;
+        if stage >= u64::from(u32::MAX) {
+            // The stream has 32 bits for a stage; numbers run round long before there are so many.
+            return None;
+        }
+        let consumer = self.consumer_mut(number)?;
+        if position == 0 {
+            consumer.name.relocate(mover);
+        }
+        let next = consumer.pending.relocate(position, mover);
+        Some(Cursor { stage, position }.after(next))
+    }
+
+    /// Bytes of the data region behind the group's own block, by the first `samples` consumers: exact
+    /// where there are no more. O(samples).
+    pub fn memory_bytes(&self, samples: usize) -> usize {
         let lists =
             self.pending.allocated_bytes() + self.names.allocated_bytes() + self.consumers.allocated_bytes();
         let of_consumer = |consumer: &DataBox<Consumer>| {
@@ -326,7 +352,7 @@ impl Group {
                 + 2 * consumer.name.allocated_bytes()
                 + consumer.pending.allocated_bytes()
         };
-        lists + self.consumers.iter().map(|(_, consumer)| of_consumer(consumer)).sum::<usize>()
+        lists + sampled_sum(self.consumers.len(), samples, self.consumers.iter().map(|(_, c)| of_consumer(c)))
     }
 
     /// Both kinds of pending lists agree.

@@ -3,6 +3,7 @@
 //! Owns blocks (`block.rs`) in the order of their keys, and Redis's rules: when a new block
 //! begins, how trimming counts, what is known about the number of entries before an id.
 
+use crate::base::sampled::sampled_sum;
 use crate::ds::listpack::{Listpack, Position, TooLarge};
 use crate::ds::ordered_map::OrderedMap;
 use crate::sys::data_alloc::Mover;
@@ -385,10 +386,11 @@ impl Log {
         group.last_id = id;
     }
 
-    /// Bytes of the data region that the blocks occupy; O(blocks).
-    pub fn memory_bytes(&self) -> usize {
-        self.blocks.allocated_bytes()
-            + self.blocks.iter().map(|(_, listpack)| listpack.memory_bytes()).sum::<usize>()
+    /// Bytes of the data region that the blocks occupy, by the first `samples` of them: exact where
+    /// there are no more. O(samples).
+    pub fn memory_bytes(&self, samples: usize) -> usize {
+        let sizes = self.blocks.iter().map(|(_, listpack)| listpack.memory_bytes());
+        self.blocks.allocated_bytes() + sampled_sum(self.blocks.len(), samples, sizes)
     }
 }
 

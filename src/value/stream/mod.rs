@@ -223,12 +223,13 @@ impl Stream {
         self.log.blocks().len() + pending
     }
 
-    /// Bytes of the data region behind the box. O(blocks and consumers).
-    pub fn memory_bytes(&self) -> usize {
+    /// Bytes of the data region behind the box, by `samples` blocks, and as many consumers of each
+    /// group: exact where there are no more. O(groups * samples).
+    pub fn memory_bytes(&self, samples: usize) -> usize {
         let groups = |(name, group): (&Name, &DataBox<Group>)| {
-            name.allocated_bytes() + group.allocated_bytes() + group.memory_bytes()
+            name.allocated_bytes() + group.allocated_bytes() + group.memory_bytes(samples)
         };
-        self.log.memory_bytes()
+        self.log.memory_bytes(samples)
             + self.groups.allocated_bytes()
             + self.groups.iter().map(groups).sum::<usize>()
     }
@@ -309,9 +310,9 @@ impl<'a> StreamRef<'a> {
         StreamValue::from(self.stream().clone())
     }
 
-    /// Bytes of the data region that it occupies.
-    pub fn memory_bytes(&self) -> usize {
+    /// Bytes of the data region that it occupies; see [`Stream::memory_bytes`].
+    pub fn memory_bytes(&self, samples: usize) -> usize {
         let own = crate::sys::data_alloc::usable_size(size_of::<Stream>());
-        own + self.stream().memory_bytes()
+        own + self.stream().memory_bytes(samples)
     }
 }

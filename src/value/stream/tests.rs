@@ -3,6 +3,7 @@
 use super::block::{self, Block};
 use super::{AppendError, BlockLimits, Counters, Group, IdChoice, Pending, Stream, StreamId, Trim, TrimTo};
 use crate::ds::listpack::ListpackView;
+use crate::sys::data_alloc::{Cursor, Mover};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use std::collections::BTreeMap;
@@ -259,8 +260,12 @@ fn use_block(bytes: &[u8]) -> bool {
     };
     assert_eq!(stream.load_counters(counters), Ok(()));
     let group = Group::new(key, i64::MIN);
-    let _ =
-        (stream.lag(&group), stream.estimated_entries_read(key), stream.memory_bytes(), stream.free_effort());
+    let _ = (
+        stream.lag(&group),
+        stream.estimated_entries_read(key),
+        stream.memory_bytes(usize::MAX),
+        stream.free_effort(),
+    );
     let mut copy = stream.clone();
     let ids: Vec<StreamId> = copy.log().range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id).collect();
     copy.log_mut().delete(&ids);
@@ -352,7 +357,33 @@ fn an_entry_takes_few_bytes() {
         let choice = IdChoice::Given(StreamId::new(index + 1, 0));
         stream.log_mut().append(choice, pairs(&fields), limits).expect("the id rises");
     }
-    let bytes = stream.memory_bytes() as u64 * 100 / ENTRIES;
+    let bytes = stream.memory_bytes(usize::MAX) as u64 * 100 / ENTRIES;
     eprintln!("{bytes} hundredths of a byte an entry, {} blocks", stream.log().blocks().len());
     assert!(bytes <= 5000, "{bytes} hundredths of a byte an entry");
+}
+
+#[test]
+fn consumers_with_gaps_in_their_numbers_are_walked_and_dropped() {
+    let mut group = Group::new(StreamId::MIN, 0);
+    let name = |number: u64| format!("consumer {number}").into_bytes();
+    for number in 0..200 {
+        let consumer = group.create_consumer(&name(number), 0).expect("it is new");
+        group.deliver(StreamId::new(number, 1), Pending { consumer, delivered_ms: 0, deliveries: 1 });
+    }
+    for number in (0..200).step_by(3) {
+        assert_eq!(group.delete_consumer(&name(number)), Some(1));
+    }
+    let (mut cursor, mut mover, mut steps) = (Cursor::default(), Mover::default(), 0);
+    while let Some(next) = group.relocate(cursor, &mut mover) {
+        assert_ne!(next, cursor);
+        (cursor, steps) = (next, steps + 1);
+        assert!(steps < 1000, "the walk ends");
+    }
+    assert!(steps >= group.consumer_count(), "{steps}");
+    group.check_invariants();
+    let (exact, sampled) = (group.memory_bytes(usize::MAX), group.memory_bytes(20));
+    assert!(exact.abs_diff(sampled) < exact / 10, "{exact} {sampled}");
+    let mut pauses = 0;
+    group.clear_pausing(&mut || pauses += 1);
+    assert!(pauses >= 133 && group.consumer_count() == 0 && group.pending().is_empty());
 }
