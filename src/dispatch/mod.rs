@@ -301,6 +301,7 @@ pub fn call(
         std::mem::replace(&mut server.call.touch, if no_touch { Touch::No } else { Touch::Yes });
     let saved_propagated = std::mem::replace(&mut server.call.propagated, false);
     let dirty_before = server.persistence.dirty;
+    let stream_before = server.propagation.stream.len();
     server.propagation.begin_unit();
     let start = server.clock.ticks();
     let reply_start = out.len();
@@ -323,7 +324,9 @@ pub fn call(
         server.propagation.add(db, args);
     }
     server.propagation.end_unit();
-    if changed && !server.propagation.in_unit() {
+    // A message changes no data and goes to the replicas all the same.
+    let moved = changed || server.propagation.stream.len() != stream_before;
+    if moved && !server.propagation.in_unit() {
         note_write(server, client);
     }
     if changed && !server.replication.is_primary() && !caller.is_replicated() {

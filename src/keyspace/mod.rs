@@ -66,8 +66,8 @@ pub struct Keyspace {
     resize: ResizePolicy,
     cycle: ExpireCycle,
     pool: EvictionPool,
-    /// Database and position in hash order where table maintenance goes on; none when it is done.
-    maintained: Option<(usize, u64)>,
+    /// Where table maintenance goes on; none when it is done.
+    maintenance: Option<Maintenance>,
 }
 
 impl Keyspace {
@@ -90,7 +90,7 @@ impl Keyspace {
             resize: ResizePolicy::Allow,
             cycle: ExpireCycle::default(),
             pool: EvictionPool::default(),
-            maintained: None,
+            maintenance: None,
         })
     }
 
@@ -339,7 +339,7 @@ impl Keyspace {
     /// Sets how tables may change their size; `Avoid` while a child lives.
     pub fn set_resize_policy(&mut self, policy: ResizePolicy) {
         if policy == ResizePolicy::Allow && self.resize != policy {
-            self.maintained = Some((0, 0));
+            self.maintenance = Some(Maintenance::default());
         }
         self.resize = policy;
         set_collection_resize_policy(policy);
@@ -351,22 +351,28 @@ impl Keyspace {
     /// Makes room for `keys` keys in an empty database. Should fewer come, maintenance gives the rest back.
     pub fn reserve(&mut self, db: usize, keys: usize) {
         self.dbs[db].reserve(keys);
-        self.maintained = Some((0, 0));
+        self.maintenance = Some(Maintenance::default());
     }
 
-    /// One step of table maintenance (`activerehashing`): after a child, under which no table could
-    /// be resized, and after a load, all tables are looked through once, so that they catch up even when nobody writes to
-    /// them. At most one segment is rebuilt. Returns whether there is more to look at.
+    /// One step of table maintenance (`activerehashing`): after a child, under which no table could be
+    /// resized, and after a load, tables are looked through until there is nothing left to mend, so that
+    /// they catch up even when nobody writes to them. At most one segment is rebuilt. Returns whether
+    /// there is more to look at.
     pub fn maintain(&mut self) -> bool {
-        let Some((index, position)) = self.maintained else { return false };
-        self.maintained = self.dbs.get_mut(index).map(|db| {
-            let (table, resolver) = db.table_and_resolver();
-            match table.maintain(position, resolver) {
-                0 => (index + 1, 0),
-                next => (index, next),
+        let Some(mut at) = self.maintenance else { return false };
+        self.maintenance = match self.dbs.get_mut(at.db) {
+            Some(db) => {
+                let (table, resolver) = db.table_and_resolver();
+                let (position, rebuilt) = table.maintain(at.position, resolver);
+                at.position = position;
+                at.db += usize::from(position == 0);
+                at.rebuilt |= rebuilt;
+                Some(at)
             }
-        });
-        self.maintained.is_some()
+            // One look splits a segment once: the halves may still be too full.
+            None => at.rebuilt.then(Maintenance::default),
+        };
+        self.maintenance.is_some()
     }
 
     /// Active expiry: removes keys whose time has passed until none is left that is due, or until
@@ -380,6 +386,16 @@ impl Keyspace {
         self.cycle = cycle;
         timed_out
     }
+}
+
+/// A look through all tables, segment by segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Maintenance {
+    db: usize,
+    /// The next segment, in hash order.
+    position: u64,
+    /// Something was mended on this round.
+    rebuilt: bool,
 }
 
 /// Whether freeing `value` takes long enough to be worth a trip to another thread.
@@ -409,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_looked_through_once_after_a_child_and_after_a_load() {
+    fn tables_are_looked_through_after_a_child_and_after_a_load() {
         let seed = HashSeed::from_os().expect("the system has random numbers");
         let mut keyspace = Keyspace::new(2, seed).expect("the lazy-free thread starts");
         assert!(!keyspace.maintain(), "nothing to do at the start");
@@ -430,6 +446,8 @@ mod tests {
         keyspace.set_resize_policy(ResizePolicy::Allow);
         assert!(maintain(&mut keyspace) > 1);
         assert!(keyspace.db(0).table_memory_bytes() > crowded_bytes);
+        let load = keyspace.db(0).table().stats().load();
+        assert!(load < 1.0, "no segment is left too full: {load}");
         keyspace.set_resize_policy(ResizePolicy::Allow);
         assert!(!keyspace.maintain(), "nothing has changed");
     }

@@ -182,7 +182,8 @@ impl DataPages {
         Ok(())
     }
 
-    /// A fork is next: a rebuild that runs ends with its current block.
+    /// A fork is next: a rebuild that runs ends with its current call. Nobody waits for that: up to
+    /// [`RUN_BLOCKS`] blocks may still be put together, and so copied, beside the new child.
     pub fn hold(&self) {
         if self.thread.is_some() {
             self.shared.change(|orders| orders.held = true);

@@ -68,7 +68,12 @@ fn a_paused_replica_takes_the_stream_and_applies_it_later() {
     });
     assert_eq!(info(&mut own, "slave_repl_offset"), applied);
     assert_eq!(own.call(&["GET", "a"]), Reply::bulk("1"));
+    // A message is part of the stream too.
+    let mut other = primary.client();
+    other.call(&["PUBLISH", "news", "alone"]);
+    assert_eq!(other.call(&["WAIT", "1", "50"]), Reply::Int(0));
     own.ok(&["CLIENT", "UNPAUSE"]);
+    assert_eq!(other.call(&["WAIT", "1", "5000"]), Reply::Int(1));
     wait_equal(&mut client, &mut own);
     assert_eq!(own.call(&["GET", "a"]), Reply::bulk("2"));
 }

@@ -296,16 +296,17 @@ impl<H: Handle> Table<H> {
 
     /// Background care, for times without writes after a period of `Avoid`: looks at up to
     /// `MAINTAINED_SEGMENTS` segments from the one at `position` on and rebuilds at most
-    /// one that is too full or too sparse. Returns the next position, 0 after the last.
-    pub fn maintain(&mut self, position: u64, resolver: &impl Resolver<H>) -> u64 {
+    /// one that is too full or too sparse. Returns the next position, 0 after the last, and whether it
+    /// rebuilt one, which then may still be too full: another look is due.
+    pub fn maintain(&mut self, position: u64, resolver: &impl Resolver<H>) -> (u64, bool) {
         /// Headers looked at in a call, each a likely cache miss: about 10 us.
         const MAINTAINED_SEGMENTS: usize = 128;
         let mut position = position;
         for _ in 0..MAINTAINED_SEGMENTS {
             let Some(segment) = self.segment(position) else {
-                return 0;
+                return (0, false);
             };
-            let header = segment.header();
+            let (header, start) = (segment.header(), position);
             let (full, sparse) = (header.len >= header.grow_at, header.len < header.shrink_at);
             position = segment.end();
             if full {
@@ -313,11 +314,15 @@ impl<H: Handle> Table<H> {
             } else if sparse {
                 self.shrink(segment, resolver);
             }
-            if full || sparse || position == 0 {
+            if full || sparse {
+                // Policy and bounds may have refused.
+                return (position, self.segment(start) != Some(segment));
+            }
+            if position == 0 {
                 break;
             }
         }
-        position
+        (position, false)
     }
 }
 

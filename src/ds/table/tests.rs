@@ -200,7 +200,7 @@ fn run_phases<H: TestHandle>(seed: u64, hashes: Hashes, phases: &[(usize, u8, us
     // What was emptied while shrinking was not allowed waits for the background.
     let mut position = 0;
     for _ in 0..200 {
-        position = world.table.maintain(position, &world.entries);
+        position = world.table.maintain(position, &world.entries).0;
     }
     world.check();
     let left = world.table.memory_bytes();
@@ -327,7 +327,7 @@ fn policies_hold_back_growth() {
     world.entries.policy = ResizePolicy::Allow;
     let mut position = 0;
     for _ in 0..10_000 {
-        position = world.table.maintain(position, &world.entries);
+        position = world.table.maintain(position, &world.entries).0;
     }
     world.check();
     assert!(world.table.stats().load() < 1.2, "maintenance catches up");

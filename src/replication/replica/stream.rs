@@ -29,8 +29,9 @@ const MOVE_BYTES_MIN: usize = 64 << 10;
 /// Room that an empty buffer keeps, bytes: a read fills a quarter of it.
 const ROOM_BYTES_MAX: usize = 1 << 20;
 /// While CLIENT PAUSE holds commands back, so many bytes of the stream are still taken, so that INFO tells
-/// how far behind this server is; more wait in the socket.
-const HELD_BYTES_MAX: usize = 64 << 20;
+/// how far behind this server is; more wait in the socket. They run in one turn when the pause is over, some
+/// ten milliseconds of small commands.
+const HELD_BYTES_MAX: usize = 1 << 20;
 /// Time between two warnings that the disk fails, ms.
 const DISK_WARNING_MS: u64 = 10_000;
 /// Bytes of a command that can be addressed.

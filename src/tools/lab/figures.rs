@@ -375,7 +375,10 @@ fn memory_points(run: &Run, save: &Save) -> Vec<Point> {
     let inside = run.memory.iter().filter(|sample| (save.reply_ms..=save.end_ms).contains(&sample.at_ms));
     let mut points = vec![Point { x: 0.0, y: 0.0, low: 0.0, high: 0.0 }];
     let mut samples: Vec<&Sample> = inside.filter(|sample| sample.child != 0).collect();
-    samples.dedup_by_key(|sample| sample.child_private_bytes);
+    // Where the kernel tells nothing of the child it is 0 all the time: then what the server grew by remains.
+    samples.dedup_by(|later, sample| {
+        later.child_private_bytes == sample.child_private_bytes && sample.child_private_bytes != 0
+    });
     points.extend(samples.into_iter().map(|sample| {
         let extra = sample.child_private_bytes + sample.rss_bytes.saturating_sub(save.rss_bytes);
         let (x, y) = ((sample.at_ms - save.start_ms) as f64 / 1000.0, extra as f64);

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use crate::sys::info::thread_busy_time;
 use crate::tools::load::mix::{Requests, write_command};
 use crate::tools::load::options::Options;
 use crate::tools::load::record::{Cpu, Fired, Outcome, Recorder};
@@ -90,8 +91,9 @@ struct Run<'a> {
     end_ns: u64,
     batches_sent: u64,
     outstanding: usize,
-    /// When the program was last seen at work, and begin and end of its stalls.
+    /// When the program was last seen at work, its processor time then, and begin and end of its stalls.
     awake_ns: u64,
+    worked: Duration,
     stalls: VecDeque<(u64, u64)>,
     fired: Vec<Fired>,
     cpu_start: Option<Cpu>,
@@ -122,6 +124,7 @@ impl<'a> Run<'a> {
             batches_sent: 0,
             outstanding: 0,
             awake_ns: 0,
+            worked: thread_busy_time(),
             stalls: VecDeque::new(),
             fired: Vec::new(),
             cpu_start: None,
@@ -198,17 +201,18 @@ impl<'a> Run<'a> {
     }
 
     /// Notes when others had the processor for longer than the program meant to be away: that time says
-    /// nothing of the server.
+    /// nothing of the server. Its own work is no stall.
     fn note_stall(&mut self, slept: Duration) {
-        let now_ns = self.now_ns();
-        let back_ns = self.awake_ns + nanoseconds(slept);
+        let (now_ns, worked) = (self.now_ns(), thread_busy_time());
+        let own = slept + worked.saturating_sub(self.worked);
+        let back_ns = self.awake_ns + nanoseconds(own);
         if now_ns > back_ns + nanoseconds(STALL) {
             if self.stalls.len() == STALLS_MAX {
                 self.stalls.pop_front();
             }
             self.stalls.push_back((back_ns, now_ns));
         }
-        self.awake_ns = now_ns;
+        (self.awake_ns, self.worked) = (now_ns, worked);
     }
 
     /// When the batch with this number is due.
