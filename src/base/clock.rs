@@ -111,6 +111,12 @@ impl Clock {
         self.monotonic_us / 1000
     }
 
+    /// The monotonic millisecond that begins when `wait_ms` have passed from now on: rounded up, so that
+    /// nobody is sent away before the time that was asked for.
+    pub fn deadline_ms(&self, wait_ms: u64) -> u64 {
+        self.now_monotonic_us().div_ceil(1000).saturating_add(wait_ms)
+    }
+
     /// Unix time now in milliseconds.
     pub fn now_ms(&self) -> i64 {
         self.now_us().div_euclid(1000)
@@ -300,6 +306,15 @@ mod tests {
         clock.refresh();
         assert!(clock.cached_us() == i64::MAX);
         assert_eq!(Clock::manual(-1).cached_ms(), -1);
+    }
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        let mut clock = Clock::manual(0);
+        assert_eq!(clock.deadline_ms(50), 50);
+        clock.advance_us(999);
+        assert_eq!(clock.deadline_ms(50), 51);
+        assert_eq!(clock.deadline_ms(u64::MAX), u64::MAX);
     }
 
     #[test]

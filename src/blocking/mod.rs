@@ -37,8 +37,7 @@ pub fn parse_deadline(server: &Server, argument: &[u8]) -> Result<Option<u64>, R
     if duration_ms < 0.0 {
         return Err(error::TIMEOUT_NEGATIVE);
     }
-    let now_ms = server.clock.monotonic_ms();
-    Ok((duration_ms > 0.0).then(|| now_ms + duration_ms as u64))
+    Ok((duration_ms > 0.0).then(|| server.clock.deadline_ms(duration_ms as u64)))
 }
 
 /// A number that only Redis's longer floats hold is too great, or negative.

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 const MB: f64 = 1_048_576.0;
 /// Below this much memory the pages of the program itself decide, bytes.
-const WORTH_BYTES: u64 = 64 << 20;
+const WORTH_BYTES: u64 = 256 << 20;
 /// A fork of data in huge pages is short; beyond this something is amiss, microseconds a GiB.
 const SLOW_US_PER_GIB: u64 = 4_000;
 /// Time that others had in the middle of a fork and that is worth a word, microseconds.
@@ -131,14 +131,18 @@ fn memory_advice(place: &str, patient: &Patient<'_>) -> String {
 /// What the last fork cost: facts only.
 fn costs(last: &ForkRecord) -> String {
     let mut text = format!(
-        "Fork {} ({}, {}) stopped the server for {}, that is {} for each GiB of the {} that were resident.\n",
+        "Fork {} ({}, {}) stopped the server for {}; {} were resident",
         last.id,
         kind_name(last.kind),
         last.state.name(),
         milliseconds(last.fork_us),
-        milliseconds(last.fork_us_per_gib()),
         megabytes(last.rss_bytes),
     );
+    // Of little memory the part that every fork costs is the most.
+    text.push_str(&match last.rss_bytes {
+        WORTH_BYTES.. => format!(", that is {} for each GiB.\n", milliseconds(last.fork_us_per_gib())),
+        _ => ".\n".to_owned(),
+    });
     let lived = if last.is_running() { "has lived for" } else { "lived for" };
     text.push_str(&format!(
         "Its child {lived} {:.2} s and wrote {} of {} keys. ",

@@ -90,7 +90,7 @@ fn wait_for(
         reached.reply(awaited, ctx.out);
         return Ok(());
     }
-    let deadline_ms = timeout_ms.map(|timeout_ms| ctx.server.clock.monotonic_ms() + timeout_ms);
+    let deadline_ms = timeout_ms.map(|timeout_ms| ctx.server.clock.deadline_ms(timeout_ms));
     let on = BlockedOn::Acks(awaited);
     ctx.server.block_client(ctx.client, Blocked { on, args: args.to_owned(), deadline_ms, order: 0 });
     ctx.server.replication.acks_wanted = true;

@@ -17,7 +17,7 @@ use std::io::{self, IoSlice};
 /// Size of a block: a sixteenth of the backlog, between these, bytes. Trimming is by whole blocks, so
 /// a block more than the backlog is held; the smallest still makes few system calls.
 const BLOCK_BYTES_MIN: usize = 16 << 10;
-const BLOCK_BYTES_MAX: usize = 1 << 20;
+const BLOCK_BYTES_MAX: usize = 256 << 10;
 const BLOCKS_PER_BACKLOG: usize = 16;
 /// Given back in one step, bytes and blocks, so that a replica that was far behind and goes stops nobody.
 const TRIM_BYTES_MAX: usize = 64 << 20;
