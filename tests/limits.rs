@@ -271,8 +271,11 @@ fn the_largest_clients_go_first_and_protected_ones_stay() {
     // As a share of maxmemory; a client that is protected no more goes with its next command.
     control.ok(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-clients", "1%"]);
     assert_eq!(client_field(&mut control, "small", "qbuf"), None);
-    kept.send_raw(b"x\r\n*3\r\n$6\r\nCLIENT\r\n$8\r\nNO-EVICT\r\n$3\r\noff\r\n");
     control.ok(&["CONFIG", "SET", "maxmemory-clients", "0"]);
+    kept.send_raw(b"x\r\n*3\r\n$6\r\nCLIENT\r\n$8\r\nNO-EVICT\r\n$3\r\noff\r\n");
+    wait_until("the end of the protection", DEADLINE, || {
+        client_field(&mut control, "kept", "qbuf") != Some(1_999_999)
+    });
     assert!(client_field(&mut control, "kept", "qbuf").is_some(), "no limit, no eviction");
 }
 
