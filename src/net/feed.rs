@@ -75,7 +75,8 @@ impl Net {
         match sent {
             Err(failure) => {
                 if phase == ReplicaPhase::SendFile {
-                    log::warn!("Write error sending DB to replica: {failure}");
+                    let reason = sys::net::reason_of(&failure);
+                    log::warn!("Write error sending DB to replica: {reason}");
                 }
                 server.close_soon(client);
             }

@@ -77,15 +77,16 @@ impl Net {
         }
         self.close_link();
         let Some(number) = server.link.socket else { return };
-        let opened = match self.find_primary(server) {
+        let opened = match self.find_primary(server, number) {
             None => return,
             Some(target) => target.and_then(|target| self.open_link(server, number, target)),
         };
         match opened {
             Ok(link) => self.link = Some(link),
             Err(failure) => {
-                log::warn!("Unable to connect to MASTER: {failure}");
-                replica::connect_failed(server, &failure.to_string());
+                let reason = sys::net::reason_of(&failure);
+                log::warn!("Unable to connect to MASTER: {reason}");
+                replica::connect_failed(server, &reason);
                 server.link.drop_socket();
             }
         }
@@ -100,15 +101,15 @@ impl Net {
         }
     }
 
-    /// The address to connect to; `None`: its name is being looked up.
-    fn find_primary(&mut self, server: &Server) -> Option<io::Result<SocketAddr>> {
+    /// The address that the try `number` connects to; `None`: its name is being looked up.
+    fn find_primary(&mut self, server: &Server, number: u64) -> Option<io::Result<SocketAddr>> {
         let Some(primary) = &server.config.replicaof else {
             return Some(Err(io::ErrorKind::NotFound.into()));
         };
         let waker = self.waker();
         // A loop that cannot be woken looks again with the next round of cron.
         let wake = move || waker.wake().unwrap_or(());
-        self.lookup.address(&primary.host.to_text(), primary.port, resolve_by_system, wake)
+        self.lookup.address(number, &primary.host.to_text(), primary.port, resolve_by_system, wake)
     }
 
     fn open_link(&mut self, server: &mut Server, number: u64, target: SocketAddr) -> io::Result<LinkSocket> {
@@ -152,7 +153,9 @@ impl Net {
                 link.connected = true;
                 replica::connected(server);
             }
-            Ok(Some(failure)) | Err(failure) => replica::connect_failed(server, &failure.to_string()),
+            Ok(Some(failure)) | Err(failure) => {
+                replica::connect_failed(server, &sys::net::reason_of(&failure));
+            }
         }
     }
 
@@ -189,7 +192,7 @@ impl Net {
                 Err(failure) if failure.kind() == io::ErrorKind::Interrupted => {}
                 Err(failure) => {
                     link.readable = false;
-                    replica::disconnected(server, &failure.to_string());
+                    replica::disconnected(server, &sys::net::reason_of(&failure));
                     return;
                 }
             }

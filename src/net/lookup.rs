@@ -2,7 +2,8 @@
 //! never answer, and clients are served meanwhile.
 //!
 //! One thread at most: an answer that nobody waits for any more is thrown away when it comes, and only
-//! then the next name is looked up. The link's own time-out (`repl-timeout`) ends the waiting.
+//! then the next name is looked up. The link's own time-out (`repl-timeout`) ends the waiting; its next try
+//! asks anew, since what was true then may have changed.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -13,6 +14,8 @@ pub(super) type Resolve = fn(&str, u16) -> io::Result<SocketAddr>;
 
 /// A name that is being looked up.
 struct Question {
+    /// The try that asks.
+    number: u64,
     host: String,
     port: u16,
     answer: Receiver<io::Result<SocketAddr>>,
@@ -26,8 +29,10 @@ pub(super) struct Lookup {
 
 impl Lookup {
     /// The address of a host; `None`: not known yet, `wake` will be called when there is something new.
+    /// An answer is given to the try `number` that has asked, and to no later one.
     pub fn address(
         &mut self,
+        number: u64,
         host: &str,
         port: u16,
         resolve: Resolve,
@@ -42,15 +47,15 @@ impl Lookup {
                 Err(TryRecvError::Empty) => return None,
                 Err(TryRecvError::Disconnected) => Err(io::Error::other("the look-up of the name broke")),
             };
-            let is_ours = question.host == host && question.port == port;
+            let is_ours = question.number == number && question.host == host && question.port == port;
             self.question = None;
             if is_ours {
                 return Some(answer);
             }
         }
         match ask(host.to_owned(), port, resolve, wake) {
-            Ok(question) => {
-                self.question = Some(question);
+            Ok(answer) => {
+                self.question = Some(Question { number, host: host.to_owned(), port, answer });
                 None
             }
             Err(failure) => Some(Err(failure)),
@@ -68,15 +73,14 @@ fn ask(
     port: u16,
     resolve: Resolve,
     wake: impl FnOnce() + Send + 'static,
-) -> io::Result<Question> {
+) -> io::Result<Receiver<io::Result<SocketAddr>>> {
     let (sender, answer) = sync_channel(1);
-    let name = host.clone();
     std::thread::Builder::new().name("lookup".into()).spawn(move || {
         // Nobody may be there any more: then the process is on its way out.
-        let _ = sender.send(resolve(&name, port));
+        let _ = sender.send(resolve(&host, port));
         wake();
     })?;
-    Ok(Question { host, port, answer })
+    Ok(answer)
 }
 
 /// The first address that the system knows of a host.
@@ -87,7 +91,7 @@ pub(super) fn resolve_by_system(host: &str, port: u16) -> io::Result<SocketAddr>
 
 #[cfg(test)]
 mod tests {
-    use super::{Lookup, resolve_by_system};
+    use super::{Lookup, Resolve, resolve_by_system};
     use std::io;
     use std::net::SocketAddr;
     use std::sync::mpsc::channel;
@@ -106,7 +110,7 @@ mod tests {
     #[test]
     fn an_address_needs_no_look_up() {
         let mut lookup = Lookup::default();
-        let found = lookup.address("::1", 6379, |_, _| panic!("not asked"), || ());
+        let found = lookup.address(1, "::1", 6379, |_, _| panic!("not asked"), || ());
         assert_eq!(found.expect("at once").expect("an address").to_string(), "[::1]:6379");
         assert!(!lookup.is_waiting());
     }
@@ -115,17 +119,35 @@ mod tests {
     fn a_slow_answer_is_waited_for_elsewhere_and_one_for_another_host_is_thrown_away() {
         let (sender, woken) = channel();
         let mut lookup = Lookup::default();
-        let mut address = |host: &str| {
+        let mut address = |number: u64, host: &str| {
             let sender = sender.clone();
-            lookup.address(host, 7, slow, move || sender.send(()).unwrap_or(()))
+            lookup.address(number, host, 7, slow, move || sender.send(()).unwrap_or(()))
         };
         let begun = Instant::now();
-        assert!(address("first").is_none() && address("first").is_none() && address("second").is_none());
+        assert!(address(1, "first").is_none() && address(1, "first").is_none());
+        assert!(address(2, "second").is_none());
         assert!(begun.elapsed() < SLOW, "asking waits for nobody");
         woken.recv_timeout(PATIENCE).expect("an answer");
-        assert!(address("second").is_none(), "that was the answer for the first");
+        assert!(address(2, "second").is_none(), "that was the answer for the first");
         woken.recv_timeout(PATIENCE).expect("an answer");
-        assert_eq!(address("second").expect("known").expect("known").to_string(), "10.0.0.2:7");
+        assert_eq!(address(2, "second").expect("known").expect("known").to_string(), "10.0.0.2:7");
+    }
+
+    #[test]
+    fn an_answer_to_a_try_that_was_given_up_is_thrown_away() {
+        let (sender, woken) = channel();
+        let mut lookup = Lookup::default();
+        let old: Resolve = |_, port| Ok(SocketAddr::from(([10, 0, 0, 1], port)));
+        let new: Resolve = |_, port| Ok(SocketAddr::from(([10, 0, 0, 2], port)));
+        let mut address = |number: u64, resolve: Resolve| {
+            let sender = sender.clone();
+            lookup.address(number, "primary", 7, resolve, move || sender.send(()).unwrap_or(()))
+        };
+        assert!(address(1, old).is_none());
+        woken.recv_timeout(PATIENCE).expect("an answer");
+        assert!(address(2, new).is_none(), "it is an old one");
+        woken.recv_timeout(PATIENCE).expect("an answer");
+        assert_eq!(address(2, old).expect("known").expect("known").to_string(), "10.0.0.2:7");
     }
 
     #[test]

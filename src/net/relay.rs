@@ -11,6 +11,7 @@ use crate::replication::primary;
 use crate::server::replication::ReplicaPhase;
 use crate::server::replication::relay::Relay;
 use crate::server::{ClientRef, Server};
+use crate::sys;
 use mio::Interest;
 use mio::unix::SourceFd;
 use std::io::{self, Write};
@@ -105,7 +106,8 @@ impl Net {
             match write_rest(server, connection, &relay.chunk[..relay.filled]) {
                 Ok(done) => all &= done,
                 Err(failure) => {
-                    log::warn!("Diskless rdb transfer, write error sending DB to replica: {failure}");
+                    let reason = sys::net::reason_of(&failure);
+                    log::warn!("Diskless rdb transfer, write error sending DB to replica: {reason}");
                     server.close_soon(member);
                 }
             }

@@ -33,6 +33,15 @@ pub struct SnapshotFault {
     pub at_s: i64,
 }
 
+/// What made a save in a child fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotFailure {
+    /// The file could not be written, or is not what was written.
+    Disk,
+    /// There was no child, or a signal ended it: ours (`fork-cow-limit`, `fork-child-timeout`) or another.
+    Child,
+}
+
 /// State of snapshots; the names are those of INFO.
 #[derive(Clone, Debug)]
 pub struct SnapshotState {
@@ -42,6 +51,8 @@ pub struct SnapshotState {
     pub last_try_s: i64,
     /// `rdb_last_bgsave_status`.
     pub last_ok: bool,
+    /// The disk failed, and no save has succeeded since.
+    pub disk_failed: bool,
     /// `rdb_last_error`, `rdb_last_error_age_sec`: why the last save failed, SAVE or not; gone with
     /// the next one that succeeds.
     pub last_fault: Option<SnapshotFault>,
@@ -71,6 +82,7 @@ impl Default for SnapshotState {
             last_save_s: 0,
             last_try_s: 0,
             last_ok: true,
+            disk_failed: false,
             last_fault: None,
             version_raised: false,
             last_duration: None,
@@ -115,9 +127,10 @@ impl SnapshotState {
     }
 
     /// A save failed, or could not be started.
-    pub fn failed(&mut self, reason: String, now_s: i64) {
+    pub fn failed(&mut self, failure: SnapshotFailure, reason: String, now_s: i64) {
         self.last_try_s = now_s;
         self.last_ok = false;
+        self.disk_failed |= failure == SnapshotFailure::Disk;
         self.note_fault(reason, now_s);
     }
 
@@ -132,6 +145,7 @@ impl SnapshotState {
         self.last_save_s = now_s;
         self.successes += 1;
         self.last_ok = true;
+        self.disk_failed = false;
         self.last_fault = None;
     }
 }
@@ -165,7 +179,7 @@ pub fn pid_of_temp_name(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SnapshotState, pid_of_temp_name, temp_name};
+    use super::{SnapshotFailure, SnapshotState, pid_of_temp_name, temp_name};
 
     const POINTS: [(u64, u64); 2] = [(900, 1), (60, 1000)];
 
@@ -183,12 +197,24 @@ mod tests {
     #[test]
     fn a_failure_is_tried_again_after_five_seconds() {
         let mut state = SnapshotState { last_save_s: 1000, ..SnapshotState::default() };
-        state.failed("disk full".into(), 2000);
+        state.failed(SnapshotFailure::Disk, "disk full".into(), 2000);
         assert_eq!(state.due(POINTS.into_iter(), 5, 2005), None);
         assert_eq!(state.due(POINTS.into_iter(), 5, 2006), Some((900, 1)));
         assert_eq!(state.last_fault.as_ref().map(|fault| fault.at_s), Some(2000));
         state.succeeded(2010);
         assert!(state.last_ok && state.may_try(2010) && state.last_fault.is_none());
+    }
+
+    #[test]
+    fn a_child_that_was_ended_is_no_fault_of_the_disk_nor_its_cure() {
+        let mut state = SnapshotState::default();
+        state.failed(SnapshotFailure::Child, "too much copied".into(), 2000);
+        assert!(!state.last_ok && !state.disk_failed);
+        state.failed(SnapshotFailure::Disk, "disk full".into(), 2001);
+        state.failed(SnapshotFailure::Child, "too much copied".into(), 2002);
+        assert!(state.disk_failed);
+        state.succeeded(2003);
+        assert!(state.last_ok && !state.disk_failed);
     }
 
     #[test]

@@ -22,11 +22,14 @@ impl Server {
     }
 
     /// Why what is written now would not be on this server's disk, if so: the last snapshot or the AOF
-    /// has failed. A disk that is late is not one that fails.
+    /// has failed. A disk that is late is not one that fails, nor is a save whose child was ended.
     #[inline]
     pub fn disk_fault(&self) -> Option<String> {
-        if self.snapshots_fail() {
-            return Some("the last background save failed".to_owned());
+        let snapshot = &self.persistence.snapshot;
+        if snapshot.disk_failed && self.snapshots_fail() {
+            let reason =
+                snapshot.last_fault.as_ref().map_or("no reason is known", |fault| fault.reason.as_str());
+            return Some(format!("the last background save failed: {reason}"));
         }
         self.persistence.aof.failure()
     }

@@ -6,12 +6,13 @@ use crate::persist::child::ChildLink;
 use crate::persist::fork::{ChildEnd, ChildKind, ChildResult};
 use crate::persist::rdb::save::Walk;
 use crate::persist::rdb::{self, AccessRecord, LoadOptions, LoadReport, SaveOptions};
-use crate::persist::schedule;
+use crate::persist::schedule::{self, SnapshotFailure};
 use crate::server::Server;
 use crate::server::config::{MaxmemoryPolicy, SanitizeDumpPayload};
 use crate::server::replication::SaveTarget;
 use crate::server::replication::save::HISTORY_FIELDS;
 use crate::server::run::REDIS_VERSION;
+use crate::sys::fork::ChildOutcome;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -185,7 +186,7 @@ impl Server {
             Err(failure) => {
                 let reason = format!("Can't save in background: {failure}");
                 log::warn!("{reason}");
-                self.persistence.snapshot.failed(reason.clone(), now_s);
+                self.persistence.snapshot.failed(SnapshotFailure::Child, reason.clone(), now_s);
                 Err(reason)
             }
         }
@@ -229,7 +230,7 @@ impl Server {
                 log::warn!("Background saving error: {reason}");
                 self.note_save_ended(Err(()));
                 // The try was made when the child began; the retry delay runs from now.
-                self.persistence.snapshot.failed(reason, now_s);
+                self.persistence.snapshot.failed(failure_of(end), reason, now_s);
             }
         }
     }
@@ -331,6 +332,14 @@ impl Server {
         };
         log::warn!("Killing the {} child {}: {reason}", child.kind.name(), child.pid);
         child.kill_for(reason);
+    }
+}
+
+/// A child that ended by itself has failed at its file, or left one that is not what it wrote.
+fn failure_of(end: &ChildEnd) -> SnapshotFailure {
+    match end.exit.map(|exit| exit.outcome) {
+        Some(ChildOutcome::Signaled(_)) => SnapshotFailure::Child,
+        Some(ChildOutcome::Exited(_)) | None => SnapshotFailure::Disk,
     }
 }
 

@@ -110,6 +110,13 @@ pub fn send_file(socket: &impl AsFd, file: &impl AsFd, offset: u64, bytes: usize
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+/// Why something on a socket failed, in words only as Redis logs it: "Connection refused".
+pub fn reason_of(failure: &io::Error) -> String {
+    failure
+        .raw_os_error()
+        .map_or_else(|| failure.to_string(), |errno| Errno::from_raw(errno).desc().to_owned())
+}
+
 /// Small packets leave at once (`repl-disable-tcp-nodelay no`).
 pub fn set_nodelay(socket: &impl AsFd, on: bool) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::TcpNoDelay, &on)?)
@@ -143,7 +150,7 @@ pub fn backlog_shortfall(proc: &ProcFs, backlog: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{ErrorKind, Read, Write};
+    use std::io::{self, ErrorKind, Read, Write};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
@@ -153,7 +160,8 @@ mod tests {
     use nix::sys::socket::{getsockopt, sockopt};
 
     use super::{
-        backlog_shortfall, connect_tcp, display_address, listen_tcp, listen_unix, set_keepalive, set_nodelay,
+        backlog_shortfall, connect_tcp, display_address, listen_tcp, listen_unix, reason_of, set_keepalive,
+        set_nodelay,
     };
     use crate::sys::proc::ProcFs;
 
@@ -237,6 +245,13 @@ mod tests {
         assert!(listen_unix(Path::new("/nonexistent/sock"), 0, 16).is_err());
         let long = folder.path().join("x".repeat(200));
         assert!(listen_unix(&long, 0, 16).is_err());
+    }
+
+    #[test]
+    fn a_reason_has_no_number() {
+        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        assert_eq!(reason_of(&refused), "Connection refused");
+        assert_eq!(reason_of(&io::Error::other("no name")), "no name");
     }
 
     #[test]

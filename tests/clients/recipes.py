@@ -59,7 +59,8 @@ def replace_recipe(replica, new_primary):
     wait_for_sync(primary, replica)
     assert replica.get("after") == "1" and replica.info("replication")["role"] == "slave"
     # The copy tells where in the old history it was made, so nothing had to be sent but what is new.
-    assert primary.info("stats")["sync_full"] in (0, 1)
+    stats = primary.info("stats")
+    assert (stats["sync_full"], stats["sync_partial_ok"]) == (0, 1), stats
 
 
 if __name__ == "__main__":

@@ -197,6 +197,21 @@ fn a_long_command_in_pieces_is_applied_once() {
     assert_eq!(own.call(&["GET", "behind"]), Reply::bulk("1"));
 }
 
+/// The same would come again, so it is not asked for at once.
+#[test]
+fn a_load_that_breaks_is_tried_again_after_a_while() {
+    for loaded in ["disabled", "on-empty-db", "swapdb"] {
+        let primary = Handmade::new(vec![full_sync(BROKEN, b""), full_sync(&good_file(), b"")]);
+        let replica = Server::tine(&[&format!("repl-diskless-load {loaded}")]);
+        let mut own = replica.client();
+        primary.adopt(&mut own);
+        wait_until("the broken load", DEADLINE, || replica.log().contains("is in 1 seconds"));
+        assert!(replica.log().contains("RDB has duplicated key"), "{loaded}: {}", replica.log());
+        wait_until("the next try", DEADLINE, || info(&mut own, "master_link_status") == "up");
+        assert_eq!(own.call(&["GET", "new"]), Reply::bulk("1"), "{loaded}");
+    }
+}
+
 /// What cannot be loaded is found while it arrives: nothing is dropped for it, nor asked for in a circle.
 #[test]
 fn a_data_set_that_cannot_be_loaded_leaves_the_old_data_in_memory() {
@@ -230,10 +245,15 @@ fn clients_are_answered_while_a_value_has_not_come_whole() {
     source.client().call(&command);
     source.client().ok(&["SAVE"]);
     let file = std::fs::read(source.dir().join("dump.rdb")).expect("saved");
-    for (loaded, answer) in [("on-empty-db", "LOADING"), ("swapdb", "")] {
+    for (loaded, answer) in [("on-empty-db", "LOADING"), ("swapdb", "1")] {
         let whole = full_sync(&file, b"");
         let (begun, rest) = whole.split_at(whole.len() - file.len() / 2);
-        let primary = Handmade::new(vec![begun.to_vec()]);
+        let mut answers = vec![begun.to_vec()];
+        if loaded == "swapdb" {
+            // Old data of the same history; behind them what is no command, so that the next set comes.
+            answers.insert(0, full_sync(&good_file(), b"!\r\n"));
+        }
+        let primary = Handmade::new(answers);
         let replica = Server::tine(&[&format!("repl-diskless-load {loaded}")]);
         let mut own = replica.client();
         primary.adopt(&mut own);

@@ -206,9 +206,25 @@ fn a_replica_whose_disk_fails_ends_unless_told_to_go_on() {
             assert!(replica.log().contains("even though it is unable to write to disk"));
         } else {
             assert!(!replica.wait_exit(DEADLINE).success());
-            assert!(replica.log().contains("unable to write command to disk"), "{}", replica.log());
+            let reason = "unable to write command to disk: the last background save failed: rename(";
+            assert!(replica.log().contains(reason), "{}", replica.log());
         }
     }
+}
+
+/// A save that the server itself has ended says nothing about the disk.
+#[test]
+fn a_replica_that_ends_its_own_save_goes_on() {
+    let primary = Server::tine(&[DEBUG, "repl-diskless-sync-delay 0"]);
+    let replica = Server::tine(&[DEBUG, "save 3600 1", "fork-child-timeout 1"]);
+    let (mut client, mut own) = (primary.client(), replica.client());
+    follow(&mut own, primary.port());
+    own.ok(&["DEBUG", "DISK-FAULT", "write", "stall:20000", "1", "temp-"]);
+    assert!(!own.call(&["BGSAVE"]).is_error());
+    wait_until("the end", DEADLINE, || info(&mut own, "rdb_last_bgsave_status") == "err");
+    assert!(replica.log().contains("(fork-child-timeout)"), "{}", replica.log());
+    client.ok(&["SET", "a", "1"]);
+    wait_equal(&mut client, &mut own);
 }
 
 #[test]

@@ -94,6 +94,23 @@ fn a_restart_from_the_log_goes_on_where_it_was() {
     assert_eq!(own.call(&["GET", "a"]), Reply::bulk("3"));
 }
 
+/// What the disk did not take is missing in the log, so it ends at no place that is known.
+#[test]
+fn a_forced_end_without_the_disk_notes_no_place() {
+    let lines = [DEBUG, QUICK, "appendonly yes"];
+    let (mut primary, replica) = (Server::tine(&lines), Server::tine(&lines));
+    let (mut client, mut own) = (primary.client(), replica.client());
+    follow(&mut own, primary.port());
+    client.ok(&["SET", "a", "1"]);
+    wait_equal(&mut client, &mut own);
+    client.ok(&["DEBUG", "DISK-FAULT", "fdatasync", "fail:EIO", "1", "appendonly.aof"]);
+    client.call(&["INCR", "a"]);
+    client.send(&["SHUTDOWN", "NOW", "NOSAVE", "FORCE"]);
+    assert!(primary.wait_exit(DEADLINE).success());
+    assert!(primary.log().contains("Exit anyway"), "{}", primary.log());
+    assert!(!primary.dir().join("appendonly.aof.place").exists(), "it names an offset of a log that failed");
+}
+
 #[test]
 fn failover_hands_the_role_over_without_a_lost_write() {
     let (first, second) = (server(), server());

@@ -135,19 +135,30 @@ fn log_lagging_replicas(server: &Server) {
 /// Makes everything safe and decides the exit.
 fn finish(server: &mut Server, request: ShutdownRequest) -> Result<(), ReplyError> {
     log_lagging_replicas(server);
-    for step in [leave_aof, end_snapshot_child, save_last_snapshot] {
-        let Err(reason) = step(server, request) else { continue };
-        if !request.force {
-            log::warn!("{reason}, can't exit.");
-            log::warn!("Errors trying to shut down the server. Check the logs for more information.");
-            cancel(server);
-            return Err(NOT_DOWN);
-        }
-        log::warn!("{reason}. Exit anyway.");
+    let log_is_whole = take_step(server, request, leave_aof)?;
+    take_step(server, request, end_snapshot_child)?;
+    take_step(server, request, save_last_snapshot)?;
+    // An AOF that lacks something ends at no place that is known.
+    if log_is_whole {
+        server.note_aof_place();
     }
-    server.note_aof_place();
     server.run.exit = Some(Exit { code: 0 });
     Ok(())
+}
+
+type Step = fn(&mut Server, ShutdownRequest) -> Result<(), String>;
+
+/// Whether the step succeeded. With FORCE one that did not is only logged.
+fn take_step(server: &mut Server, request: ShutdownRequest, step: Step) -> Result<bool, ReplyError> {
+    let Err(reason) = step(server, request) else { return Ok(true) };
+    if request.force {
+        log::warn!("{reason}. Exit anyway.");
+        return Ok(false);
+    }
+    log::warn!("{reason}, can't exit.");
+    log::warn!("Errors trying to shut down the server. Check the logs for more information.");
+    cancel(server);
+    Err(NOT_DOWN)
 }
 
 fn leave_aof(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {

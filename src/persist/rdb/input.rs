@@ -18,7 +18,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Room that is made before more is read ahead, bytes.
 const AHEAD_BYTES_MIN: usize = 64 << 10;
 
-/// Room made at once for a length that the source claims; more follows as bytes come.
+/// Room made at once, for a length that the source claims or to read ahead; more follows as bytes come.
 const GROWTH_BYTES_MAX: usize = 64 << 20;
 
 /// A source of bytes that are consumed in order.
@@ -91,6 +91,8 @@ pub struct FileInput {
     block_offset: u64,
     file_bytes: u64,
     crc: u64,
+    /// Reading ahead has come to the end of the source.
+    has_ended: bool,
 }
 
 impl FileInput {
@@ -109,6 +111,7 @@ impl FileInput {
             block_offset: 0,
             file_bytes,
             crc: 0,
+            has_ended: false,
         })
     }
 
@@ -146,18 +149,26 @@ impl FileInput {
             self.move_to_front();
         }
         if self.block.len() - self.end < AHEAD_BYTES_MIN {
-            self.block.resize((2 * self.end).max(BLOCK_BYTES), 0);
+            self.block.resize(ahead_bytes(self.end), 0);
         }
         let start = self.end;
         let room = start..self.block.len().min(start.saturating_add(bytes_max));
         let count = match self.file.read(&mut self.block[room]) {
-            Ok(0) => return Err(RdbErrorKind::UnexpectedEof),
+            Ok(0) => {
+                self.has_ended = true;
+                return Err(RdbErrorKind::UnexpectedEof);
+            }
             Ok(count) => count,
             Err(fault) if fault.source.kind() == io::ErrorKind::WouldBlock => 0,
             Err(fault) => return Err(RdbErrorKind::Io(fault)),
         };
         self.end += count;
         Ok(&self.block[start..self.end])
+    }
+
+    /// Whether the source that was read ahead gave less than it had announced: nothing is wrong with what came.
+    pub fn has_broken_off(&self) -> bool {
+        self.has_ended && self.block_offset + (self.end as u64) < self.file_bytes
     }
 
     /// What is ready stands at the block's start afterwards.
@@ -211,6 +222,11 @@ impl FileInput {
     }
 }
 
+/// Length of a block with `filled` bytes that has to hold more: what grows is set to zero at once.
+fn ahead_bytes(filled: usize) -> usize {
+    (2 * filled).min(filled + GROWTH_BYTES_MAX).max(BLOCK_BYTES)
+}
+
 impl Input for FileInput {
     #[inline]
     fn take(&mut self, count: usize) -> Result<&[u8], RdbErrorKind> {
@@ -224,5 +240,18 @@ impl Input for FileInput {
 
     fn offset(&self) -> u64 {
         self.block_offset + self.position as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AHEAD_BYTES_MIN, BLOCK_BYTES, GROWTH_BYTES_MAX, ahead_bytes};
+
+    #[test]
+    fn a_block_grows_twofold_while_it_is_small_and_evenly_then() {
+        assert_eq!(ahead_bytes(0), BLOCK_BYTES);
+        assert_eq!(ahead_bytes(3 << 20), 6 << 20);
+        assert_eq!(ahead_bytes(3 << 30), (3 << 30) + GROWTH_BYTES_MAX);
+        assert!(ahead_bytes(BLOCK_BYTES - AHEAD_BYTES_MIN + 1) >= BLOCK_BYTES + AHEAD_BYTES_MIN);
     }
 }

@@ -26,6 +26,8 @@ const KEY_MIN_BYTES: u64 = 3;
 const RESERVE_UNSEEN_MAX: u64 = 1 << 22;
 /// Longest value that is held until it is whole, bytes: as long as one command of a stream may be.
 const RECORD_BYTES_MAX: u64 = u32::MAX as u64;
+const TOO_LONG_TO_HOLD: &str =
+    "a value of more than 4 GiB can't be loaded from a socket (repl-diskless-load disabled loads it)";
 /// With `key-load-delay` a step ends after this time, whatever its budget.
 const DELAYED_STEP: Duration = Duration::from_millis(50);
 
@@ -192,6 +194,11 @@ impl Loader {
         !self.done && whole > self.parser.input.offset()
     }
 
+    /// After an error: whether the source broke off or could not be read, so that another try may go better.
+    pub fn has_lost_its_source(&self, failure: &RdbError) -> bool {
+        matches!(failure.kind, RdbErrorKind::Io(_)) || self.parser.input.has_broken_off()
+    }
+
     /// Whether everything up to the end has been loaded.
     pub fn is_done(&self) -> bool {
         self.done
@@ -208,9 +215,7 @@ impl Loader {
             scanner.feed(bytes)?;
             match scanner.open_bytes() <= RECORD_BYTES_MAX {
                 true => Ok(!bytes.is_empty()),
-                false => {
-                    Err(RdbErrorKind::Corrupt("a value has more bytes than can be held before it is loaded"))
-                }
+                false => Err(RdbErrorKind::Corrupt(TOO_LONG_TO_HOLD)),
             }
         });
         outcome.map_err(|kind| self.parser.error(kind))

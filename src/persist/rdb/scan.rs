@@ -1,5 +1,6 @@
-//! Following a data set that arrives in pieces: is it an RDB that can be loaded, and up to where is it
-//! whole? Nothing is decoded, nothing is kept but a place.
+//! Following a data set that arrives in pieces: is it an RDB whose records, types and databases are known
+//! here, and up to where is it whole? Nothing is decoded, nothing is kept but a place; what stands inside
+//! of a packed value, and whether a key comes twice, only the load finds out.
 //!
 //! ```text
 //!  fed:  | records that are whole ........ | part of one ....|  next piece
@@ -224,6 +225,10 @@ impl Scanner {
     }
 
     fn enter_key(&mut self, byte: u8) -> Result<(), RdbErrorKind> {
+        // As in the parser: numbers of this program are no types of a file.
+        if !values::is_type(byte) {
+            return Err(RdbErrorKind::UnknownType(byte));
+        }
         let number = values::number_of(byte, self.version == VALKEY_VERSION);
         if !values::is_loadable(number) {
             // Says which type it is.

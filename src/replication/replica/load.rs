@@ -187,7 +187,8 @@ pub fn step(server: &mut Server) {
         Ok(true) => complete(server, load),
         Err(failure) => {
             log::warn!("{failure}");
-            fail(server, *load);
+            let again = load.loader.has_lost_its_source(&failure);
+            fail(server, *load, again);
         }
     }
 }
@@ -263,12 +264,17 @@ fn keep_alive(server: &mut Server, load: &mut Load) {
     }
 }
 
-/// The load broke. What was loaded is dropped; old data that stand beside are kept.
-fn fail(server: &mut Server, load: Load) {
+/// The load broke. What was loaded is dropped; old data that stand beside are kept. `again`: the next try
+/// may go better and is made at once; else the primary would send the same.
+fn fail(server: &mut Server, load: Load, again: bool) {
     let from = if load.reads_file() { "disk" } else { "socket" };
     log::warn!("Failed trying to load the MASTER synchronization DB from {from}, check server logs.");
     drop_load(server, load);
-    handshake::cancel(server, true);
+    if again {
+        handshake::cancel(server, true);
+    } else {
+        handshake::give_up_for_longer(server);
+    }
 }
 
 fn drop_load(server: &mut Server, load: Load) {
@@ -300,7 +306,7 @@ fn complete(server: &mut Server, mut load: Box<Load>) {
         && load.loader.take_tail(EOF_MARK_BYTES).ok().as_deref() != Some(&mark[..])
     {
         log::warn!("Replication stream EOF marker is broken");
-        return fail(server, *load);
+        return fail(server, *load, false);
     }
     let Load { loader, source, beside, started, .. } = *load;
     let report = loader.finish();

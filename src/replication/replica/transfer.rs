@@ -7,7 +7,7 @@
 //! ```
 //! Behind a known length the stream follows at once: what was read of it waits in `Link::incoming`.
 //! An RDB ends in the checksum of what stands before it, and its structure is followed as it comes, so a
-//! file is known whole, right and loadable before the old data are dropped for it.
+//! file is known whole, undamaged and of known types before the old data are dropped for it.
 
 use crate::base::crc64::Crc64;
 use crate::persist::aof;

@@ -32,7 +32,7 @@ pub struct Place {
 }
 
 impl Server {
-    /// At a clean end, when the AOF has everything: notes its place. Failing is no harm.
+    /// At a clean end, when the AOF has everything and is synced: notes its place. Failing is no harm.
     pub fn note_aof_place(&mut self) {
         let incomplete = self.run.loading.is_some() || self.link.data_incomplete;
         if self.persistence.aof.state != AofState::On || incomplete {
