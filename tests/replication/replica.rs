@@ -206,7 +206,7 @@ fn a_replica_whose_disk_fails_ends_unless_told_to_go_on() {
             assert!(replica.log().contains("even though it is unable to write to disk"));
         } else {
             assert!(!replica.wait_exit(DEADLINE).success());
-            let reason = "unable to write command to disk: the last background save failed: rename(";
+            let reason = "unable to write command to disk: the last background save failed: Write error";
             assert!(replica.log().contains(reason), "{}", replica.log());
         }
     }
