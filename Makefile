@@ -70,7 +70,7 @@ install: build
 		install -m 755 $(RELEASE)/$$program $(BINDIR)/$$program || exit 1; \
 	done
 	install -d $(SHAREDIR)/systemd $(SHAREDIR)/cron $(SHAREDIR)/docs
-	install -m 644 redis.conf $(SHAREDIR)
+	install -m 644 redis.conf README.md CHANGELOG.md ARCHITECTURE.md LICENSE $(SHAREDIR)
 	for file in $(wildcard contrib/systemd/* contrib/cron/*); do \
 		sed 's|/usr/local/|$(PREFIX)/|g' $$file > $(SHAREDIR)/$${file#contrib/} || exit 1; \
 	done

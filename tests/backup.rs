@@ -289,6 +289,9 @@ fn the_tool_takes_checks_restores_and_rehearses() {
     tool_ends(0, &["drill", "--dir", dir, "--work", text(&deep), "--timeout", "60"]);
     let left = OsStorage.list_dir(server.dir()).expect("list");
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("drill")), "{left:?}");
+    // The folder of a server that runs is left alone.
+    let live = tool_ends(1, &["restore", "--dir", dir, "--to", text(server.dir()), "--force"]);
+    assert!(live.contains(&format!("process id {}", server.pid())), "{live}");
     // A folder with data is left alone, unless told otherwise.
     let to = new_folder();
     std::fs::write(to.path().join("appendonly.aof"), b"precious").expect("write");

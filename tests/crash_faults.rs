@@ -142,6 +142,27 @@ fn a_rewrite_that_fails_says_why_and_the_next_one_heals() {
     check_after_kill(server, "after", "kept");
 }
 
+/// The server looks at the name every ten seconds only; the way out must not lose what came since.
+#[test]
+fn a_file_removed_or_replaced_just_before_the_end_is_written_anew() {
+    for replaced in [false, true] {
+        let mut server = Server::tine(&["appendonly yes", "appendfsync everysec"]);
+        let mut client = server.client();
+        client.ok(&["SET", "before", "1"]);
+        let file = server.dir().join("appendonly.aof");
+        std::fs::rename(&file, server.dir().join("moved.aof")).expect("it is there");
+        if replaced {
+            std::fs::write(&file, "").expect("the folder is writable");
+        }
+        client.ok(&["SET", "after", "2"]);
+        assert!(server.stop().success());
+        server.restart();
+        let mut client = server.client();
+        assert_eq!(client.call(&["GET", "before"]).text(), "1", "replaced: {replaced}");
+        assert_eq!(client.call(&["GET", "after"]).text(), "2", "replaced: {replaced}");
+    }
+}
+
 #[test]
 fn a_file_removed_under_the_server_is_noticed_and_written_anew() {
     let server = server(&[]);

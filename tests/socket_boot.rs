@@ -65,6 +65,7 @@ fn wrong_configuration_is_said_on_standard_error() {
         (&["/nonexistent/redis.conf"], "can't open config file"),
         (&["--dir", "/nonexistent"], "Can't chdir to '/nonexistent'"),
         (&["--logfile", "/nonexistent/log"], "Can't open the log file"),
+        (&["--cluster-enabled", "yes"], "Tine has no Cluster mode"),
     ];
     for (arguments, reason) in cases {
         let output = run(arguments);
@@ -87,6 +88,45 @@ fn the_machine_is_looked_at_without_starting() {
     assert_eq!(output.status.code(), Some(i32::from(faults > 0)), "{said}");
     let refused = run(&["--check-system", "--nosuch", "1"]);
     assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let refused = run(&["--port", "0", "--save", "", "--loadmodule", "/x/y.so"]);
+    let said = text(&refused.stdout);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("Can't load module from /x/y.so: server aborting"), "{said}");
+    let sentinel = run(&["/etc/sentinel.conf", "--sentinel"]);
+    assert_eq!(sentinel.status.code(), Some(1));
+    assert!(text(&sentinel.stderr).contains("redis-sentinel"));
+    let server = Server::tine(&["io-threads 4", "active-expire-effort 1", "tls-port 1"]);
+    let mut client = server.client();
+    client.ok(&["CONFIG", "SET", "lua-time-limit", "77", "tls-ciphers", ""]);
+    let log = server.log();
+    for name in ["'io-threads'", "'busy-reply-threshold'", "nothing listens on that port"] {
+        assert_eq!(log.matches(name).count(), 1, "{name}: {log}");
+    }
+    assert!(!log.contains("active-expire-effort") && !log.contains("tls-ciphers"), "{log}");
+}
+
+#[test]
+fn the_folder_of_the_data_is_shown_whole() {
+    let folder = new_folder();
+    std::fs::create_dir(folder.path().join("sub")).expect("a folder can be made");
+    let whole = std::fs::canonicalize(folder.path()).expect("it is there");
+    let server = Server::start(Program::Tine, folder, &["dir ./", "enable-protected-configs yes"]);
+    let mut client = server.client();
+    let shown = |client: &mut common::Client| client.call(&["CONFIG", "GET", "dir"]).items()[1].text();
+    assert_eq!(shown(&mut client), whole.to_str().expect("text"));
+    client.ok(&["CONFIG", "SET", "dir", "sub"]);
+    assert_eq!(shown(&mut client), whole.join("sub").to_str().expect("text"));
+    // What is taken back is entered again.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    assert!(client.call(&["CONFIG", "SET", "dir", "..", "port", &port]).is_error());
+    assert_eq!(shown(&mut client), whole.join("sub").to_str().expect("text"));
+    let entered = std::fs::read_link(format!("/proc/{}/cwd", server.pid())).expect("it runs");
+    assert_eq!(entered, whole.join("sub"));
 }
 
 #[test]

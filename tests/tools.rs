@@ -349,6 +349,25 @@ fn a_log_becomes_a_snapshot_and_back() {
 }
 
 #[test]
+fn the_version_names_the_program_that_was_called() {
+    let folder = new_folder();
+    let link = folder.path().join("redis-check-rdb");
+    std::os::unix::fs::symlink(CHECK_RDB, &link).expect("a link can be made");
+    let tine = env!("CARGO_PKG_VERSION");
+    let said = |program: &str| text(&run(program, ["--version"], ""));
+    assert!(
+        said(CHECK_AOF).starts_with(&format!("tine-check-aof {tine} (Redis 7.2.")),
+        "{}",
+        said(CHECK_AOF)
+    );
+    let linked = said(link.to_str().expect("text"));
+    assert!(
+        linked.starts_with("redis-check-rdb 7.2.") && linked.ends_with(&format!("(Tine {tine})\n")),
+        "{linked}"
+    );
+}
+
+#[test]
 fn what_a_conversion_loses_is_said() {
     let mut server = Server::tine(&["rdb-version 12", "appendonly no"]);
     let mut client = server.client();

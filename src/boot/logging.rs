@@ -1,6 +1,5 @@
 //! The log: where it goes, and the first lines in it.
 
-use super::is_silent;
 use crate::server::config::{CommandLine, Config, LoadedConfig, SyslogFacility};
 use crate::server::host::log_level;
 use crate::server::run::{REDIS_VERSION, TINE_VERSION};
@@ -66,10 +65,7 @@ pub fn say_hello(line: &CommandLine, loaded: &LoadedConfig) {
     } else {
         log::info!("Configuration loaded");
     }
-    for warning in &loaded.warnings {
-        log::warn!("{warning}");
-    }
-    for row in loaded.inactive.iter().filter(|row| !is_silent(row)) {
-        log::debug!("Directive '{}' is accepted, not yet active", row.name);
+    for row in &loaded.inactive {
+        row.log_if_inactive(&loaded.config);
     }
 }

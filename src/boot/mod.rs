@@ -25,7 +25,8 @@ use crate::replay::load_at_start;
 use crate::replication::replica;
 use crate::server::acl::Acl;
 use crate::server::config::{
-    CommandLine, DiskFiles, LoadedConfig, Marks, StartAction, Supervised, load, parse_command_line,
+    CommandLine, Config, ConfigText, DiskFiles, LoadedConfig, StartAction, Supervised, load,
+    parse_command_line,
 };
 use crate::server::{CommandTable, Server, machine};
 use crate::sys;
@@ -50,6 +51,10 @@ pub fn run() -> i32 {
     match line.action {
         StartAction::ShowVersion => text::show_version(),
         StartAction::ShowHelp => text::show_help(),
+        StartAction::Refuse(reason) => {
+            eprintln!("{reason}");
+            1
+        }
         StartAction::CheckSystem => match load(&line, &DiskFiles, &mut std::io::stdin()) {
             Ok(mut loaded) => {
                 machine::resolve_memory_limits(&mut loaded.config);
@@ -74,8 +79,8 @@ pub fn run() -> i32 {
 fn serve(line: &CommandLine, program: &[u8]) -> Result<i32, String> {
     let executable = absolute_program(program);
     let title = ProcessTitle::init();
-    let loaded = load(line, &DiskFiles, &mut std::io::stdin()).map_err(|failure| failure.to_string())?;
-    enter_directory(&loaded)?;
+    let mut loaded = load(line, &DiskFiles, &mut std::io::stdin()).map_err(|failure| failure.to_string())?;
+    enter_directory(&mut loaded.config)?;
     let commands = CommandTable::new(command::FAMILIES);
     let acl = users::of_configuration(&commands, &loaded)?;
     let supervisor = find_supervisor(&loaded);
@@ -107,6 +112,10 @@ fn serve(line: &CommandLine, program: &[u8]) -> Result<i32, String> {
 /// The server, not listening yet.
 fn build(loaded: LoadedConfig, mut commands: CommandTable, acl: Acl) -> Result<Server, String> {
     let show = |failure: std::io::Error| failure.to_string();
+    if let Some([path, ..]) = loaded.directives.modules.first().map(Vec::as_slice) {
+        log::warn!("Tine loads no modules: the line 'loadmodule' must go");
+        return Err(format!("Can't load module from {}: server aborting", String::from_utf8_lossy(path)));
+    }
     let mut config = loaded.config;
     machine::raise_open_files(&mut config)?;
     machine::resolve_memory_limits(&mut config);
@@ -200,15 +209,21 @@ fn find_supervisor(loaded: &LoadedConfig) -> Option<Supervisor> {
     found
 }
 
-/// `dir`: everything relative lies there, the log too.
-fn enter_directory(loaded: &LoadedConfig) -> Result<(), String> {
-    let directory = loaded.config.dir.as_path();
-    std::env::set_current_dir(directory).map_err(|failure| {
+/// `dir`: everything relative lies there, the log too. From here on it is absolute: that is what CONFIG
+/// GET shows, and what a CONFIG SET that is taken back returns to.
+fn enter_directory(config: &mut Config) -> Result<(), String> {
+    let directory = config.dir.as_path();
+    let entered = std::env::set_current_dir(directory).and_then(|()| std::env::current_dir());
+    let entered = entered.map_err(|failure| {
         format!(
             "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\n>>> 'dir {0}'\nCan't chdir to '{0}': {failure}\n",
             directory.display()
         )
-    })
+    })?;
+    if !directory.is_absolute() {
+        config.dir = ConfigText::from(entered.as_os_str().as_bytes());
+    }
+    Ok(())
 }
 
 /// Written when asked for, or when nobody else would know the process id.
@@ -238,9 +253,4 @@ fn absolute_program(program: &[u8]) -> String {
         return own.map_or_else(|_| path.display().to_string(), |own| own.display().to_string());
     }
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
-}
-
-/// Directives that were set and do nothing yet.
-fn is_silent(row: &crate::server::config::ConfigRow) -> bool {
-    row.has(Marks::HIDDEN)
 }

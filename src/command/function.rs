@@ -98,7 +98,13 @@ fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.out.bulk(b"running_script");
     ctx.out.null();
     ctx.out.bulk(b"engines");
-    ctx.out.map(0);
+    ctx.out.map(1);
+    ctx.out.bulk(b"LUA");
+    ctx.out.map(2);
+    for count in [b"libraries_count".as_slice(), b"functions_count"] {
+        ctx.out.bulk(count);
+        ctx.out.integer(0);
+    }
     Ok(())
 }
 

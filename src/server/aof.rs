@@ -433,6 +433,9 @@ impl Server {
             return Ok(());
         }
         log::info!("Calling fsync() on the AOF file.");
+        // The last look may be seconds old: what lies in a file without a name ends with the process.
+        self.flush_stream();
+        self.persistence.aof.look_at_file();
         self.sync_aof()
     }
 

@@ -73,12 +73,14 @@ impl From<ShutdownOnSignal> for ShutdownRequest {
     }
 }
 
-/// A shutdown that waits until replicas have everything.
+/// A shutdown that waits until replicas have everything, or until the AOF has been written anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingShutdown {
     pub request: ShutdownRequest,
     /// When it goes on whatever they have, monotonic ms.
     pub deadline_ms: u64,
+    /// It waits for the rewrite of an AOF that is not whole.
+    pub heals_aof: bool,
 }
 
 /// A way out that has been decided; the loop ends at its next turn.

@@ -84,7 +84,12 @@ impl Server {
         state.last_load_keys_loaded = report.keys_loaded;
         state.functions.clone_from(&report.functions);
         if !report.functions.is_empty() {
-            log::warn!("{} function libraries are kept but cannot be run yet", report.functions.len());
+            let count = report.functions.len();
+            let (libraries, are) = if count == 1 { ("library", "is") } else { ("libraries", "are") };
+            log::warn!(
+                "{count} function {libraries} of the snapshot {are} kept for the next one, and cannot be run: \
+                 FUNCTION LIST and INFO do not count them"
+            );
         }
         log::info!(
             "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",

@@ -9,10 +9,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+mod holders;
 mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use holders::Holder;
 pub use parse::{KernelVersion, MachineMemory, MemoryRollup, ProcessStat, ProcessStatus};
 
 /// No file read here is longer, bytes. (A cgroup list of a deep hierarchy is the longest.)

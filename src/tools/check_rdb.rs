@@ -6,11 +6,11 @@
 use crate::base::clock::unix_ms_now;
 use crate::persist::rdb::check::{CheckFailure, CheckLine, CheckReport, FoundKey, Observer, check_file};
 use crate::persist::rdb::values;
-use crate::server::run::REDIS_VERSION;
 use crate::sys::io::{OsStorage, Storage};
 use crate::tools::convert::{self, Format, Plan};
 use crate::tools::progress::Progress;
 use crate::tools::rdb_stats::{Stats, StatsOptions};
+use crate::tools::version_line;
 use serde_json::{Value as Json, json};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -77,7 +77,7 @@ pub fn run() -> i32 {
         Ok(Command::Check(task)) => check(&task, &mut out),
         Ok(Command::Convert { plan, json }) => run_conversion(&plan, json, &mut out),
         Ok(Command::Help) => writeln!(out, "{HELP}").map(|()| 0),
-        Ok(Command::Version) => writeln!(out, "redis-check-rdb {REDIS_VERSION}").map(|()| 0),
+        Ok(Command::Version) => writeln!(out, "{}", version_line("tine-check-rdb")).map(|()| 0),
         Err(reason) => {
             eprintln!("{reason}\nUsage: tine-check-rdb [options] <rdb-file-name>   (see --help)");
             return 1;

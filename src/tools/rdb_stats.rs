@@ -55,7 +55,9 @@ struct Count {
 impl Count {
     fn add(&mut self, found: &FoundKey<'_>) {
         self.keys += 1;
-        self.elements += found.elements.unwrap_or(0);
+        // What is counted of a string are its bytes: it is one element itself.
+        let is_string = found.type_number == values::TYPE_STRING;
+        self.elements += if is_string { 1 } else { found.elements.unwrap_or(0) };
         self.bytes += found.bytes;
         self.largest_bytes = self.largest_bytes.max(found.bytes);
     }
@@ -312,6 +314,7 @@ mod tests {
         assert_eq!(json["types"]["hash"]["keys"], 2);
         assert_eq!(json["types"]["hash"]["bytes"], 150);
         assert_eq!(json["total"]["bytes"], 557);
+        assert_eq!(json["total"]["elements"], 3 + 2 + 90 + 1);
         assert_eq!(json["prefixes"][0]["prefix"], "feed");
         assert_eq!(json["prefixes"][1]["count"]["keys"], 2);
         assert_eq!(json["prefixes"][2]["prefix"], "(no prefix)");

@@ -3,11 +3,12 @@
 //! A directive that the server reads where it needs it has no line here. The others have a
 //! function; when it fails, everything goes back to what it was.
 
-use crate::server::config::{Config, ConfigRow, MaxmemoryPolicy, OomScoreAdj};
+use crate::server::config::{Config, ConfigRow, ConfigText, MaxmemoryPolicy, OomScoreAdj};
 use crate::server::{Action, Server, machine};
 use crate::sys;
 use crate::sys::watchdog::Watchdog;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// Puts a directive into effect; the error is the reason shown to the client.
@@ -181,7 +182,14 @@ fn set_maxclients(server: &mut Server, before: &Config) -> Result<(), String> {
 }
 
 fn change_directory(server: &mut Server, _: &Config) -> Result<(), String> {
-    std::env::set_current_dir(server.config.dir.as_path()).map_err(|failure| plain_reason(&failure))
+    let directory = server.config.dir.as_path();
+    let entered = std::env::set_current_dir(directory).and_then(|()| std::env::current_dir());
+    let entered = entered.map_err(|failure| plain_reason(&failure))?;
+    // A relative one means something else to the next CONFIG SET, and to a rewritten file.
+    if !directory.is_absolute() {
+        server.config.dir = ConfigText::from(entered.as_os_str().as_bytes());
+    }
+    Ok(())
 }
 
 /// The system's words for a failure, without the number that Rust adds.

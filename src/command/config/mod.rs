@@ -131,6 +131,9 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         let shown = pairs.iter().find(|(name, _)| names_row(name, row)).map_or(row.as_bytes(), |pair| pair.0);
         refusal(ConfigSetError::Refused { name: shown.to_vec(), reason: RefuseReason::Apply(reason) })
     })?;
+    for row in changed {
+        row.log_if_inactive(&ctx.server.config);
+    }
     ctx.out.ok();
     Ok(())
 }

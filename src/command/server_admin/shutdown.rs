@@ -4,7 +4,8 @@
 //!  asked ─► children ended ─► log written ─► snapshot (when there are save points, or SAVE)
 //!        ─► run.exit is set; the loop ends after this turn
 //! ```
-//! What cannot be saved keeps the server alive, unless FORCE; then the other steps are still taken.
+//! An AOF that somebody has moved away is written anew before. What cannot be saved keeps the server
+//! alive, unless FORCE; then the other steps are still taken.
 //! A data set that is still being loaded is never saved: it would replace the whole one by a part.
 //! What a failed synchronization has left is saved only when SAVE asks for it.
 
@@ -15,6 +16,10 @@ use crate::server::error::{self, CommandResult, ReplyError};
 use crate::server::replication::ReplicaPhase;
 use crate::server::run::{Exit, PendingShutdown, ShutdownRequest};
 use crate::server::{Ctx, Server};
+
+/// How long a shutdown waits for an AOF to be written anew, ms: as long as systemd waits for a service
+/// to end, unless told otherwise.
+const REWRITE_PATIENCE_MS: u64 = 90_000;
 
 /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`. No reply when it succeeds: the connection ends.
 pub(super) fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -76,7 +81,7 @@ pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result
     if !request.now && patience_ms > 0 && !replicas_are_level(server) {
         let deadline_ms = server.clock.monotonic_ms() + patience_ms;
         server.feed_replicas(&[b"REPLCONF", b"GETACK", b"*"]);
-        server.run.pending_shutdown = Some(PendingShutdown { request, deadline_ms });
+        server.run.pending_shutdown = Some(PendingShutdown { request, deadline_ms, heals_aof: false });
         server.apply_expire_rule();
         log::info!("Waiting for replicas before shutting down.");
         return Ok(());
@@ -88,7 +93,11 @@ pub fn prepare_shutdown(server: &mut Server, request: ShutdownRequest) -> Result
 pub fn go_on_with_shutdown(server: &mut Server) {
     let Some(pending) = server.run.pending_shutdown else { return };
     let now_ms = server.clock.monotonic_ms();
-    if now_ms >= pending.deadline_ms || replicas_are_level(server) {
+    let is_ready = match pending.heals_aof {
+        true => !server.persistence.aof.needs_rewrite() && !server.persistence.aof.rewrite.in_progress(),
+        false => replicas_are_level(server),
+    };
+    if now_ms >= pending.deadline_ms || is_ready {
         // What goes wrong is in the log, and the server goes on.
         let _ = finish(server, pending.request);
     }
@@ -135,30 +144,41 @@ fn log_lagging_replicas(server: &Server) {
 /// Makes everything safe and decides the exit.
 fn finish(server: &mut Server, request: ShutdownRequest) -> Result<(), ReplyError> {
     log_lagging_replicas(server);
-    let log_is_whole = take_step(server, request, leave_aof)?;
-    take_step(server, request, end_snapshot_child)?;
-    take_step(server, request, save_last_snapshot)?;
+    let mut is_safe = true;
+    for step in [leave_aof, end_snapshot_child, save_last_snapshot] {
+        let Err(reason) = step(server, request) else { continue };
+        if wait_for_rewrite(server, request) {
+            log::warn!("{reason}. The server exits when it has been written anew.");
+            return Ok(());
+        }
+        if !request.force {
+            log::warn!("{reason}, can't exit.");
+            log::warn!("Errors trying to shut down the server. Check the logs for more information.");
+            cancel(server);
+            return Err(NOT_DOWN);
+        }
+        log::warn!("{reason}. Exit anyway.");
+        is_safe = false;
+    }
     // An AOF that lacks something ends at no place that is known.
-    if log_is_whole {
+    if is_safe {
         server.note_aof_place();
     }
     server.run.exit = Some(Exit { code: 0 });
     Ok(())
 }
 
-type Step = fn(&mut Server, ShutdownRequest) -> Result<(), String>;
-
-/// Whether the step succeeded. With FORCE one that did not is only logged.
-fn take_step(server: &mut Server, request: ShutdownRequest, step: Step) -> Result<bool, ReplyError> {
-    let Err(reason) = step(server, request) else { return Ok(true) };
-    if request.force {
-        log::warn!("{reason}. Exit anyway.");
-        return Ok(false);
+/// Puts the shutdown off until an AOF that is not whole has been written anew (cron does that), once;
+/// false when there is no reason to, or no leave to wait.
+fn wait_for_rewrite(server: &mut Server, request: ShutdownRequest) -> bool {
+    let has_waited = server.run.pending_shutdown.is_some_and(|pending| pending.heals_aof);
+    if has_waited || request.force || request.now || !server.persistence.aof.needs_rewrite() {
+        return false;
     }
-    log::warn!("{reason}, can't exit.");
-    log::warn!("Errors trying to shut down the server. Check the logs for more information.");
-    cancel(server);
-    Err(NOT_DOWN)
+    let deadline_ms = server.clock.monotonic_ms() + REWRITE_PATIENCE_MS;
+    server.run.pending_shutdown = Some(PendingShutdown { request, deadline_ms, heals_aof: true });
+    server.apply_expire_rule();
+    true
 }
 
 fn leave_aof(server: &mut Server, request: ShutdownRequest) -> Result<(), String> {

@@ -8,6 +8,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+const NO_SENTINEL: &str = "Tine is no sentinel: run redis-sentinel of Redis, which watches over Tine servers as over its \
+     own (docs/replication.md)";
+const NO_MEMORY_TEST: &str = "Tine has no memory test: use memtester, or memtest86+ before the system starts";
+
 /// What the command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartAction {
@@ -17,6 +21,8 @@ pub enum StartAction {
     ShowVersion,
     /// Print the usage and go.
     ShowHelp,
+    /// Say why this cannot be done, and go.
+    Refuse(&'static str),
     /// Look at the machine, say what should be set, and go.
     CheckSystem,
 }
@@ -46,7 +52,12 @@ pub fn parse_command_line(arguments: &[Vec<u8>]) -> CommandLine {
     let Some(first) = arguments.first() else {
         return parsed;
     };
+    if arguments.iter().any(|argument| argument == b"--sentinel") {
+        parsed.action = StartAction::Refuse(NO_SENTINEL);
+        return parsed;
+    }
     match first.as_slice() {
+        b"--test-memory" => parsed.action = StartAction::Refuse(NO_MEMORY_TEST),
         b"-v" | b"--version" => parsed.action = StartAction::ShowVersion,
         b"-h" | b"--help" => parsed.action = StartAction::ShowHelp,
         b"--check-system" => {
@@ -149,5 +160,8 @@ mod tests {
         assert!(check.config_file.is_some());
         assert_eq!(parse(&["--help"]).action, StartAction::ShowHelp);
         assert_eq!(parse(&["-v"]).action, StartAction::ShowVersion);
+        for refused in [&["--test-memory", "100"][..], &["a.conf", "--sentinel"]] {
+            assert!(matches!(parse(refused).action, StartAction::Refuse(_)), "{refused:?}");
+        }
     }
 }

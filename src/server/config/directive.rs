@@ -148,6 +148,17 @@ impl ConfigRow {
     pub const fn is_active(&self) -> bool {
         self.has(Marks::ACTIVE)
     }
+
+    /// Says in the log that a value other than the built-in one has no effect, where that is so.
+    pub fn log_if_inactive(&self, config: &Config) {
+        if self.is_active() || self.has(Marks::HIDDEN) || self.get(config) == self.default_value() {
+            return;
+        }
+        match self.name {
+            "tls-port" => log::warn!("tls-port is set, but Tine has no TLS: nothing listens on that port"),
+            name => log::info!("Directive '{name}' is accepted, but has no effect in this version"),
+        }
+    }
 }
 
 impl std::fmt::Debug for ConfigRow {

@@ -55,8 +55,6 @@ pub struct LoadedConfig {
     pub config_file: Option<PathBuf>,
     /// Directives that were set but have no effect yet, to be logged.
     pub inactive: Vec<&'static ConfigRow>,
-    /// Other things to be logged.
-    pub warnings: Vec<String>,
 }
 
 /// What stops the start.
@@ -223,7 +221,6 @@ impl<'f> Loader<'f> {
             directives: FileDirectives::default(),
             config_file: None,
             inactive: Vec::new(),
-            warnings: Vec::new(),
         };
         Loader { files, loaded, seen: HashSet::new(), files_read: 0, depth: 0, place: Default::default() }
     }
@@ -326,15 +323,10 @@ impl<'f> Loader<'f> {
     /// Checks what only the whole can tell.
     fn finish(mut self) -> Result<LoadedConfig, ConfigFileError> {
         let config = &mut self.loaded.config;
-        if config.cluster_enabled && config.replicaof.is_some() {
-            let reason = "replicaof directive not allowed in cluster mode".to_owned();
+        if config.cluster_enabled {
+            // Clients would ask for slots and send keys of others.
+            let reason = ">>> 'cluster-enabled yes'\nTine has no Cluster mode".to_owned();
             return Err(ConfigFileError { source: None, line: None, reason });
-        }
-        if config.cluster_enabled && config.databases > 1 {
-            let warning =
-                format!("databases set from {} to 1: there is one in cluster mode", config.databases);
-            config.databases = 1;
-            self.loaded.warnings.push(warning);
         }
         config.normalize();
         Ok(self.loaded)

@@ -41,6 +41,12 @@ impl ConfigText {
     }
 }
 
+impl From<&[u8]> for ConfigText {
+    fn from(bytes: &[u8]) -> Self {
+        ConfigText(bytes.to_vec())
+    }
+}
+
 impl From<&str> for ConfigText {
     fn from(text: &str) -> Self {
         ConfigText(text.as_bytes().to_vec())

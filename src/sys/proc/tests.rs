@@ -26,6 +26,34 @@ fn reader(folder: &tempfile::TempDir) -> ProcFs {
 }
 
 #[test]
+fn servers_in_a_folder_and_writers_of_its_files_are_found() {
+    let folder = tree(&[
+        ("data/a.aof", "x"),
+        ("other/a.aof", "x"),
+        ("proc/7/comm", "sh\n"),
+        ("proc/8/comm", "tail\n"),
+        ("proc/8/fdinfo/3", "pos:\t0\nflags:\t0100000\n"),
+        ("proc/9/comm", "tine-server\n"),
+        ("proc/10/comm", "cat\n"),
+        ("proc/10/fdinfo/1", "pos:\t0\nflags:\t0102001\n"),
+    ]);
+    let at = |path: &str| folder.path().join(path);
+    let link = |to: &str, name: &str| {
+        std::fs::create_dir_all(at(name).parent().expect("files are below")).expect("mkdir");
+        std::os::unix::fs::symlink(at(to), at(name)).expect("a link can be made");
+    };
+    link("data", "proc/7/cwd");
+    link("data/a.aof", "proc/8/fd/3");
+    link("other", "proc/9/cwd");
+    let holder =
+        |name: &str| reader(&folder).holder_of(&at(name), &[at(name).join("a.aof")]).map(|found| found.pid);
+    assert_eq!(holder("data"), None, "a shell that stands there and a reader do no harm");
+    assert_eq!(holder("other"), Some(9));
+    link("data/a.aof", "proc/10/fd/1");
+    assert_eq!(holder("data"), Some(10));
+}
+
+#[test]
 fn stat_survives_odd_names() {
     let stat = ProcessStat::parse(STAT).expect("a recorded row");
     assert_eq!((stat.name.as_str(), stat.state, stat.parent_pid), ("a (b) c", 'S', 1));

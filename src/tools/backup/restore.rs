@@ -4,6 +4,7 @@ use crate::base::clock::unix_ms_now;
 use crate::persist::backup::job::{Progress, copy_file, read_manifest};
 use crate::persist::backup::manifest::{BackupKind, Manifest};
 use crate::sys::io::{IoFault, IoResult, OsStorage, Storage, parent_dir};
+use crate::sys::proc::{Holder, ProcFs};
 use crate::tools::backup::arguments::Options;
 use crate::tools::backup::show;
 use crate::tools::backup::store::{self, Stored, manifest_of};
@@ -58,6 +59,7 @@ fn prepare(to: &Path, force: bool, loaded: &[&str]) -> Result<Vec<Aside>, Failur
         OsStorage.sync_dir(parent_dir(to)).map_err(failed)?;
         return Ok(Vec::new());
     }
+    refuse_live_server(to, loaded)?;
     if OsStorage.list_dir(to).map_err(failed)?.is_empty() {
         return Ok(Vec::new());
     }
@@ -79,6 +81,18 @@ fn prepare(to: &Path, force: bool, loaded: &[&str]) -> Result<Vec<Aside>, Failur
         }
     }
     Ok(asides)
+}
+
+/// A server that runs would go on with the files that were set aside, and lose what it writes.
+fn refuse_live_server(to: &Path, loaded: &[&str]) -> Result<(), Failure> {
+    let files: Vec<PathBuf> = loaded.iter().map(|name| to.join(name)).collect();
+    match ProcFs::system().holder_of(to, &files) {
+        Some(Holder { pid, name }) => Err(failed(format!(
+            "{} is in use by {name} with process id {pid}: stop it first (--force does not help)",
+            to.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Whether the name is taken, be it by a link that leads nowhere.

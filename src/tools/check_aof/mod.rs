@@ -23,11 +23,11 @@ use crate::persist::backup::BackupFault;
 use crate::persist::rdb::check::{CheckLine, Observer, check_file};
 use crate::persist::rdb::error::RdbErrorKind;
 use crate::replay::cut;
-use crate::server::run::REDIS_VERSION;
 use crate::sys::io::{OsStorage, Storage, StorageFile, parent_dir};
 use crate::tools::check_aof::scan::{Problem, Scan, scan};
 use crate::tools::check_rdb;
 use crate::tools::progress::Progress;
+use crate::tools::version_line;
 use serde_json::{Value as Json, json};
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
@@ -122,7 +122,7 @@ pub fn run(arguments: &[OsString], input: &mut dyn BufRead, out: &mut dyn Write)
     let options = match parse(arguments) {
         Ok(Command::Check(options)) => options,
         Ok(Command::Help) => return say(out, HELP),
-        Ok(Command::Version) => return say(out, &format!("redis-check-aof {REDIS_VERSION}")),
+        Ok(Command::Version) => return say(out, &version_line("tine-check-aof")),
         Err(reason) => {
             say(out, &format!("{reason}{USAGE}"));
             return 1;

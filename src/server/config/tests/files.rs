@@ -81,7 +81,7 @@ fn reasons_of_lines() {
         ("sentinel monitor x", "sentinel directive while not in sentinel mode"),
         ("replicaof 127.0.0.1 abc", "Invalid master port"),
         ("replicaof h", "wrong number of arguments"),
-        ("cluster-enabled yes\nreplicaof h 1", "replicaof directive not allowed in cluster mode"),
+        ("cluster-enabled yes", ">>> 'cluster-enabled yes'\nTine has no Cluster mode"),
     ];
     for (text, wanted) in cases {
         assert_eq!(reason(text), wanted, "{text}");
@@ -132,9 +132,9 @@ fn file_then_stdin_then_options() {
 }
 
 #[test]
-fn cluster_mode_has_one_database() {
-    let loaded = load_text(b"cluster-enabled yes\ndatabases 4", &MemoryFiles::default()).expect("good");
-    assert_eq!((loaded.config.databases, loaded.warnings.len()), (1, 1));
+fn cluster_mode_may_be_switched_off_again() {
+    let loaded = load_text(b"cluster-enabled yes\ncluster-enabled no", &MemoryFiles::default());
+    assert!(!loaded.expect("the last line wins").config.cluster_enabled);
 }
 
 #[test]
