@@ -19,6 +19,7 @@ use crate::replication::primary;
 use crate::replication::replica;
 use crate::server::Server;
 use crate::server::run::{Exit, ShutdownRequest};
+use crate::sys::general_alloc;
 use crate::sys::signals::SignalEvents;
 use crate::sys::watchdog;
 use std::time::{Duration, Instant};
@@ -133,6 +134,7 @@ fn round(server: &mut Server) {
     if is_time_for(server, 100) {
         server.persistence.pages.fetch_ahead();
         server.observe();
+        general_alloc::decay();
         replica::watch_failover(server);
     }
     if is_time_for(server, 1000) {

@@ -100,6 +100,13 @@ pub fn purge() -> bool {
     control_action(b"arena.4096.purge")
 }
 
+/// Gives back free pages whose time has come (10 s after they became free, spread over that time). jemalloc
+/// does it as memory is asked for and freed; an idle server would keep for ever what a burst of clients
+/// left behind. False where that cannot be asked for. Some 10 us for each MiB.
+pub fn decay() -> bool {
+    control_action(b"arena.4096.decay")
+}
+
 /// Carries out one of jemalloc's entries that take and give nothing.
 pub fn control_action(name: &[u8]) -> bool {
     #[cfg(feature = "jemalloc")]
@@ -190,5 +197,16 @@ unsafe impl GlobalAlloc for Counting {
             add(new_size as isize - layout.size() as isize);
         }
         moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decay, purge};
+
+    #[test]
+    fn free_pages_can_be_given_back() {
+        // Misspelt names would be refused.
+        assert_eq!((decay(), purge()), (cfg!(feature = "jemalloc"), cfg!(feature = "jemalloc")));
     }
 }
