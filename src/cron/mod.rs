@@ -6,7 +6,7 @@
 //! | how often | what |
 //! | --- | --- |
 //! | every round | rates, active expiry, defragmentation, a share of the clients, the memory peak |
-//! | ten times a second | the observer of forks |
+//! | ten times a second | the observer of forks, free pages of the general allocator |
 //! | once a second | the log file and its time zone |
 
 mod clients;

@@ -9,9 +9,8 @@
 //! server writes is copied, the old one is then the child's alone.
 
 use crate::sys::affinity::pin_current_thread;
-use crate::sys::info::page_size_bytes;
+use crate::sys::info::{page_size_bytes, thread_busy_time};
 use crate::sys::proc::ProcFs;
-use nix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -78,11 +77,6 @@ impl Sampler {
     }
 }
 
-/// Processor time of this thread.
-fn own_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
-}
-
 struct Look {
     proc: ProcFs,
     pid: i32,
@@ -103,11 +97,11 @@ impl Look {
             self.walk_at = Instant::now();
         }
         if child != 0 && Instant::now() >= self.walk_at {
-            let begun = own_time();
+            let begun = thread_busy_time();
             if let Ok(rollup) = self.proc.smaps_rollup_of(child) {
                 self.private_bytes = rollup.private_dirty + rollup.private_clean;
             }
-            self.walk_at = Instant::now() + own_time().saturating_sub(begun) * WALK_REST;
+            self.walk_at = Instant::now() + thread_busy_time().saturating_sub(begun) * WALK_REST;
         }
         Some(Sample {
             at_ms: signed_ms(Instant::now(), self.zero),
